@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+#
+# The verbs. Each sets up what it needs (Debian packages, see tools/packages.txt) and builds first, so that
+# any of them works in a fresh clone. The building itself is CMake's: CMakeLists.txt, CMakePresets.json.
+
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 30
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test asan rebase bench fuzz soak install format lint clean help
+
+# Ninja runs things side by side by itself; the verbs come one after the other.
+.NOTPARALLEL:
+
+# compile,PRESET,FOLDER: configures once; afterwards Ninja notices when that has to be done again.
+define compile
+	@test -f $(2)/build.ninja || cmake --preset $(1) >/dev/null
+	@cmake --build --preset $(1)
+endef
+
+build: ## the libraries, the command and the agent, into build/ (the default)
+	@tools/setup.sh build
+	$(call compile,default,build)
+
+demo: build ## a short tour of what it does
+	@tools/demo.sh
+
+test: ## every test; T=pattern: only those whose name holds the pattern
+	@tools/setup.sh build test
+	$(call compile,default,build)
+	@tools/run-tests build $(if $(T),'$(T)')
+
+asan: ## the tests again, under the address and undefined behaviour sanitizers
+	@tools/setup.sh build test
+	$(call compile,asan,build-asan)
+	@tools/run-tests build-asan $(if $(T),'$(T)')
+
+rebase: ## write the golden files anew from what the code does now; read the difference before keeping it
+	@tools/setup.sh build test
+	$(call compile,default,build)
+	@for room in tests/golden/*/; do \
+		build/tests/golden/golden --rebase "$$(basename "$$room")" "$$room" || exit 1; \
+	done
+
+bench: build ## measure; nothing else should be running
+	@cmake --build --preset bench
+	@tools/bench.sh build
+
+fuzz: ## each fuzzer for FUZZ_SECONDS (30)
+	@tools/setup.sh build fuzz
+	$(call compile,fuzz,build-fuzz)
+	@tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
+
+soak: ## the long tests: big random ones, and every fuzzer for a minute
+	@tools/setup.sh build test fuzz
+	$(call compile,default,build)
+	$(call compile,fuzz,build-fuzz)
+	@tools/soak.sh build build-fuzz
+
+install: build ## headers, libraries, command, manual pages into PREFIX (/usr/local), under DESTDIR
+	@DESTDIR="$(DESTDIR)" cmake --install build --prefix "$(PREFIX)"
+
+format: ## lay out the C sources
+	@tools/setup.sh build lint
+	@tools/c-files | xargs clang-format -i
+
+lint: ## layout, and what a static analyser has to say
+	@tools/setup.sh build lint
+	$(call compile,default,build)
+	@tools/lint.sh build
+
+clean: ## forget everything that was built
+	rm -rf build build-asan build-fuzz
+
+help: ## this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-9s %s\n", $$1, $$2 }'

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+#
+# How everything is compiled. Optimisation and sanitizers belong to the presets.
+
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+
+add_compile_definitions(_GNU_SOURCE)
+add_compile_options(
+    -Wall -Wextra
+    "$<$<COMPILE_LANGUAGE:C>:-Wpedantic;-Wshadow;-Wmissing-prototypes;-Werror=implicit-function-declaration>")
+
+# Only what is used is loaded: packages also name what their own libraries stand on.
+add_link_options(LINKER:--as-needed)
+
+# A library that misses something must not link: in a stranger's process it would fail at run time.
+# (Not with clang's sanitizers, whose run time is in the program alone.)
+if(NOT REDEFINE_FUZZ)
+    string(APPEND CMAKE_SHARED_LINKER_FLAGS " -Wl,-z,defs")
+endif()
+
+include(CheckCCompilerFlag)
+check_c_compiler_flag("-Werror -fno-tree-loop-distribute-patterns" RDF_HAVE_NO_LOOP_PATTERNS)
+
+# While the world is stopped, or code is being changed, nothing may be called that the program could have
+# redefined or that needs the thread's own state: no memcpy that the compiler put in, no stack
+# protector, no sanitizer run time.
+function(rdf_flags_for_a_stopped_world)
+    set(flags -fno-stack-protector -fno-builtin -fno-sanitize=all)
+    if(RDF_HAVE_NO_LOOP_PATTERNS)
+        list(APPEND flags -fno-tree-loop-distribute-patterns)
+    endif()
+    # libc.c is what stands in for the C library: its loops must not become calls of itself.
+    foreach(source src/os/${RDF_OS}/stop.c src/os/${RDF_OS}/memory.c src/core/write.c src/base/libc.c)
+        if(NOT EXISTS ${PROJECT_SOURCE_DIR}/${source})
+            message(FATAL_ERROR "${source} runs while the world is stopped and needs its own flags, but is "
+                                "not there. Renamed? Then say so in cmake/flags.cmake.")
+        endif()
+        set_property(SOURCE ${PROJECT_SOURCE_DIR}/${source} APPEND PROPERTY COMPILE_OPTIONS ${flags})
+    endforeach()
+endfunction()

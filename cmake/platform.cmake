@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: MIT
+#
+# The rooms this build is for: RDF_CPU names a folder of src/arch, RDF_OS one of src/os. This is where a
+# CPU and an operating system are chosen; no source outside those folders asks again.
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
+    set(RDF_CPU x86_64)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+    set(RDF_CPU aarch64)
+else()
+    message(FATAL_ERROR "No room for the CPU ${CMAKE_SYSTEM_PROCESSOR} in src/arch")
+endif()
+
+if(CMAKE_SYSTEM_NAME STREQUAL Linux)
+    set(RDF_OS linux)
+else()
+    message(FATAL_ERROR "No room for ${CMAKE_SYSTEM_NAME} in src/os")
+endif()
