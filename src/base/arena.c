@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/arena.h"
+
+#include <stdalign.h>
+#include <stdint.h>
+
+struct rdf_arena_chunk {
+    struct rdf_arena_chunk *older;
+    size_t len_bytes;
+};
+
+/* tests/unit/commit.c takes every piece from the source by itself, so that each can be refused. */
+#ifndef RDF_ARENA_CHUNK_BYTES
+#define RDF_ARENA_CHUNK_BYTES (256 * 1024)
+#endif
+
+enum { CHUNK_BYTES = RDF_ARENA_CHUNK_BYTES, ALIGN = alignof(max_align_t) };
+
+static size_t round_up(size_t value, size_t unit)
+{
+    return (value + unit - 1) / unit * unit;
+}
+
+static const size_t header_bytes = (sizeof(struct rdf_arena_chunk) + ALIGN - 1) / ALIGN * ALIGN;
+
+void rdf_arena_init(struct rdf_arena *arena, const struct rdf_page_source *source)
+{
+    *arena = (struct rdf_arena){.source = source};
+}
+
+static int add_chunk(struct rdf_arena *arena, size_t len_bytes)
+{
+    size_t chunk_bytes = round_up(header_bytes + len_bytes, CHUNK_BYTES);
+    struct rdf_arena_chunk *chunk = arena->source->get(arena->source->ctx, chunk_bytes);
+    if (!chunk)
+        return 0;
+    chunk->older = arena->chunk;
+    chunk->len_bytes = chunk_bytes;
+    arena->chunk = chunk;
+    arena->used_bytes = header_bytes;
+    return 1;
+}
+
+void *rdf_arena_alloc(struct rdf_arena *arena, size_t len_bytes)
+{
+    if (len_bytes > SIZE_MAX / 4)
+        return NULL;
+    size_t rounded = round_up(len_bytes ? len_bytes : 1, ALIGN);
+    if (!arena->chunk || arena->chunk->len_bytes - arena->used_bytes < rounded)
+        if (!add_chunk(arena, rounded))
+            return NULL;
+    void *piece = (char *)arena->chunk + arena->used_bytes;
+    arena->used_bytes += rounded;
+    return piece;
+}
+
+char *rdf_arena_copy(struct rdf_arena *arena, const char *text, size_t len_bytes)
+{
+    char *copy = rdf_arena_alloc(arena, len_bytes + 1);
+    for (size_t i = 0; copy && i < len_bytes; i++)
+        copy[i] = text[i];
+    return copy;
+}
+
+struct rdf_arena_mark rdf_arena_take_mark(const struct rdf_arena *arena)
+{
+    return (struct rdf_arena_mark){arena->chunk, arena->used_bytes};
+}
+
+void rdf_arena_rollback(struct rdf_arena *arena, struct rdf_arena_mark mark)
+{
+    size_t used_bytes = arena->used_bytes;
+    while (arena->chunk != mark.chunk) {
+        struct rdf_arena_chunk *older = arena->chunk->older;
+        arena->source->put(arena->source->ctx, arena->chunk, arena->chunk->len_bytes);
+        arena->chunk = older;
+        used_bytes = older ? older->len_bytes : 0;
+    }
+    /* Memory is handed out zeroed: what is given back must be zero again. */
+    for (size_t i = mark.used_bytes; i < used_bytes; i++)
+        ((char *)arena->chunk)[i] = 0;
+    arena->used_bytes = mark.used_bytes;
+}
+
+void rdf_arena_free(struct rdf_arena *arena)
+{
+    rdf_arena_rollback(arena, (struct rdf_arena_mark){NULL, 0});
+}

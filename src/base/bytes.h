@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Copy and compare a few bytes without the C library: the program may have redefined memcpy, or be in
+ * the middle of it. Volatile, so that the compiler does not make a call of memcpy out of the loop.
+ */
+#ifndef RDF_BASE_BYTES_H
+#define RDF_BASE_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+static inline void rdf_bytes_copy(void *to, const void *from, size_t len_bytes)
+{
+    volatile uint8_t *out = to;
+    const volatile uint8_t *in = from;
+    for (size_t i = 0; i < len_bytes; i++)
+        out[i] = in[i];
+}
+
+static inline bool rdf_bytes_equal(const void *a, const void *b, size_t len_bytes)
+{
+    const volatile uint8_t *left = a;
+    const volatile uint8_t *right = b;
+    for (size_t i = 0; i < len_bytes; i++)
+        if (left[i] != right[i])
+            return false;
+    return true;
+}
+
+#endif
