@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+#include "arch/aarch64/aarch64.h"
+
+enum { B_REACH_BYTES = 128 * 1024 * 1024, ELF_MACHINE_AARCH64 = 183 };
+
+const struct rdf_arch rdf_arch_aarch64 = {
+    .name = "aarch64",
+    .elf_machine = ELF_MACHINE_AARCH64,
+    .insn_align_bytes = RDF_AARCH64_WORD_BYTES,
+    .insn_bytes_max = RDF_AARCH64_WORD_BYTES,
+    .jump_bytes = RDF_AARCH64_WORD_BYTES,
+    /* b reaches [from - 128 MiB, from + 128 MiB - 4]; the contract counts from the jump's end. */
+    .jump_reach_back = B_REACH_BYTES + RDF_AARCH64_WORD_BYTES,
+    .jump_reach_ahead = B_REACH_BYTES - 2 * RDF_AARCH64_WORD_BYTES,
+    .decode = rdf_aarch64_decode,
+    .format = rdf_aarch64_format,
+    .relocate = rdf_aarch64_relocate,
+    .emit_jump = rdf_aarch64_emit_jump,
+    .emit_slot_jump = rdf_aarch64_emit_slot_jump,
+};

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Jumps, and the addresses that far forms need.
+ */
+#include "arch/aarch64/aarch64.h"
+
+#define B_WORD UINT32_C(0x14000000)
+#define LDR_X_LITERAL UINT32_C(0x58000000)
+#define ADR_WORD UINT32_C(0x10000000)
+#define ADRP_WORD UINT32_C(0x90000000)
+#define MOVZ_X UINT32_C(0xd2800000)
+#define MOVK_X UINT32_C(0xf2800000)
+
+static int64_t distance(uint64_t from, uint64_t to)
+{
+    return (int64_t)(to - from); /* addresses wrap, and so does the PC (C6.2.11) */
+}
+
+static int64_t page_distance(uint64_t from, uint64_t to)
+{
+    return distance(from & ~UINT64_C(0xfff), to & ~UINT64_C(0xfff));
+}
+
+/* movz for the first 16-bit piece that is not zero, movk for the others. */
+static size_t move_wide(uint32_t ret_words[4], unsigned rd, uint64_t value)
+{
+    size_t count = 0;
+    for (unsigned half = 0; half < 4; half++) {
+        uint32_t piece = (value >> 16 * half) & 0xffff;
+        if (!piece)
+            continue;
+        uint32_t opcode = count ? MOVK_X : MOVZ_X;
+        ret_words[count++] = opcode | half << 21 | piece << 5 | rd;
+    }
+    if (!count)
+        ret_words[count++] = MOVZ_X | rd;
+    return count;
+}
+
+size_t rdf_aarch64_materialise(uint32_t ret_words[4], unsigned rd, uint64_t value, uint64_t pc)
+{
+    uint32_t near = ADR_WORD | rd;
+    if (rdf_aarch64_set_displacement(RDF_A64_ADR, &near, distance(pc, value))) {
+        ret_words[0] = near;
+        return 1;
+    }
+    size_t count = move_wide(ret_words, rd, value);
+    uint32_t page = ADRP_WORD | rd;
+    unsigned low = value & 0xfff;
+    if (count > (low ? 2U : 1U)
+        && rdf_aarch64_set_displacement(RDF_A64_ADRP, &page, page_distance(pc, value))) {
+        count = 0;
+        ret_words[count++] = page;
+        if (low)
+            ret_words[count++] = rdf_aarch64_add(rd, rd, low);
+    }
+    return count;
+}
+
+size_t rdf_aarch64_emit_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to)
+{
+    uint32_t word = B_WORD;
+    if (!rdf_aarch64_set_displacement(RDF_A64_B, &word, distance(from, to)))
+        return 0;
+    rdf_aarch64_put(ret_code, word);
+    return RDF_AARCH64_WORD_BYTES;
+}
+
+/* x16, and br, so that the replacement may begin with `bti c` or paciasp: they accept a jump through
+ * x16 or x17 as a call (D8.4.2, BTYPE 0b01). */
+size_t rdf_aarch64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr)
+{
+    uint32_t words[3];
+    size_t count = 0;
+    uint32_t literal = LDR_X_LITERAL | RDF_AARCH64_X16;
+    uint32_t page = ADRP_WORD | RDF_AARCH64_X16;
+    if (rdf_aarch64_set_displacement(RDF_A64_LDR, &literal, distance(from, slot_addr))) {
+        words[count++] = literal;
+    } else if (slot_addr % 8 == 0
+               && rdf_aarch64_set_displacement(RDF_A64_ADRP, &page, page_distance(from, slot_addr))) {
+        words[count++] = page;
+        words[count++] = rdf_aarch64_ldr(RDF_AARCH64_X16, RDF_AARCH64_X16, slot_addr & 0xfff);
+    } else {
+        return 0;
+    }
+    words[count++] = rdf_aarch64_br(RDF_AARCH64_X16);
+    for (size_t i = 0; i < count; i++)
+        rdf_aarch64_put(ret_code + i * RDF_AARCH64_WORD_BYTES, words[i]);
+    return count * RDF_AARCH64_WORD_BYTES;
+}

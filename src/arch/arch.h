@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the engine asks of a CPU. Pure: bytes in, bytes out; no system calls, no globals, no memory
+ * of its own, so every room runs (and is tested) on any host.
+ *
+ * Each CPU is a room, src/arch/<cpu>/, with the same furniture:
+ *   decode.c    rdf_<cpu>_decode, rdf_<cpu>_format
+ *   relocate.c  rdf_<cpu>_relocate
+ *   emit.c      rdf_<cpu>_emit_jump, rdf_<cpu>_emit_slot_jump
+ *   arch.c      const struct rdf_arch rdf_arch_<cpu>
+ */
+#ifndef RDF_ARCH_ARCH_H
+#define RDF_ARCH_ARCH_H
+
+#include "base/error.h"
+#include "base/span.h"
+
+enum {
+    RDF_WINDOW_BYTES_MAX = 64,      /* bytes a window may have */
+    RDF_WINDOW_INSNS_MAX = 32,      /* instructions a window may have */
+    RDF_TRAMPOLINE_BYTES_MAX = 256, /* bytes a relocated window may need, jump back included */
+    RDF_JUMP_BYTES_MAX = 16,        /* bytes any emitted jump may need */
+};
+
+enum rdf_flow {
+    RDF_FLOW_NEXT,          /* falls through to the next instruction */
+    RDF_FLOW_JUMP,          /* unconditional jump, target known */
+    RDF_FLOW_BRANCH,        /* conditional jump, target known: jcc, jrcxz, loop, b.cond, cbz, tbz */
+    RDF_FLOW_CALL,          /* call, target known */
+    RDF_FLOW_JUMP_INDIRECT, /* jump through a register or memory */
+    RDF_FLOW_CALL_INDIRECT, /* call through a register or memory */
+    RDF_FLOW_RETURN,
+    RDF_FLOW_SYSCALL, /* enters the kernel, comes back behind itself */
+    RDF_FLOW_STOP,    /* never continues behind itself: ud2, hlt, int3, brk */
+};
+
+enum rdf_insn_role {
+    RDF_ROLE_PLAIN,
+    RDF_ROLE_LANDING, /* landing pad: endbr64, bti, paciasp. Must stay the first thing executed. */
+    RDF_ROLE_NOP,     /* any no-operation, also the long ones */
+    RDF_ROLE_TRAP,    /* int3 (0xCC), brk: what linkers also pad with */
+};
+
+struct rdf_insn {
+    uint64_t addr;
+    uint8_t len_bytes;
+    enum rdf_flow flow;
+    enum rdf_insn_role role;
+    bool has_target;  /* `target` is where a direct jump, branch or call goes */
+    bool has_ref;     /* `ref` is the address of a PC-relative operand (data or address taken) */
+    bool ref_is_load; /* the flow goes through, or a value comes from, the memory at `ref` */
+    uint64_t target;
+    uint64_t ref;
+};
+
+/* Old position → new position of one instruction, as offsets from the window and the trampoline. */
+struct rdf_pc_pair {
+    uint8_t old_off;
+    uint8_t new_off;
+};
+
+struct rdf_relocate_request {
+    struct rdf_span window;  /* the displaced bytes: whole instructions */
+    uint64_t window_addr;    /* where they are executed in the target */
+    uint64_t patched_start;  /* the entry jump overwrites [patched_start, patched_end); window bytes */
+    uint64_t patched_end;    /* behind it stay as they are and may still be executed */
+    uint64_t trampoline_addr; /* where the relocated code will be executed */
+};
+
+struct rdf_relocated {
+    uint8_t code[RDF_TRAMPOLINE_BYTES_MAX];
+    size_t len_bytes;
+    struct rdf_pc_pair pcs[RDF_WINDOW_INSNS_MAX]; /* one for each instruction, ascending */
+    size_t pc_count;
+};
+
+struct rdf_arch {
+    const char *name;            /* "x86_64", "aarch64" */
+    uint16_t elf_machine;        /* e_machine of its ELF files */
+    uint8_t insn_align_bytes;    /* instructions start at multiples of this */
+    uint8_t insn_bytes_max;      /* the longest instruction */
+    uint8_t jump_bytes;          /* of the short form of emit_jump: the entry jump */
+    int64_t jump_reach_back;     /* the entry jump reaches [from+jump_bytes-back, from+jump_bytes+ahead] */
+    int64_t jump_reach_ahead;
+
+    /* Decode one instruction at the front of `code`, which lies at `addr`. False when the bytes are no
+     * instruction or are cut off; *ret is then untouched. */
+    bool (*decode)(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
+
+    /* One line of text for the instruction, addresses absolute: "jmp 0x401000". Returns the bytes that
+     * the instruction has; 0, and "(bad)" as text, where there is none. */
+    size_t (*format)(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes);
+
+    /* Rewrite a window so that it computes the same at trampoline_addr, then continues behind the
+     * window (unless it cannot get there).
+     *
+     * Calls push the address behind the *original* call, so that unwinders and callees that read their
+     * return address see what they always saw. Branches from the window into the window go to the
+     * relocated counterpart; from the window to elsewhere they go there, in a form that reaches.
+     * Errors: REDEFINE_EUNSUPPORTED  an instruction that cannot be moved; the sentence shows it, its
+     *                                bytes with a caret under the first, and why
+     *         REDEFINE_ENOMEM        a PC-relative operand is not reachable from trampoline_addr and
+     *                                the instruction has no far form; the sentence names the address
+     * On failure *ret is untouched. */
+    redefine_status (*relocate)(const struct rdf_relocate_request *request, struct rdf_relocated *ret,
+                                struct rdf_error *err);
+
+    /* A jump from `from` to `to`, the short form that fits an entry: x86-64 jmp rel32, aarch64 b.
+     * Returns its length, 0 when `to` is out of its reach. */
+    size_t (*emit_jump)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
+
+    /* A jump at `from` to the address that is stored in the 8 bytes at `slot_addr` (the relay). Only
+     * registers that a call may change at a function boundary, and flags, may be touched:
+     * x86-64 none (jmp *slot(%rip)); aarch64 x16. Returns its length, 0 when the slot is out of reach. */
+    size_t (*emit_slot_jump)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr);
+};
+
+extern const struct rdf_arch rdf_arch_x86_64;
+extern const struct rdf_arch rdf_arch_aarch64;
+
+/* The CPU this build runs on; the build chooses the room that defines it. */
+const struct rdf_arch *rdf_arch_native(void);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#include "arch/x86_64/x86_64.h"
+
+const struct rdf_arch rdf_arch_x86_64 = {
+    .name = "x86_64",
+    .elf_machine = 62, /* EM_X86_64 */
+    .insn_align_bytes = 1,
+    .insn_bytes_max = RDF_X86_64_INSN_BYTES_MAX,
+    .jump_bytes = RDF_X86_64_REL32_BYTES,
+    .jump_reach_back = INT64_C(0x80000000),
+    .jump_reach_ahead = INT64_C(0x7fffffff),
+    .decode = rdf_x86_64_decode,
+    .format = rdf_x86_64_format,
+    .relocate = rdf_x86_64_relocate,
+    .emit_jump = rdf_x86_64_emit_jump,
+    .emit_slot_jump = rdf_x86_64_emit_slot_jump,
+};

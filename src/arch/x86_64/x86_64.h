@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of the x86-64 room share. Nothing outside of it includes this.
+ */
+#ifndef RDF_ARCH_X86_64_H
+#define RDF_ARCH_X86_64_H
+
+#include "arch/arch.h"
+
+#include <Zydis/Zydis.h>
+
+enum {
+    RDF_X86_64_INSN_BYTES_MAX = 15, /* SDM vol. 2, 2.3.11: a longer one raises #GP */
+    RDF_X86_64_REL32_BYTES = 5,     /* e9 rel32 */
+};
+
+/* The instruction at the front of `code`, without its operands: everything this room asks lies in the
+ * raw fields, and operands would double the time. False when there is none, or it is cut off. */
+bool rdf_x86_64_read(struct rdf_span code, ZydisDecodedInstruction *ret);
+
+/* What the engine wants to know of an instruction that rdf_x86_64_read has found at `addr`. */
+struct rdf_insn rdf_x86_64_describe(const ZydisDecodedInstruction *insn, uint64_t addr);
+
+/* True when the disp32 of `insn` counts from the instruction's end. */
+bool rdf_x86_64_is_rip_relative(const ZydisDecodedInstruction *insn);
+
+/* The signed 32-bit distance from `from` to `to`; false when it does not fit. */
+bool rdf_x86_64_rel32(uint64_t from, uint64_t to, int32_t *ret);
+
+/* Little-endian store, whatever the host is. */
+void rdf_x86_64_store(uint8_t *at, uint64_t value, size_t len_bytes);
+
+bool rdf_x86_64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
+size_t rdf_x86_64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes);
+redefine_status rdf_x86_64_relocate(const struct rdf_relocate_request *request, struct rdf_relocated *ret,
+                                    struct rdf_error *err);
+size_t rdf_x86_64_emit_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
+size_t rdf_x86_64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr);
+
+#endif
