@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of src/os/linux know of each other.
+ */
+#ifndef RDF_OS_LINUX_ROOM_H
+#define RDF_OS_LINUX_ROOM_H
+
+#include "os/os.h"
+
+/* Numbers and paths without stdio. `to` has room for RDF_NUMBER_BYTES; returns the length written. */
+enum { RDF_NUMBER_BYTES = 21, RDF_PATH_BYTES = 96 };
+size_t rdf_decimal(char *to, uint64_t value);
+
+/* "/proc/" pid "/task/" tid "/" name, into RDF_PATH_BYTES bytes. */
+void rdf_task_path(char *to, int pid, int tid, const char *name);
+
+/* The value of an auxiliary vector entry, 0 when it has none or cannot be read. */
+uint64_t rdf_auxv(uint64_t type);
+
+/* maps.c */
+int rdf_local_maps(struct rdf_space *space, struct rdf_arena *arena, struct rdf_maps *ret);
+
+/* memory.c */
+int rdf_local_read(struct rdf_space *space, uint64_t addr, void *ret_bytes, size_t len_bytes);
+const void *rdf_local_view(struct rdf_space *space, uint64_t addr, size_t len_bytes);
+int rdf_local_map(struct rdf_space *space, uint64_t addr, size_t len_bytes, uint8_t prot);
+int rdf_local_unmap(struct rdf_space *space, uint64_t addr, size_t len_bytes);
+int rdf_local_protect(struct rdf_space *space, uint64_t addr, size_t len_bytes, uint8_t prot);
+int rdf_local_write(struct rdf_space *space, struct rdf_world *world, enum rdf_write_method method,
+                    uint64_t addr, const void *bytes, size_t len_bytes);
+
+/* Ask the kernel once to allow membarrier SYNC_CORE in this process: with threads running it waits
+ * for them all to pass the scheduler, so it is asked before they are stopped. */
+void rdf_local_write_prepare(void);
+
+/* stop.c */
+int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, rdf_stopped_body *body,
+                                 void *ctx, int *ret_body, struct rdf_stop_report *ret_report);
+
+/* Only inside the body of with_world_stopped. A descriptor of the process' memory, opened by the
+ * tracer through a thread that it has attached, or -errno; it belongs to the stop. */
+int rdf_stop_mem_fd(struct rdf_world *world);
+
+/* A thread that is stopped and traced by the running task. */
+int rdf_stop_poke_tid(struct rdf_world *world);
+
+#endif

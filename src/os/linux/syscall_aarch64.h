@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * arm64: see syscall.h for what each piece is.
+ */
+#ifndef RDF_OS_LINUX_SYSCALL_AARCH64_H
+#define RDF_OS_LINUX_SYSCALL_AARCH64_H
+
+#include <asm/ptrace.h>
+
+static inline RDF_RAW long rdf_syscall6(long nr, long a, long b, long c, long d, long e, long f)
+{
+    register long x8 __asm__("x8") = nr;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+    __asm__ volatile("svc #0"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+                     : "memory", "cc");
+    return x0;
+}
+
+/* The new task keeps every register but x0 and sp: `run` and `ctx` travel in x9 and x10. */
+static inline RDF_RAW long rdf_clone_onto(unsigned long flags, void *stack_top, uint32_t *child_tid,
+                                          int (*run)(void *), void *ctx)
+{
+    register long x8 __asm__("x8") = SYS_clone;
+    register long x0 __asm__("x0") = (long)flags;
+    register void *x1 __asm__("x1") = stack_top;
+    register long x2 __asm__("x2") = 0;
+    register long x3 __asm__("x3") = 0;
+    register uint32_t *x4 __asm__("x4") = child_tid;
+    register uintptr_t x9 __asm__("x9") = (uintptr_t)run;
+    register void *x10 __asm__("x10") = ctx;
+    __asm__ volatile("svc #0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "mov x29, #0\n\t"
+                     "mov x30, #0\n\t"
+                     "mov x0, x10\n\t"
+                     "blr x9\n\t"
+                     "mov x8, %[exit_nr]\n\t"
+                     "svc #0\n\t"
+                     "brk #0\n"
+                     "1:"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x9), "r"(x10), [exit_nr] "i"(SYS_exit)
+                     : "memory", "cc");
+    return x0;
+}
+
+/* Data cache to the point of unification, then instruction cache (Arm ARM B2.4.4). The compiler's
+ * runtime does it without libc, with the line sizes of CTR_EL0. */
+static inline RDF_RAW void rdf_flush_icache(uint64_t addr, size_t len_bytes)
+{
+    char *start = (char *)(uintptr_t)addr;
+    __builtin___clear_cache(start, start + len_bytes);
+}
+
+typedef struct user_pt_regs rdf_regs;
+
+static inline RDF_RAW uint64_t rdf_regs_pc(const rdf_regs *regs)
+{
+    return regs->pc;
+}
+
+static inline RDF_RAW uint64_t rdf_regs_sp(const rdf_regs *regs)
+{
+    return regs->sp;
+}
+
+/* 0: do_signal moves the pc back to the `svc` before a tracer looks, "so that a debugger will see the
+ * already changed PC". A pc moved by set_pc makes the kernel forget ERESTART_RESTARTBLOCK: a sleep
+ * that was interrupted inside a displaced `svc` then starts over with its first arguments. */
+static inline RDF_RAW unsigned rdf_regs_restart_bytes(const rdf_regs *regs)
+{
+    (void)regs;
+    return 0;
+}
+
+static inline RDF_RAW void rdf_regs_set_pc(rdf_regs *regs, uint64_t pc)
+{
+    regs->pc = pc;
+}
+
+/* sysdeps/aarch64/dl-irel.h: the hwcaps, with a bit that says that a second argument follows. */
+uint64_t rdf_auxv(uint64_t type);
+
+static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
+{
+    enum { HWCAP = 16, HWCAP2 = 26 };
+    const uint64_t has_argument = UINT64_C(1) << 62;
+    uint64_t argument[3] = {sizeof argument, rdf_auxv(HWCAP), rdf_auxv(HWCAP2)};
+    return ((uint64_t (*)(uint64_t, const uint64_t *))(uintptr_t)resolver_addr)(argument[1] | has_argument,
+                                                                              argument);
+}
+
+#endif

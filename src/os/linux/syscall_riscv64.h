@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * riscv64: see syscall.h for what each piece is.
+ */
+#ifndef RDF_OS_LINUX_SYSCALL_RISCV64_H
+#define RDF_OS_LINUX_SYSCALL_RISCV64_H
+
+#include <asm/ptrace.h>
+
+static inline RDF_RAW long rdf_syscall6(long nr, long a, long b, long c, long d, long e, long f)
+{
+    register long a7 __asm__("a7") = nr;
+    register long a0 __asm__("a0") = a;
+    register long a1 __asm__("a1") = b;
+    register long a2 __asm__("a2") = c;
+    register long a3 __asm__("a3") = d;
+    register long a4 __asm__("a4") = e;
+    register long a5 __asm__("a5") = f;
+    __asm__ volatile("ecall"
+                     : "+r"(a0)
+                     : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5)
+                     : "memory");
+    return a0;
+}
+
+/* The new task keeps every register but a0 and sp: `run` and `ctx` travel in a5 and a6. */
+static inline RDF_RAW long rdf_clone_onto(unsigned long flags, void *stack_top, uint32_t *child_tid,
+                                          int (*run)(void *), void *ctx)
+{
+    register long a7 __asm__("a7") = SYS_clone;
+    register long a0 __asm__("a0") = (long)flags;
+    register void *a1 __asm__("a1") = stack_top;
+    register long a2 __asm__("a2") = 0;
+    register long a3 __asm__("a3") = 0;
+    register uint32_t *a4 __asm__("a4") = child_tid;
+    register uintptr_t a5 __asm__("a5") = (uintptr_t)run;
+    register void *a6 __asm__("a6") = ctx;
+    __asm__ volatile("ecall\n\t"
+                     "bnez a0, 1f\n\t"
+                     "li s0, 0\n\t"
+                     "mv a0, a6\n\t"
+                     "jalr a5\n\t"
+                     "li a7, %[exit_nr]\n\t"
+                     "ecall\n\t"
+                     "ebreak\n"
+                     "1:"
+                     : "+r"(a0)
+                     : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5), "r"(a6), [exit_nr] "i"(SYS_exit)
+                     : "memory");
+    return a0;
+}
+
+/* fence.i is local and a thread may move to another hart: the kernel does it for all of them. */
+static inline RDF_RAW void rdf_flush_icache(uint64_t addr, size_t len_bytes)
+{
+    enum { RISCV_FLUSH_ICACHE = 259 };
+    (void)rdf_syscall6(RISCV_FLUSH_ICACHE, (long)addr, (long)(addr + len_bytes), 0, 0, 0, 0);
+}
+
+typedef struct user_regs_struct rdf_regs;
+
+static inline RDF_RAW uint64_t rdf_regs_pc(const rdf_regs *regs)
+{
+    return regs->pc;
+}
+
+static inline RDF_RAW uint64_t rdf_regs_sp(const rdf_regs *regs)
+{
+    return regs->sp;
+}
+
+/* 0: as on arm64, the pc is moved back to the `ecall` before a tracer looks. */
+static inline RDF_RAW unsigned rdf_regs_restart_bytes(const rdf_regs *regs)
+{
+    (void)regs;
+    return 0;
+}
+
+static inline RDF_RAW void rdf_regs_set_pc(rdf_regs *regs, uint64_t pc)
+{
+    regs->pc = pc;
+}
+
+/* sysdeps/riscv/dl-irel.h: the hwcaps, then a hwprobe function, for which null means "not known". */
+uint64_t rdf_auxv(uint64_t type);
+
+static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
+{
+    enum { HWCAP = 16 };
+    return ((uint64_t (*)(uint64_t, const void *))(uintptr_t)resolver_addr)(rdf_auxv(HWCAP), NULL);
+}
+
+#endif

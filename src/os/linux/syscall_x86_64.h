@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * x86-64: see syscall.h for what each piece is.
+ */
+#ifndef RDF_OS_LINUX_SYSCALL_X86_64_H
+#define RDF_OS_LINUX_SYSCALL_X86_64_H
+
+#include <sys/user.h>
+
+static inline RDF_RAW long rdf_syscall6(long nr, long a, long b, long c, long d, long e, long f)
+{
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+/* The new task keeps every register but rax, rcx, r11 and rsp: `run` and `ctx` travel in r9 and r8,
+ * which clone reads for nothing without CLONE_SETTLS. It never returns; `run` does, with the status. */
+static inline RDF_RAW long rdf_clone_onto(unsigned long flags, void *stack_top, uint32_t *child_tid,
+                                          int (*run)(void *), void *ctx)
+{
+    register uint32_t *r10 __asm__("r10") = child_tid;
+    register void *r8 __asm__("r8") = ctx;
+    register uintptr_t r9 __asm__("r9") = (uintptr_t)run;
+    long result;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "mov %%r8, %%rdi\n\t"
+                     "call *%%r9\n\t"
+                     "mov %%eax, %%edi\n\t"
+                     "mov %[exit_nr], %%eax\n\t"
+                     "syscall\n\t"
+                     "ud2\n"
+                     "1:"
+                     : "=a"(result)
+                     : "0"((long)SYS_clone), "D"(flags), "S"(stack_top), "d"(0L), "r"(r10), "r"(r8), "r"(r9),
+                       [exit_nr] "i"(SYS_exit)
+                     : "rcx", "r11", "memory", "cc");
+    return result;
+}
+
+/* Stores reach instruction fetch by themselves (Intel SDM vol. 3, 12.6); other cores are membarrier's. */
+static inline RDF_RAW void rdf_flush_icache(uint64_t addr, size_t len_bytes)
+{
+    (void)addr;
+    (void)len_bytes;
+}
+
+typedef struct user_regs_struct rdf_regs;
+
+static inline RDF_RAW uint64_t rdf_regs_pc(const rdf_regs *regs)
+{
+    return regs->rip;
+}
+
+static inline RDF_RAW uint64_t rdf_regs_sp(const rdf_regs *regs)
+{
+    return regs->rsp;
+}
+
+/* How far behind the instruction that the kernel will run again a thread's pc stands: 2, the length of
+ * `syscall`, when the kernel is about to restart an interrupted call (arch_do_signal_or_restart does
+ * that as the very last thing, after a tracer has looked), else 0. */
+static inline RDF_RAW unsigned rdf_regs_restart_bytes(const rdf_regs *regs)
+{
+    enum { ERESTARTSYS_ = 512, ERESTARTNOINTR_ = 513, ERESTARTNOHAND_ = 514, ERESTART_RESTARTBLOCK_ = 516 };
+    if ((long long)regs->orig_rax < 0)
+        return 0;
+    switch (-(long long)regs->rax) {
+    case ERESTARTSYS_:
+    case ERESTARTNOINTR_:
+    case ERESTARTNOHAND_:
+    case ERESTART_RESTARTBLOCK_: return 2;
+    default: return 0;
+    }
+}
+
+/* orig_rax stays: an interrupted system call is then restarted 2 bytes before the new pc. */
+static inline RDF_RAW void rdf_regs_set_pc(rdf_regs *regs, uint64_t pc)
+{
+    regs->rip = pc;
+}
+
+static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
+{
+    return ((uint64_t (*)(void))(uintptr_t)resolver_addr)();
+}
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * For the tests of src/os/linux: what can crash, hang or change the process runs in a child.
+ */
+#ifndef TESTS_UNIT_OS_LINUX_H
+#define TESTS_UNIT_OS_LINUX_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "os/os.h"
+
+/* In a child: says where it failed, and ends. */
+#define CHECK(condition) \
+    do { \
+        if (!(condition)) { \
+            fprintf(stderr, "# %s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
+            _exit(1); \
+        } \
+    } while (0)
+
+#define CHECK_EQUAL(is, wanted) \
+    do { \
+        long long is_ = (long long)(is), wanted_ = (long long)(wanted); \
+        if (is_ != wanted_) { \
+            fprintf(stderr, "# %s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #is, is_, wanted_); \
+            _exit(1); \
+        } \
+    } while (0)
+
+/* Says why this part cannot be tested here, and ends the child; the test is counted as skipped. */
+enum { CHILD_SKIPPED = 77 };
+#define SKIP_CHILD(reason) \
+    do { \
+        printf("# skipped: %s\n", reason); \
+        fflush(stdout); \
+        _exit(CHILD_SKIPPED); \
+    } while (0)
+
+static inline void in_child(void (*body)(void), unsigned limit_s)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)alarm(limit_s);
+        body();
+        fflush(NULL);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFSIGNALED(status))
+        fail_msg("the child was killed by signal %d", WTERMSIG(status));
+    if (WEXITSTATUS(status) == CHILD_SKIPPED)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+#endif

@@ -1,0 +1,707 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Maps, reading, mapping, the ways to write that need no stopped world, files, the lock.
+ */
+#define _GNU_SOURCE
+#include "os_linux.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <valgrind/valgrind.h>
+
+static struct rdf_space space;
+static struct rdf_arena arena;
+
+static int set_up(void **state)
+{
+    (void)state;
+    rdf_os_local_space(&space);
+    rdf_arena_init(&arena, &rdf_os_pages);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    rdf_arena_free(&arena);
+    return 0;
+}
+
+static uint64_t address_of(const void *p)
+{
+    return (uint64_t)(uintptr_t)p;
+}
+
+static void *pages(size_t count, int prot)
+{
+    void *p = mmap(NULL, count * rdf_os_page_bytes(), prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* ---- maps ---- */
+
+static void maps_tell_what_is_mapped(void **state)
+{
+    (void)state;
+    size_t page = rdf_os_page_bytes();
+    char *area = pages(3, PROT_READ);
+    assert_int_equal(mprotect(area + page, page, PROT_READ | PROT_WRITE | PROT_EXEC), 0);
+    assert_int_equal(mprotect(area + 2 * page, page, PROT_NONE), 0);
+    struct rdf_maps maps;
+    assert_int_equal(space.ops->maps(&space, &arena, &maps), 0);
+    for (size_t i = 0; i < maps.count; i++) {
+        assert_true(maps.map[i].start < maps.map[i].end);
+        assert_true(i == 0 || maps.map[i - 1].end <= maps.map[i].start);
+        assert_non_null(maps.map[i].path);
+    }
+    uint64_t addr = address_of(area);
+    assert_int_equal(rdf_maps_find(&maps, addr)->prot, RDF_PROT_READ);
+    assert_int_equal(rdf_maps_find(&maps, addr + page)->start, addr + page);
+    assert_int_equal(rdf_maps_find(&maps, addr + 2 * page - 1)->prot, 7);
+    assert_int_equal(rdf_maps_find(&maps, addr + 2 * page)->prot, 0);
+    assert_null(rdf_maps_find(&maps, 0));
+    assert_null(rdf_maps_find(&maps, UINT64_MAX));
+    assert_true(rdf_maps_allow(&maps, addr, 2 * page, RDF_PROT_READ));
+    assert_false(rdf_maps_allow(&maps, addr, 2 * page, RDF_PROT_WRITE));
+    assert_false(rdf_maps_allow(&maps, addr, 2 * page + 1, RDF_PROT_READ));
+    assert_true(rdf_maps_allow(&maps, addr + 2 * page - 1, 1, RDF_PROT_EXEC));
+    assert_false(rdf_maps_allow(&maps, addr, UINT64_MAX, 0));
+    munmap(area, 3 * page);
+}
+
+static void maps_name_files_and_their_inodes(void **state)
+{
+    (void)state;
+    const char *name = "/tmp/os linux\nnew (line) a";
+    int fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    size_t page = rdf_os_page_bytes();
+    assert_int_equal(ftruncate(fd, (off_t)(4 * page)), 0);
+    void *there = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, (off_t)page);
+    void *gone = mmap(NULL, page, PROT_READ, MAP_PRIVATE, fd, (off_t)(3 * page));
+    struct stat about;
+    fstat(fd, &about);
+    struct rdf_maps maps;
+    assert_int_equal(space.ops->maps(&space, &arena, &maps), 0);
+    const struct rdf_map *map = rdf_maps_find(&maps, address_of(there));
+    assert_string_equal(map->path, name);
+    assert_int_equal(map->file_off, page);
+    assert_int_equal(map->ino, about.st_ino);
+    assert_int_equal(map->dev, about.st_dev);
+    assert_true(map->shared);
+    assert_false(rdf_maps_find(&maps, address_of(gone))->shared);
+    uint64_t ino = map->ino;
+    uint64_t dev = map->dev;
+
+    struct rdf_span file = {NULL, 0};
+    assert_int_equal(space.ops->open_file(&space, name, dev, ino, &file), 0);
+    assert_int_equal(file.len_bytes, 4 * page);
+    space.ops->close_file(&space, file);
+    assert_int_equal(space.ops->open_file(&space, name, dev, ino + 1, &file), -ESTALE);
+
+    unlink(name);
+    assert_int_equal(space.ops->maps(&space, &arena, &maps), 0);
+    map = rdf_maps_find(&maps, address_of(there));
+    assert_string_equal(map->path, "/tmp/os linux\nnew (line) a (deleted)");
+    assert_int_equal(space.ops->open_file(&space, map->path, map->dev, map->ino, &file), -ESTALE);
+    assert_int_equal(space.ops->open_file(&space, "/nowhere", 0, 0, &file), -ENOENT);
+    assert_int_equal(space.ops->open_file(&space, "/tmp", 0, 0, &file), -ENOEXEC);
+    munmap(there, page);
+    munmap(gone, page);
+    close(fd);
+}
+
+/* Every line of the file, read the simple way, is in the snapshot. */
+static void maps_agree_with_stdio(void **state)
+{
+    (void)state;
+    FILE *text = fopen("/proc/self/maps", "r");
+    assert_non_null(text);
+    static struct { unsigned long long start, end, off; char prot[5]; } line[4096];
+    size_t lines = 0;
+    static char buffer[8192];
+    while (lines < 4096 && fgets(buffer, sizeof buffer, text))
+        if (sscanf(buffer, "%llx-%llx %4s %llx", &line[lines].start, &line[lines].end, line[lines].prot,
+                   &line[lines].off) == 4)
+            lines++;
+    struct rdf_maps maps;
+    assert_int_equal(space.ops->maps(&space, &arena, &maps), 0);
+    fclose(text);
+    size_t different = 0;
+    for (size_t i = 0; i < lines; i++) {
+        const struct rdf_map *map = rdf_maps_find(&maps, line[i].start);
+        if (!map || map->start != line[i].start || map->end != line[i].end || map->file_off != line[i].off ||
+            (map->prot & RDF_PROT_EXEC ? 'x' : '-') != line[i].prot[2])
+            different++;
+    }
+    assert_true(lines > 10);
+    assert_true(different <= 2); /* the snapshot's own pages, and the heap, may have moved */
+}
+
+static void many_maps_take_linear_time(void)
+{
+    enum { MANY = 30000 };
+    size_t page = rdf_os_page_bytes();
+    char *area = mmap(NULL, 2 * MANY * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(area != MAP_FAILED);
+    for (size_t i = 0; i < MANY; i++)
+        CHECK(mprotect(area + 2 * i * page, page, PROT_READ) == 0);
+    struct timespec from, to;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    struct rdf_maps maps;
+    CHECK_EQUAL(space.ops->maps(&space, &arena, &maps), 0);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    CHECK(maps.count >= 2 * MANY);
+    for (size_t i = 0; i < MANY; i++)
+        CHECK(rdf_maps_find(&maps, address_of(area) + 2 * i * page)->prot == RDF_PROT_READ);
+    printf("# %zu mappings read in %.1f ms\n", maps.count,
+           (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6);
+}
+
+static void test_many_maps(void **state)
+{
+    (void)state;
+    if (RUNNING_ON_VALGRIND)
+        skip(); /* it has room for 30,000 mappings only */
+    in_child(many_maps_take_linear_time, 60);
+}
+
+/* A source of pages that has `left` more. */
+static size_t left;
+static void *get_some(void *ctx, size_t len)
+{
+    (void)ctx;
+    return left ? left--, rdf_os_pages.get(NULL, len) : NULL;
+}
+static void put_some(void *ctx, void *p, size_t len)
+{
+    (void)ctx;
+    rdf_os_pages.put(NULL, p, len);
+}
+
+static void maps_without_memory_fail_cleanly(void **state)
+{
+    (void)state;
+    const struct rdf_page_source source = {get_some, put_some, NULL};
+    struct rdf_arena small;
+    rdf_arena_init(&small, &source);
+    struct rdf_maps maps = {NULL, 12345};
+    left = 0;
+    assert_int_equal(space.ops->maps(&space, &small, &maps), -ENOMEM);
+    assert_int_equal(maps.count, 12345);
+    rdf_arena_free(&small);
+}
+
+/* ---- sandboxes ---- */
+
+/* System call `nr` answers -`err` from now on, in this process. */
+static void deny(int nr, int err)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)nr, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)err),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    CHECK_EQUAL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        SKIP_CHILD("no seccomp filters here");
+}
+
+static void read_answers(bool knows_prot_none)
+{
+    size_t page = rdf_os_page_bytes();
+    char *area = pages(3, PROT_READ | PROT_WRITE);
+    memset(area, 'a', 3 * page);
+    char copy[3 * 65536];
+    errno = 4321;
+    CHECK_EQUAL(space.ops->read(&space, address_of(area), copy, 3 * page), 0);
+    CHECK(memcmp(area, copy, 3 * page) == 0);
+    mprotect(area + page, page, PROT_NONE);
+    if (knows_prot_none)
+        CHECK_EQUAL(space.ops->read(&space, address_of(area), copy, 3 * page), -EFAULT);
+    munmap(area + page, page);
+    CHECK_EQUAL(space.ops->read(&space, address_of(area) + page, copy, 1), -EFAULT);
+    CHECK_EQUAL(space.ops->read(&space, address_of(area) + page - 1, copy, 2), -EFAULT);
+    CHECK_EQUAL(space.ops->read(&space, address_of(area) + page - 1, copy, 1), 0);
+    CHECK_EQUAL(space.ops->read(&space, address_of(area) + 2 * page - 1, copy, 2), -EFAULT);
+    CHECK_EQUAL(space.ops->read(&space, UINT64_MAX - 3, copy, 16), -EFAULT);
+    CHECK_EQUAL(space.ops->read(&space, UINT64_C(1) << 63, copy, 16), -EFAULT);
+    CHECK_EQUAL(errno, 4321);
+}
+
+static void read_normally(void)
+{
+    read_answers(true);
+}
+
+static void read_by_pipe(void)
+{
+    deny(SYS_process_vm_readv, EPERM);
+    read_answers(true);
+}
+
+static void read_by_mem(void)
+{
+    deny(SYS_process_vm_readv, ENOSYS);
+    deny(SYS_pipe2, EPERM);
+    read_answers(false);
+}
+
+static void test_read(void **state)
+{
+    (void)state;
+    in_child(read_normally, 10);
+}
+
+static void test_read_by_pipe(void **state)
+{
+    (void)state;
+    if (RUNNING_ON_VALGRIND)
+        skip(); /* its own system calls would be filtered too */
+    in_child(read_by_pipe, 10);
+}
+
+static void test_read_by_mem(void **state)
+{
+    (void)state;
+    if (RUNNING_ON_VALGRIND)
+        skip();
+    in_child(read_by_mem, 10);
+}
+
+static void maps_denied(void)
+{
+    deny(SYS_openat, EACCES);
+    struct rdf_maps maps;
+    CHECK_EQUAL(space.ops->maps(&space, &arena, &maps), -EACCES);
+}
+
+static void test_maps_denied(void **state)
+{
+    (void)state;
+    if (RUNNING_ON_VALGRIND)
+        skip();
+    in_child(maps_denied, 10);
+}
+
+/* ---- map, protect ---- */
+
+static void map_takes_nothing_that_is_taken(void **state)
+{
+    (void)state;
+    size_t page = rdf_os_page_bytes();
+    char *area = pages(2, PROT_READ | PROT_WRITE);
+    area[0] = 'x';
+    munmap(area + page, page);
+    uint64_t addr = address_of(area);
+    assert_int_equal(space.ops->map(&space, addr, page, RDF_PROT_READ), -EEXIST);
+    assert_int_equal(space.ops->map(&space, addr, 2 * page, RDF_PROT_READ), -EEXIST);
+    assert_int_equal(area[0], 'x');
+    assert_int_equal(space.ops->map(&space, addr + page, page, RDF_PROT_READ | RDF_PROT_WRITE), 0);
+    assert_int_equal(area[page], 0);
+    area[page] = 1;
+    assert_int_equal(space.ops->protect(&space, addr + page, page, RDF_PROT_READ | RDF_PROT_EXEC), 0);
+    struct rdf_maps maps;
+    assert_int_equal(space.ops->maps(&space, &arena, &maps), 0);
+    assert_int_equal(rdf_maps_find(&maps, addr + page)->prot, RDF_PROT_READ | RDF_PROT_EXEC);
+    const char *name = rdf_maps_find(&maps, addr + page)->path;
+    assert_true(*name == 0 || strcmp(name, "[anon:redefine]") == 0);
+    assert_int_equal(space.ops->unmap(&space, addr, 2 * page), 0);
+    assert_int_equal(space.ops->map(&space, addr + 1, page, RDF_PROT_READ), -EINVAL);
+}
+
+/* ---- write ---- */
+
+#if defined(__x86_64__)
+static const uint8_t returns_1[] = {0xb8, 1, 0, 0, 0, 0xc3};
+static const uint8_t returns_2[] = {0xb8, 2, 0, 0, 0, 0xc3};
+#elif defined(__aarch64__)
+static const uint8_t returns_1[] = {0x20, 0, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6};
+static const uint8_t returns_2[] = {0x40, 0, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6};
+#endif
+
+static int call_at(const void *code)
+{
+    return ((int (*)(void))(uintptr_t)code)();
+}
+
+static uint8_t prot_at(uint64_t addr)
+{
+    struct rdf_maps maps;
+    CHECK_EQUAL(space.ops->maps(&space, &arena, &maps), 0);
+    return rdf_maps_find(&maps, addr)->prot;
+}
+
+/* At every offset of a cache line, over a page end too; the code is called between all writes. */
+static void write_changes_what_runs(enum rdf_write_method method)
+{
+    size_t page = rdf_os_page_bytes();
+    char *area = pages(2, PROT_READ | PROT_WRITE);
+    memset(area, 0xcc, 2 * page);
+    bool protect = method == RDF_WRITE_PROTECT;
+    mprotect(area, 2 * page, protect ? PROT_READ | PROT_WRITE | PROT_EXEC : PROT_READ | PROT_EXEC);
+    for (size_t off = page - 64; off < page + 8; off += sizeof returns_1 % 4 ? 1 : 4) {
+        uint64_t addr = address_of(area) + off;
+        CHECK_EQUAL(space.ops->write(&space, NULL, method, addr, returns_1, sizeof returns_1), 0);
+        CHECK_EQUAL(call_at(area + off), 1);
+        CHECK_EQUAL(space.ops->write(&space, NULL, method, addr, returns_2, sizeof returns_2), 0);
+        CHECK_EQUAL(call_at(area + off), 2);
+        CHECK_EQUAL((uint8_t)area[off - 1], 0xcc);
+        CHECK_EQUAL((uint8_t)area[off + sizeof returns_1], 0xcc);
+        uint8_t trap[sizeof returns_1];
+        memset(trap, 0xcc, sizeof trap);
+        CHECK_EQUAL(space.ops->write(&space, NULL, method, addr, trap, sizeof trap), 0);
+    }
+    if (!protect)
+        CHECK_EQUAL(prot_at(address_of(area)), RDF_PROT_READ | RDF_PROT_EXEC);
+    static char big[8192];
+    memset(big, 7, sizeof big);
+    size_t len = 2 * page < sizeof big ? 2 * page : sizeof big;
+    CHECK_EQUAL(space.ops->write(&space, NULL, method, address_of(area), big, len), 0);
+    CHECK(memcmp(area, big, len) == 0);
+}
+
+static void write_self_mem(void)
+{
+    write_changes_what_runs(RDF_WRITE_SELF_MEM);
+}
+
+static void write_protect(void)
+{
+    write_changes_what_runs(RDF_WRITE_PROTECT);
+}
+
+static void test_write_self_mem(void **state)
+{
+    (void)state;
+    in_child(write_self_mem, 30);
+}
+
+static void test_write_protect(void **state)
+{
+    (void)state;
+    in_child(write_protect, 30);
+}
+
+/* A write that fails half way is taken back. */
+static void write_half(void)
+{
+    size_t page = rdf_os_page_bytes();
+    char *area = pages(3, PROT_READ | PROT_WRITE);
+    memset(area, 'a', 2 * page);
+    int shared = open("/proc/self/exe", O_RDONLY); /* a file that may not be written, mapped shared */
+    CHECK(mmap(area + page, page, PROT_READ, MAP_SHARED | MAP_FIXED, shared, 0) != MAP_FAILED);
+    char new[8];
+    memset(new, 'b', sizeof new);
+    uint64_t addr = address_of(area) + page - 4;
+    CHECK(space.ops->write(&space, NULL, RDF_WRITE_SELF_MEM, addr, new, sizeof new) < 0);
+    CHECK(memcmp(area + page - 4, "aaaa", 4) == 0);
+    munmap(area + page, page);
+    CHECK_EQUAL(space.ops->write(&space, NULL, RDF_WRITE_SELF_MEM, addr, new, sizeof new), -EFAULT);
+    CHECK_EQUAL(space.ops->write(&space, NULL, RDF_WRITE_PROTECT, addr, new, sizeof new), -EFAULT);
+    CHECK(memcmp(area + page - 4, "aaaa", 4) == 0);
+    CHECK_EQUAL(space.ops->write(&space, NULL, RDF_WRITE_TRACER_MEM, address_of(area), new, 8), -EINVAL);
+    CHECK_EQUAL(space.ops->write(&space, NULL, RDF_WRITE_METHODS, address_of(area), new, 8), -EINVAL);
+}
+
+static void test_write_half(void **state)
+{
+    (void)state;
+    in_child(write_half, 10);
+}
+
+/* A function of libc, and its page's protection afterwards. */
+static void write_libc(void)
+{
+    void *libc_function = dlsym(RTLD_DEFAULT, "getpgrp");
+    CHECK(libc_function != NULL);
+    uint64_t addr = address_of(libc_function);
+    uint8_t old[sizeof returns_1];
+    uint8_t before = prot_at(addr);
+    pid_t group = getpgrp();
+    CHECK_EQUAL(space.ops->read(&space, addr, old, sizeof old), 0);
+    CHECK_EQUAL(space.ops->write(&space, NULL, RDF_WRITE_SELF_MEM, addr, returns_1, sizeof returns_1), 0);
+    CHECK_EQUAL(getpgrp(), 1);
+    CHECK_EQUAL(space.ops->write(&space, NULL, RDF_WRITE_SELF_MEM, addr, old, sizeof old), 0);
+    CHECK_EQUAL(getpgrp(), group);
+    CHECK_EQUAL(prot_at(addr), before);
+}
+
+static void test_write_libc(void **state)
+{
+    (void)state;
+    in_child(write_libc, 10);
+}
+
+/* mprotect says no to the vDSO; /proc/self/mem does not. Found by AT_SYSINFO_EHDR, called by address. */
+static void write_vdso(void)
+{
+    uint64_t vdso = getauxval(AT_SYSINFO_EHDR);
+    if (!vdso)
+        SKIP_CHILD("no vDSO here (valgrind hides it)");
+    const Elf64_Ehdr *head = (const Elf64_Ehdr *)vdso;
+    const Elf64_Phdr *part = (const Elf64_Phdr *)(vdso + head->e_phoff);
+    const Elf64_Dyn *dynamic = NULL;
+    for (int i = 0; i < head->e_phnum; i++)
+        if (part[i].p_type == PT_DYNAMIC)
+            dynamic = (const Elf64_Dyn *)(vdso + part[i].p_offset);
+    const Elf64_Sym *symbol = NULL;
+    const char *name = NULL;
+    for (; dynamic && dynamic->d_tag != DT_NULL; dynamic++) {
+        if (dynamic->d_tag == DT_SYMTAB)
+            symbol = (const Elf64_Sym *)(vdso + dynamic->d_un.d_ptr);
+        if (dynamic->d_tag == DT_STRTAB)
+            name = (const char *)(vdso + dynamic->d_un.d_ptr);
+    }
+    CHECK(symbol && name);
+    uint64_t addr = 0;
+    for (int i = 1; i < 16 && !addr; i++)
+        if (strstr(name + symbol[i].st_name, "getcpu"))
+            addr = vdso + symbol[i].st_value;
+    CHECK(addr != 0);
+    size_t page = rdf_os_page_bytes();
+    uint8_t before = prot_at(addr);
+    CHECK(space.ops->protect(&space, addr / page * page, page, 7) < 0);
+    uint8_t old[sizeof returns_1];
+    CHECK_EQUAL(space.ops->read(&space, addr, old, sizeof old), 0);
+    CHECK_EQUAL(space.ops->write(&space, NULL, RDF_WRITE_SELF_MEM, addr, returns_1, sizeof returns_1), 0);
+    CHECK_EQUAL(call_at((void *)addr), 1);
+    CHECK_EQUAL(space.ops->write(&space, NULL, RDF_WRITE_SELF_MEM, addr, old, sizeof old), 0);
+    CHECK(memcmp((void *)addr, old, sizeof old) == 0);
+    CHECK_EQUAL(prot_at(addr), before);
+}
+
+static void test_write_vdso(void **state)
+{
+    (void)state;
+    in_child(write_vdso, 10);
+}
+
+static void write_sealed(void)
+{
+    enum { MSEAL = 462 };
+    size_t page = rdf_os_page_bytes();
+    char *area = pages(1, PROT_READ | PROT_WRITE);
+    memcpy(area, returns_1, sizeof returns_1);
+    mprotect(area, page, PROT_READ | PROT_EXEC);
+    if (syscall(MSEAL, area, page, 0))
+        SKIP_CHILD("no mseal here");
+    CHECK_EQUAL(space.ops->protect(&space, address_of(area), page, 7), -EPERM);
+    CHECK_EQUAL(call_at(area), 1);
+    uint64_t addr = address_of(area);
+    CHECK_EQUAL(space.ops->write(&space, NULL, RDF_WRITE_SELF_MEM, addr, returns_2, sizeof returns_2), 0);
+    CHECK_EQUAL(call_at(area), 2);
+    CHECK_EQUAL(prot_at(addr), RDF_PROT_READ | RDF_PROT_EXEC);
+}
+
+static void test_write_sealed(void **state)
+{
+    (void)state;
+    in_child(write_sealed, 10);
+}
+
+/* One aligned 8 bytes, seen by a thread that runs them, are the old or the new ones. */
+static char *racing_code;
+static volatile bool racing_stop;
+static void *race(void *unused)
+{
+    (void)unused;
+    long wrong = 0;
+    while (!racing_stop) {
+        int got = call_at(racing_code);
+        wrong += got != 1 && got != 2;
+    }
+    return (void *)wrong;
+}
+
+static void write_at_once(void)
+{
+    racing_code = pages(1, PROT_READ | PROT_WRITE | PROT_EXEC);
+    memcpy(racing_code, returns_1, sizeof returns_1);
+    pthread_t thread;
+    pthread_create(&thread, NULL, race, NULL);
+    for (int i = 0; i < 20000; i++) {
+        const uint8_t *code = i & 1 ? returns_1 : returns_2;
+        CHECK_EQUAL(space.ops->write(&space, NULL, RDF_WRITE_PROTECT, address_of(racing_code), code,
+                                     sizeof returns_1), 0);
+    }
+    racing_stop = true;
+    void *wrong;
+    pthread_join(thread, &wrong);
+    CHECK(wrong == NULL);
+}
+
+static void test_write_at_once(void **state)
+{
+    (void)state;
+    in_child(write_at_once, 60);
+}
+
+/* ---- the rest ---- */
+
+static void *sleep_a_while(void *unused)
+{
+    (void)unused;
+    while (!racing_stop)
+        usleep(1000);
+    return NULL;
+}
+
+static void count_threads(void)
+{
+    CHECK(!space.ops->has_other_threads(&space));
+    pthread_t thread;
+    pthread_create(&thread, NULL, sleep_a_while, NULL);
+    CHECK(space.ops->has_other_threads(&space));
+    racing_stop = true;
+    pthread_join(thread, NULL);
+    for (int i = 0; i < 1000 && space.ops->has_other_threads(&space); i++)
+        usleep(1000); /* the kernel drops the thread a moment after join */
+    CHECK(!space.ops->has_other_threads(&space));
+}
+
+static void test_count_threads(void **state)
+{
+    (void)state;
+    in_child(count_threads, 10);
+}
+
+static int chosen(void)
+{
+    return 42;
+}
+
+static void *choose(void)
+{
+    return (void *)(uintptr_t)chosen;
+}
+
+static void resolvers_are_called(void **state)
+{
+    (void)state;
+    uint64_t got = space.ops->call_resolver(&space, (uint64_t)(uintptr_t)choose);
+    assert_int_equal(got, (uint64_t)(uintptr_t)chosen);
+}
+
+static struct rdf_os_lock lock;
+static long counted;
+static void *count_locked(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 20000; i++) {
+        CHECK(rdf_os_lock(&lock));
+        counted++;
+        rdf_os_unlock(&lock);
+    }
+    return NULL;
+}
+
+static void lock_excludes(void)
+{
+    pthread_t thread[4];
+    for (int i = 0; i < 4; i++)
+        pthread_create(&thread[i], NULL, count_locked, NULL);
+    for (int i = 0; i < 4; i++)
+        pthread_join(thread[i], NULL);
+    CHECK_EQUAL(counted, 4 * 20000);
+    CHECK_EQUAL(lock.state, 0);
+}
+
+static void *hold_for_ever(void *unused)
+{
+    CHECK(rdf_os_lock(&lock));
+    racing_stop = true;
+    for (;;)
+        pause();
+    return unused;
+}
+
+static void lock_after_fork(void)
+{
+    CHECK(rdf_os_lock(&lock));
+    CHECK(!rdf_os_lock(&lock)); /* not a deadlock */
+    rdf_os_unlock(&lock);
+    pthread_t thread;
+    pthread_create(&thread, NULL, hold_for_ever, NULL);
+    while (!racing_stop)
+        usleep(100);
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK(rdf_os_lock(&lock));
+        CHECK(!rdf_os_lock(&lock));
+        rdf_os_unlock(&lock);
+        CHECK(rdf_os_lock(&lock));
+        _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    CHECK_EQUAL(status, 0);
+}
+
+static void test_lock(void **state)
+{
+    (void)state;
+    in_child(lock_excludes, 60);
+}
+
+static void test_lock_after_fork(void **state)
+{
+    (void)state;
+    in_child(lock_after_fork, 10);
+}
+
+static void pages_are_zero_and_whole(void **state)
+{
+    (void)state;
+    assert_int_equal(rdf_os_page_bytes(), sysconf(_SC_PAGESIZE));
+    char *p = rdf_os_pages.get(rdf_os_pages.ctx, 100000);
+    assert_non_null(p);
+    assert_int_equal(p[99999], 0);
+    rdf_os_pages.put(rdf_os_pages.ctx, p, 100000);
+    assert_null(rdf_os_pages.get(rdf_os_pages.ctx, SIZE_MAX / 2));
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(maps_tell_what_is_mapped),
+        TEST(maps_name_files_and_their_inodes),
+        TEST(maps_agree_with_stdio),
+        TEST(test_many_maps),
+        TEST(maps_without_memory_fail_cleanly),
+        TEST(test_maps_denied),
+        TEST(test_read),
+        TEST(test_read_by_pipe),
+        TEST(test_read_by_mem),
+        TEST(map_takes_nothing_that_is_taken),
+        TEST(test_write_self_mem),
+        TEST(test_write_protect),
+        TEST(test_write_half),
+        TEST(test_write_libc),
+        TEST(test_write_vdso),
+        TEST(test_write_sealed),
+        TEST(test_write_at_once),
+        TEST(test_count_threads),
+        TEST(resolvers_are_called),
+        TEST(test_lock),
+        TEST(test_lock_after_fork),
+        TEST(pages_are_zero_and_whole),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests_name("os_linux_memory", tests, NULL, NULL);
+}
