@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is known of code: which object holds an address, where a function begins and ends, what it is
+ * called, what a name means. Reads an address space through its table, so it serves this process, a
+ * traced one and a file laid out in memory alike. Every reader distrusts what it reads: a damaged
+ * file is an error with a sentence, never a crash, an endless loop or a huge allocation.
+ *
+ *   images.c   rdf_images_load: ELF images found in the mappings (any link namespace, the vDSO too)
+ *   elf.c      headers, dynamic section, section headers and .symtab of the file behind an image
+ *   unwind.c   .eh_frame_hdr and .eh_frame: exact bounds, also of stripped code
+ *   symbol.c   by address and by name; versions; STT_FILE groups
+ *   follow.c   PLT stubs and IFUNC resolvers → the function that runs
+ *   find.c     rdf_images_find: the grammar of names
+ *   demangle.c C++ names, by the demangler of a C++ runtime where one is at hand
+ */
+#ifndef RDF_IMAGE_IMAGE_H
+#define RDF_IMAGE_IMAGE_H
+
+#include "arch/arch.h"
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/span.h"
+#include "os/os.h"
+
+struct rdf_image; /* one ELF object as it is mapped */
+
+struct rdf_images {
+    struct rdf_space *space;
+    const struct rdf_arch *arch; /* reads stubs */
+    struct rdf_arena *arena; /* everything below lives here */
+    struct rdf_maps maps;
+    struct rdf_image **image; /* the program first, then in the loader's order, then the rest */
+    size_t count;
+    size_t linked_count;  /* the first of them: in the loader's list, so not the vDSO, not dlmopen's */
+    void *search;         /* of rdf_images_find, kept for the next one */
+    bool scope_known;     /* the global scope has been worked out */
+    bool out_of_memory;   /* the arena was refused pages: what was not read may not be taken as absent */
+};
+
+/* Take a snapshot of the space's mappings and find the ELF images in it. Cheap: file contents
+ * (.symtab, section headers) are read only when a question needs them.
+ * rdf_images_free closes what was opened; the arena is the caller's. */
+redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *arch, struct rdf_arena *arena,
+                                struct rdf_images *ret, struct rdf_error *err);
+void rdf_images_free(struct rdf_images *images);
+
+/* Leave this image out of name searches (a patch file, the agent, the engine itself). */
+void rdf_image_hide(struct rdf_image *image);
+
+struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr); /* or null */
+const char *rdf_image_name(const struct rdf_image *image);   /* path, or "[vdso]" */
+uint64_t rdf_image_start(const struct rdf_image *image);     /* lowest mapped address */
+uint64_t rdf_image_end(const struct rdf_image *image);       /* behind the highest */
+uint64_t rdf_image_bias(const struct rdf_image *image);      /* added to addresses in the file */
+uint16_t rdf_image_machine(const struct rdf_image *image);   /* e_machine */
+
+enum rdf_bounds_source { RDF_BOUNDS_UNWIND, RDF_BOUNDS_SYMBOL };
+
+struct rdf_function {
+    struct rdf_image *image;
+    uint64_t start; /* the entry */
+    uint64_t end;   /* behind the last byte that belongs to it */
+    enum rdf_bounds_source source;
+    const char *name; /* best symbol name at `start`; null when stripped */
+};
+
+/* The function whose entry is exactly `addr`. Nothing is guessed:
+ * REDEFINE_EINVAL        not mapped; mapped but not executable (data); inside a function (the sentence
+ *                        names it and the offset; "inside an instruction" where decoding says so is the
+ *                        core's addition)
+ * REDEFINE_EUNSUPPORTED  executable, but neither unwind table nor symbol tells where it ends */
+redefine_status rdf_images_function(struct rdf_images *images, uint64_t addr, struct rdf_function *ret,
+                                    struct rdf_error *err);
+
+/* Where a call of `addr` ends up running: PLT stubs (.plt, .plt.sec, .plt.got, lazily bound or not) and
+ * IFUNC resolvers are followed, repeatedly; anything else is returned as it is. A function whose body
+ * merely begins with a jump is not a stub and is not followed. */
+redefine_status rdf_images_follow(struct rdf_images *images, uint64_t addr, uint64_t *ret_addr,
+                                  struct rdf_error *err);
+
+/* What a name means, as an address where code runs (followed).
+ *
+ *   NAME            an exported function as the dynamic loader binds it (the first in the global scope);
+ *                   else the only function of that name in any image, static ones included
+ *   OBJECT!NAME     in that object: soname, file name or path; "[vdso]!time"
+ *   NAME@FILE       the static function of that source file: "parse@src/json.c" ("json.c" is all that
+ *                   symbol tables keep, so two files of one name are ambiguous)
+ *   NAME@VERSION    that version of a versioned symbol: "memcpy@GLIBC_2.2.5"
+ *   ns::C::m(int)   a C++ function as demangled, or without the parameters when only one fits
+ *
+ * REDEFINE_ENOTFOUND, with near names where there are any; REDEFINE_EAMBIGUOUS, listing the candidates
+ * with object, file and address in a form that can be given back to this function. */
+redefine_status rdf_images_find(struct rdf_images *images, const char *name, uint64_t *ret_addr,
+                                struct rdf_error *err);
+
+/* "name+0x12 in libc.so.6" for messages; written into `ret_text`. */
+void rdf_images_describe(struct rdf_images *images, uint64_t addr, char *ret_text, size_t text_bytes);
+
+/* The start of the next known function or symbol at or behind function->end, else the end of the
+ * executable mapping: what lies between may be padding. */
+uint64_t rdf_images_next_start(struct rdf_images *images, const struct rdf_function *function);
+
+#endif
