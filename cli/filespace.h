@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An address space made of files: a program and the libraries it needs, laid out as the loader would,
+ * without running any of it. What reads a process can read this as well.
+ */
+#ifndef RDF_CLI_FILESPACE_H
+#define RDF_CLI_FILESPACE_H
+
+#include "os/os.h"
+
+struct cli_filespace;
+
+/* Lays out the ELF file at `path` and, where the dynamic loader of this system can list them, the libraries
+ * it needs. Null: a sentence has been said. *ret_space stays valid until the filespace is freed. */
+struct cli_filespace *cli_filespace_new(const char *path, struct rdf_space *ret_space, uint16_t *ret_machine);
+void cli_filespace_free(struct cli_filespace *files);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli.h"
+
+#include <redefine/redefine.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: redefine run [--patch P.so]... [--replace NAME=P.so:SYMBOL]... [--follow] [--verbose]\n"
+    "                    [--] PROGRAM [ARG]...\n"
+    "       redefine show PROGRAM NAME\n"
+    "       redefine --help | --version\n"
+    "\n"
+    "run   starts PROGRAM with functions redefined by patch files\n"
+    "show  prints a function's bytes, disassembled, and what a redefinition changes: before and after\n"
+    "\n"
+    "See redefine(1).\n";
+
+void cli_say(const char *format, ...)
+{
+    char line[4096];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    /* Names come from files: one line stays one line, and says nothing to the terminal. */
+    for (char *at = line; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == '\177')
+            *at = '?';
+    fprintf(stderr, "redefine: %s\n", line);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } verbs[] = {{"run", cli_run}, {"show", cli_show}};
+
+    if (argc < 2) {
+        fputs(usage, stderr);
+        return EXIT_OWN_FAILURE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("redefine " REDEFINE_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        if (strcmp(argv[1], verbs[i].name) == 0)
+            return verbs[i].run(argc - 2, argv + 2);
+    cli_say("there is no verb '%s'; redefine --help lists them", argv[1]);
+    return EXIT_OWN_FAILURE;
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * redefine run: start a program with functions redefined. Everything that can be known beforehand is checked
+ * here; then this process becomes the program, with the agent preloaded. Exit status and signals are the
+ * program's own, since nobody stands between.
+ */
+#include "cli.h"
+
+#include "agent/request.h"
+#include "arch/arch.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+struct request {
+    FILE *out; /* writes into `text` */
+    char *text;
+    size_t text_bytes;
+    size_t count;
+    bool follow;
+    bool verbose;
+};
+
+/* The absolute path of a patch file that the loader of this machine could load, or null. */
+static char *check_patch(const char *name)
+{
+    char *path = realpath(name, NULL);
+    if (!path) {
+        cli_say("patch %s: %s", name, strerror(errno));
+        return NULL;
+    }
+    struct cli_program file;
+    cli_file_inspect(path, &file);
+    bool fits = file.is_elf && file.type == ET_DYN && file.is_64bit &&
+                file.machine == rdf_arch_native()->elf_machine;
+    if (!fits)
+        cli_say("patch %s is not a shared object for %s; build it with: cc -shared -fPIC $(pkg-config --cflags "
+                "redefine) -o P.so P.c", name, rdf_arch_native()->name);
+    else if (strpbrk(path, "\036\037"))
+        cli_say("patch %s has a control character in its path", name);
+    cli_program_free(&file);
+    if (fits && !strpbrk(path, "\036\037"))
+        return path;
+    free(path);
+    return NULL;
+}
+
+static bool add_patch(struct request *request, const char *name)
+{
+    char *path = check_patch(name);
+    if (!path)
+        return false;
+    fprintf(request->out, "patch%c%s%c", RDF_REQUEST_FIELD, path, RDF_REQUEST_ITEM);
+    request->count++;
+    free(path);
+    return true;
+}
+
+/* NAME=P.so:SYMBOL. A C++ NAME may hold "==" or "::", and a path may hold them too: the symbol begins behind
+ * the last ':', the path behind the last '=' after which a file is named; behind the last one of all when no
+ * file is there. */
+static bool add_replace(struct request *request, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    char *copy = colon && colon[1] && !strpbrk(text, "\036\037") ? strndup(text, (size_t)(colon - text)) : NULL;
+    char *last = copy ? strrchr(copy, '=') : NULL;
+    if (!last || last == copy || !last[1]) {
+        cli_say("--replace takes NAME=P.so:SYMBOL, not '%s'", text);
+        free(copy);
+        return false;
+    }
+    char *equals = last;
+    while (equals > copy && (*equals != '=' || access(equals + 1, F_OK) != 0))
+        equals--;
+    if (equals == copy)
+        equals = last;
+    char *path = check_patch(equals + 1);
+    *equals = '\0';
+    if (!path) {
+        free(copy);
+        return false;
+    }
+    fprintf(request->out, "name%c%s%c%s%c%s%c", RDF_REQUEST_FIELD, path, RDF_REQUEST_FIELD, colon + 1,
+            RDF_REQUEST_FIELD, copy, RDF_REQUEST_ITEM);
+    request->count++;
+    free(path);
+    free(copy);
+    return true;
+}
+
+/* Whether the agent can get into the program; says why not. */
+static bool check_program(const char *name, const struct cli_program *program)
+{
+    const struct rdf_arch *arch = rdf_arch_native();
+    if (!program->is_elf)
+        return true; /* the kernel, or a handler of binfmt_misc, decides; exec says no */
+    if (!program->is_64bit || program->machine != arch->elf_machine)
+        cli_say("%s (%s) is a program for another CPU or word size; this redefine handles %s", name, program->path,
+                arch->name);
+    else if (program->is_secure)
+        cli_say("%s (%s) would run with AT_SECURE because %s: the dynamic loader then loads nothing that its "
+                "user names; copy the program without those rights, or become the user that it runs as",
+                name, program->path, program->secure_reason);
+    else if (!program->interpreter)
+        cli_say("%s (%s) is a static program: it names no dynamic loader that could load a patch; not started",
+                name, program->path);
+    else if (strstr(program->interpreter, "ld-musl"))
+        cli_say("%s (%s) is a musl program (%s): the agent and the patches are built for the C library of this "
+                "system and cannot be loaded by it; not started", name, program->path, program->interpreter);
+    else
+        return true;
+    return false;
+}
+
+/* Whether a list of preloads names the agent. */
+static bool lists(const char *preload, const char *agent)
+{
+    size_t len = strlen(agent);
+    for (const char *at = preload; at && (at = strstr(at, agent)); at++)
+        if ((at == preload || strchr(" :", at[-1])) && strchr(" :", at[len])) /* the NUL counts too */
+            return true;
+    return false;
+}
+
+/* Whether the loader will take it: it starts a program all the same, unpatched, when it cannot. */
+static bool check_agent(const char *path)
+{
+    if (strpbrk(path, " :$")) {
+        cli_say("the agent lies at '%s': a path with a space, a colon or a dollar sign cannot be preloaded", path);
+        return false;
+    }
+    if (!lists(getenv("LD_PRELOAD"), path))
+        (void)unsetenv(RDF_REQUEST_ENV); /* left over from somewhere: not in force here, and not to become so */
+    if (!dlopen(path, RTLD_NOW | RTLD_LOCAL)) {
+        cli_say("the agent cannot be loaded, so that nothing would be redefined: %s", dlerror());
+        return false;
+    }
+    return true;
+}
+
+/* The agent's path: beside the command in a build directory, else where it is installed. */
+static char *find_agent(void)
+{
+    char self[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (len <= 0) {
+        cli_say("/proc/self/exe cannot be read (%s), so the agent cannot be found", strerror(errno));
+        return NULL;
+    }
+    self[len] = '\0';
+    const char *places[] = {"libredefine-agent.so", RDF_AGENT_FROM_COMMAND};
+    const char *dir = dirname(self);
+    char *path = NULL;
+    for (size_t i = 0; !path && i < sizeof places / sizeof places[0]; i++) {
+        char *joined = NULL;
+        if (asprintf(&joined, "%s/%s", dir, places[i]) < 0)
+            return NULL;
+        path = realpath(joined, NULL);
+        free(joined);
+    }
+    if (!path)
+        cli_say("libredefine-agent.so is neither beside the command in %s nor in %s/%s", dir, dir,
+                RDF_AGENT_FROM_COMMAND);
+    if (path && check_agent(path))
+        return path;
+    free(path);
+    return NULL;
+}
+
+/* Under another `redefine run`, whose request is in force here as well, ours stacks upon that one: a request
+ * that is not for this process, the agent has taken away already. */
+static bool set_environment(const struct request *request, const char *agent)
+{
+    const char *former = getenv("LD_PRELOAD");
+    bool nested = lists(former, agent) && getenv(RDF_REQUEST_ENV) && getenv(RDF_REQUEST_FLAGS_ENV);
+    const char *outer = nested ? getenv(RDF_REQUEST_ENV) : "";
+    const char *outer_flags = nested ? getenv(RDF_REQUEST_FLAGS_ENV) : "";
+    char *preload = NULL;
+    char *text = NULL;
+    char pid[16];
+    char flags[4] = {RDF_FLAG_FIRST};
+    size_t used = 1;
+    if (request->follow || strchr(outer_flags, RDF_FLAG_FOLLOW))
+        flags[used++] = RDF_FLAG_FOLLOW;
+    if (request->verbose || strchr(outer_flags, RDF_FLAG_VERBOSE))
+        flags[used++] = RDF_FLAG_VERBOSE;
+    (void)snprintf(pid, sizeof pid, "%ld", (long)getpid()); /* exec keeps it */
+    /* An empty list is one as well: the agent leaves what lies behind its own colon. */
+    bool done = asprintf(&preload, former && !nested ? "%s:%s" : "%s", nested ? former : agent, former) >= 0 &&
+                asprintf(&text, "%s%s", outer, request->text) >= 0 && setenv("LD_PRELOAD", preload, 1) == 0 &&
+                setenv(RDF_REQUEST_ENV, text, 1) == 0 && setenv(RDF_REQUEST_FLAGS_ENV, flags, 1) == 0 &&
+                setenv(RDF_REQUEST_PID_ENV, pid, 1) == 0;
+    free(preload);
+    free(text);
+    if (!done)
+        cli_say("the environment for the program cannot be made: %s", strerror(errno));
+    return done;
+}
+
+/* Becomes the program; returns only when that fails. */
+static int start(const struct request *request, char **argv)
+{
+    int status = EXIT_OWN_FAILURE;
+    char *path = cli_find_program(argv[0], &status);
+    if (!path)
+        return status;
+    struct cli_program program;
+    if (!cli_program_inspect(path, &program, &status)) {
+        free(path);
+        return status;
+    }
+    char *agent = NULL;
+    if (check_program(argv[0], &program) && (agent = find_agent()) && set_environment(request, agent)) {
+        execvpe(path, argv, environ); /* with the slash it has: no search, but /bin/sh for what has no format */
+        status = errno == ENOENT ? EXIT_NO_PROGRAM : EXIT_NOT_EXECUTABLE;
+        cli_say("%s cannot be executed: %s", argv[0], strerror(errno));
+    }
+    free(agent);
+    cli_program_free(&program);
+    free(path);
+    return status;
+}
+
+static bool parse(int argc, char **argv, struct request *request, int *ret_first)
+{
+    enum { FIRST = 256, PATCH = FIRST, REPLACE, FOLLOW, VERBOSE }; /* no letters: long options only */
+    static const struct option options[] = {{"patch", required_argument, NULL, PATCH},
+                                            {"replace", required_argument, NULL, REPLACE},
+                                            {"follow", no_argument, NULL, FOLLOW},
+                                            {"verbose", no_argument, NULL, VERBOSE},
+                                            {0}};
+    bool ok = true;
+    /* getopt counts from the program's name; ours is one word further left. */
+    argc++;
+    argv--;
+    opterr = 0;
+    for (int option; ok && (option = getopt_long(argc, argv, "+:", options, NULL)) != -1;)
+        switch (option) {
+        case PATCH: ok = add_patch(request, optarg); break;
+        case REPLACE: ok = add_replace(request, optarg); break;
+        case FOLLOW: request->follow = true; break;
+        case VERBOSE: request->verbose = true; break;
+        case ':':
+            cli_say("%s needs a value; see redefine --help", argv[optind - 1]);
+            ok = false;
+            break;
+        default:
+            if (optopt > 0 && optopt < FIRST) /* getopt may stand before or behind the word */
+                cli_say("run has no option -%c; see redefine --help", optopt);
+            else
+                cli_say("run has no option %s; see redefine --help", argv[optind - 1]);
+            ok = false;
+        }
+    *ret_first = optind - 1;
+    return ok;
+}
+
+int cli_run(int argc, char **argv)
+{
+    struct request request = {0};
+    request.out = open_memstream(&request.text, &request.text_bytes);
+    if (!request.out) {
+        cli_say("no memory");
+        return EXIT_OWN_FAILURE;
+    }
+    int first = 0;
+    bool parsed = parse(argc, argv, &request, &first);
+    if (fclose(request.out) != 0 || !parsed) {
+        free(request.text);
+        return EXIT_OWN_FAILURE;
+    }
+    int status = EXIT_OWN_FAILURE;
+    if (first >= argc)
+        cli_say("run needs a program; see redefine --help");
+    else if (request.count == 0)
+        cli_say("run needs at least one --patch or --replace: nothing would be redefined");
+    else
+        status = start(&request, argv + first);
+    free(request.text);
+    return status;
+}

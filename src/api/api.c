@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The public calls: arguments validated, the engine locked, failures kept for redefine_explain.
+ */
+#include <redefine/apply.h>
+
+#include "base/bytes.h"
+#include "core/engine.h"
+
+#include <stdio.h>
+
+static struct rdf_engine engine;
+static struct rdf_space space;
+
+/* The last failure of this thread; and, apart from it, the line that redefine_describe returns. */
+static _Thread_local struct rdf_error last_error;
+static _Thread_local char description[RDF_SENTENCE_BYTES];
+
+const char *redefine_strerror(redefine_status status)
+{
+    switch (status) {
+#define STATUS_CASE(name, number, text) case REDEFINE_##name: return text;
+        REDEFINE_STATUS_LIST(STATUS_CASE)
+#undef STATUS_CASE
+    }
+    return "not a status of this library";
+}
+
+const char *redefine_explain(void)
+{
+    return last_error.sentence;
+}
+
+/* Locks the engine for one call and makes room for its failure. */
+static redefine_status enter(struct rdf_error *err)
+{
+    *err = (struct rdf_error){0};
+    if (!rdf_os_lock(&engine.lock))
+        return rdf_fail(err, REDEFINE_EBUSY,
+                        "called from inside the engine: a replacement of a function that the engine itself uses "
+                        "must not redefine or restore anything while it runs");
+    if (!engine.space) {
+        rdf_os_local_space(&space);
+        rdf_engine_init(&engine, &space, rdf_arch_native(), &rdf_os_pages);
+    }
+    return REDEFINE_OK;
+}
+
+static redefine_status leave(struct rdf_error *err, redefine_status status)
+{
+    rdf_os_unlock(&engine.lock);
+    if (status != REDEFINE_OK)
+        last_error = *err;
+    return status;
+}
+
+static redefine_status refuse(const char *sentence)
+{
+    last_error = (struct rdf_error){0};
+    return rdf_fail(&last_error, REDEFINE_EINVAL, "%s", sentence);
+}
+
+static uint64_t address(const void *pointer)
+{
+    return (uint64_t)(uintptr_t)pointer;
+}
+
+static redefine_status commit(const struct rdf_change *change, size_t count, uint64_t caller_sp)
+{
+    struct rdf_error err;
+    redefine_status status = enter(&err);
+    if (status != REDEFINE_OK) {
+        last_error = err;
+        return status;
+    }
+    return leave(&err, rdf_engine_commit(&engine, change, count, caller_sp, &err));
+}
+
+/* Where the calling thread left its own code for ours. */
+#define CALLER_SP address(__builtin_frame_address(0))
+
+redefine_status redefine_func(void *target, void *replacement)
+{
+    if (!target || !replacement)
+        return refuse(target ? "the replacement is null" : "the target is null");
+    struct rdf_change change = {
+        .kind = RDF_CHANGE_REDEFINE, .target = address(target), .replacement = address(replacement)};
+    return commit(&change, 1, CALLER_SP);
+}
+
+redefine_status redefine_func_restore(void *target)
+{
+    if (!target)
+        return refuse("the target is null");
+    struct rdf_change change = {.kind = RDF_CHANGE_RESTORE, .target = address(target)};
+    return commit(&change, 1, CALLER_SP);
+}
+
+/* The record of a target, without a lock where the address itself is known. */
+static struct rdf_redef *find_redef(void *target)
+{
+    struct rdf_redef *redef = rdf_registry_find(&engine.registry, address(target));
+    struct rdf_error err;
+    if (redef || __atomic_load_n(&engine.registry.table, __ATOMIC_ACQUIRE) == NULL || enter(&err) != REDEFINE_OK)
+        return redef;
+    redef = rdf_engine_find(&engine, address(target));
+    (void)leave(&err, REDEFINE_OK);
+    return redef;
+}
+
+void *redefine_func_original(void *target)
+{
+    struct rdf_redef *redef = find_redef(target);
+    uint64_t original = redef ? __atomic_load_n(&redef->asked_original, __ATOMIC_ACQUIRE) : 0;
+    /* Asked by the replacement itself after another thread's restore: were the answer the target, and a
+     * third thread's redefinition next, the replacement would call itself. */
+    uint64_t asker = address(__builtin_return_address(0));
+    if (redef && !original && asker >= redef->last_replacement && asker < redef->last_replacement_end)
+        original = redef->trampoline_addr;
+    return original ? (void *)(uintptr_t)original : target;
+}
+
+void *redefine_func_replacement(void *target)
+{
+    struct rdf_redef *redef = find_redef(target);
+    return redef ? (void *)(uintptr_t)__atomic_load_n(&redef->asked_replacement, __ATOMIC_ACQUIRE) : NULL;
+}
+
+static bool has_layer_of(const struct rdf_redef *redef, const void *owner)
+{
+    const struct rdf_layer *layer = redef->top;
+    while (layer && layer->owner != owner)
+        layer = layer->below;
+    return layer != NULL;
+}
+
+/* Take off everything of one owner: null is the in-process calls. */
+static redefine_status restore_all_of(const void *owner, uint64_t caller_sp)
+{
+    struct rdf_error err;
+    redefine_status status = enter(&err);
+    if (status != REDEFINE_OK) {
+        last_error = err;
+        return status;
+    }
+    struct rdf_arena arena;
+    rdf_arena_init(&arena, engine.pages);
+    size_t count = 0;
+    struct rdf_change *change = rdf_arena_alloc(&arena, (engine.registry.count + 1) * sizeof *change);
+    if (!change)
+        status = rdf_fail(&err, REDEFINE_ENOMEM, "no memory for the list of what is redefined");
+    for (size_t i = 0; change && i < engine.registry.count; i++)
+        if (has_layer_of(engine.registry.redef[i], owner))
+            change[count++] = (struct rdf_change){.kind = RDF_CHANGE_RESTORE,
+                                                  .owner = owner,
+                                                  .target = engine.registry.redef[i]->window.function.start};
+    if (change)
+        status = rdf_engine_commit(&engine, change, count, caller_sp, &err);
+    rdf_arena_free(&arena);
+    return leave(&err, status);
+}
+
+redefine_status redefine_restore_all(void)
+{
+    return restore_all_of(NULL, CALLER_SP);
+}
+
+/* ---- Batches ---- */
+
+struct redefine_batch {
+    struct rdf_arena arena;
+    struct rdf_change *change;
+    size_t count;
+    size_t capacity;
+};
+
+redefine_batch *redefine_batch_new(void)
+{
+    struct rdf_arena arena;
+    rdf_arena_init(&arena, &rdf_os_pages);
+    redefine_batch *batch = rdf_arena_alloc(&arena, sizeof *batch);
+    if (batch)
+        batch->arena = arena;
+    return batch;
+}
+
+void redefine_batch_free(redefine_batch *batch)
+{
+    if (!batch)
+        return;
+    struct rdf_arena arena = batch->arena; /* the batch itself lives in it */
+    rdf_arena_free(&arena);
+}
+
+static redefine_status note(redefine_batch *batch, const struct rdf_change *change)
+{
+    if (batch->count == batch->capacity) {
+        size_t capacity = batch->capacity ? 2 * batch->capacity : 16;
+        struct rdf_change *list = rdf_arena_alloc(&batch->arena, capacity * sizeof *list);
+        if (!list) {
+            last_error = (struct rdf_error){0};
+            return rdf_fail(&last_error, REDEFINE_ENOMEM, "no memory for one more change in the batch");
+        }
+        if (batch->count)
+            rdf_bytes_copy(list, batch->change, batch->count * sizeof *list);
+        batch->change = list;
+        batch->capacity = capacity;
+    }
+    batch->change[batch->count++] = *change;
+    return REDEFINE_OK;
+}
+
+redefine_status redefine_batch_add(redefine_batch *batch, void *target, void *replacement)
+{
+    if (!batch || !target || !replacement)
+        return refuse(!batch ? "the batch is null" : target ? "the replacement is null" : "the target is null");
+    struct rdf_change change = {
+        .kind = RDF_CHANGE_REDEFINE, .target = address(target), .replacement = address(replacement)};
+    return note(batch, &change);
+}
+
+redefine_status redefine_batch_restore(redefine_batch *batch, void *target)
+{
+    if (!batch || !target)
+        return refuse(batch ? "the target is null" : "the batch is null");
+    struct rdf_change change = {.kind = RDF_CHANGE_RESTORE, .target = address(target)};
+    return note(batch, &change);
+}
+
+redefine_status redefine_batch_commit(redefine_batch *batch)
+{
+    if (!batch)
+        return refuse("the batch is null");
+    redefine_status status = commit(batch->change, batch->count, CALLER_SP);
+    if (status == REDEFINE_OK)
+        batch->count = 0;
+    return status;
+}
+
+/* ---- Names ---- */
+
+enum { OWNERS_MAX = 256 };
+
+/* An address inside the object of each patch file seen. */
+static const void *patch_owner[OWNERS_MAX];
+static size_t patch_owner_count;
+
+static redefine_status note_owner(const void *owner, struct rdf_error *err)
+{
+    for (size_t i = 0; i < patch_owner_count; i++)
+        if (patch_owner[i] == owner)
+            return REDEFINE_OK;
+    if (patch_owner_count == OWNERS_MAX)
+        return rdf_fail(err, REDEFINE_ENOMEM, "more than %d patch files in one process", (int)OWNERS_MAX);
+    patch_owner[patch_owner_count++] = owner;
+    return REDEFINE_OK;
+}
+
+/* Images of this process; names are not looked for in patch files nor in the engine's own object. */
+static redefine_status load_images(struct rdf_images *images, struct rdf_arena *arena, struct rdf_error *err)
+{
+    redefine_status status = rdf_images_load(engine.space, engine.arch, arena, images, err);
+    if (status != REDEFINE_OK)
+        return status;
+    struct rdf_image *own = rdf_images_at(images, (uint64_t)(uintptr_t)&redefine_func);
+    if (own && own != images->image[0])
+        rdf_image_hide(own);
+    for (size_t i = 0; i < patch_owner_count; i++) {
+        struct rdf_image *patch = rdf_images_at(images, address(patch_owner[i]));
+        if (patch)
+            rdf_image_hide(patch);
+    }
+    return REDEFINE_OK;
+}
+
+redefine_status redefine_find(const char *name, void **ret_addr)
+{
+    if (!name || !ret_addr)
+        return refuse(name ? "there is nowhere to put the address: ret_addr is null" : "the name is null");
+    struct rdf_error err;
+    redefine_status status = enter(&err);
+    if (status != REDEFINE_OK) {
+        last_error = err;
+        return status;
+    }
+    struct rdf_arena arena;
+    struct rdf_images images = {0};
+    uint64_t found;
+    rdf_arena_init(&arena, engine.pages);
+    status = load_images(&images, &arena, &err);
+    if (status == REDEFINE_OK)
+        status = rdf_images_find(&images, name, &found, &err);
+    if (status == REDEFINE_OK)
+        *ret_addr = (void *)(uintptr_t)found;
+    rdf_images_free(&images);
+    rdf_arena_free(&arena);
+    return leave(&err, status);
+}
+
+/* ---- Patch files ---- */
+
+static redefine_status find_all(struct rdf_images *images, struct redefine_patch_change *change, size_t count,
+                                struct rdf_error *err)
+{
+    redefine_status status = REDEFINE_OK;
+    for (size_t i = 0; status == REDEFINE_OK && i < count; i++) {
+        uint64_t found = 0;
+        status = rdf_images_find(images, change[i].name, &found, err);
+        change[i].target = (void *)(uintptr_t)found;
+    }
+    return status;
+}
+
+static redefine_status apply(const void *owner, struct redefine_patch_change *change, size_t count,
+                             uint64_t caller_sp, struct rdf_error *err)
+{
+    struct rdf_arena arena;
+    struct rdf_images images = {0};
+    rdf_arena_init(&arena, engine.pages);
+    struct rdf_change *list = rdf_arena_alloc(&arena, (count + 1) * sizeof *list);
+    redefine_status status = list ? note_owner(owner, err)
+                                  : rdf_fail(err, REDEFINE_ENOMEM, "no memory for the list of changes");
+    if (status == REDEFINE_OK)
+        status = load_images(&images, &arena, err);
+    if (status == REDEFINE_OK)
+        status = find_all(&images, change, count, err);
+    for (size_t i = 0; status == REDEFINE_OK && i < count; i++)
+        list[i] = (struct rdf_change){.kind = RDF_CHANGE_REDEFINE,
+                                      .target = address(change[i].target),
+                                      .replacement = address(change[i].replacement),
+                                      .owner = owner,
+                                      .original = change[i].original};
+    rdf_images_free(&images);
+    if (status == REDEFINE_OK)
+        status = rdf_engine_commit(&engine, list, count, caller_sp, err);
+    rdf_arena_free(&arena);
+    return status;
+}
+
+redefine_status redefine_patch_apply(const void *owner, struct redefine_patch_change *change, size_t count)
+{
+    if (!owner || (!change && count))
+        return refuse(owner ? "the list of changes is null" : "the owner is null");
+    struct rdf_error err;
+    redefine_status status = enter(&err);
+    if (status != REDEFINE_OK) {
+        last_error = err;
+        return status;
+    }
+    return leave(&err, apply(owner, change, count, CALLER_SP, &err));
+}
+
+redefine_status redefine_patch_remove(const void *owner)
+{
+    if (!owner)
+        return refuse("the owner is null");
+    return restore_all_of(owner, CALLER_SP);
+}
+
+const char *redefine_describe(void *target)
+{
+    struct rdf_error err;
+    if (enter(&err) != REDEFINE_OK)
+        return "";
+    const struct rdf_redef *redef = rdf_engine_find(&engine, address(target));
+    if (!redef)
+        (void)snprintf(description, sizeof description, "%p was never redefined", target);
+    else
+        (void)snprintf(description, sizeof description,
+                       "%s%s at 0x%llx, %u bytes of 0x%llx..0x%llx displaced, relay 0x%llx, original 0x%llx, "
+                       "written by %s with %zu other threads stopped",
+                       redef->top ? "" : "restored: ", rdf_strategy_name(redef->window.strategy),
+                       (unsigned long long)redef->edit.addr,
+                       (unsigned)(redef->window.end - redef->window.function.start),
+                       (unsigned long long)redef->window.function.start,
+                       (unsigned long long)redef->window.function.end, (unsigned long long)redef->relay_addr,
+                       (unsigned long long)redef->trampoline_addr, rdf_write_method_name(redef->method),
+                       engine.last_stop.thread_count);
+    (void)leave(&err, REDEFINE_OK);
+    return description;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One engine per address space: resolve → inspect → plan → stop → write → publish → report.
+ */
+#ifndef RDF_CORE_ENGINE_H
+#define RDF_CORE_ENGINE_H
+
+#include "core/near.h"
+#include "core/registry.h"
+#include "core/write.h"
+
+enum rdf_change_kind { RDF_CHANGE_REDEFINE, RDF_CHANGE_RESTORE };
+
+struct rdf_change {
+    enum rdf_change_kind kind;
+    uint64_t target;         /* as the caller named it: a stub and an IFUNC are followed */
+    uint64_t replacement;
+    const void *owner;       /* whose layer: null for the in-process calls */
+    void (**original)(void); /* filled before the first call of the replacement; may be null */
+};
+
+struct rdf_engine {
+    struct rdf_space *space;
+    const struct rdf_arch *arch;
+    const struct rdf_page_source *pages;
+    unsigned write_methods; /* bit per rdf_write_method */
+    struct rdf_os_lock lock;
+    struct rdf_near near;
+    struct rdf_registry registry;
+    struct rdf_stop_report last_stop;
+};
+
+/* Zeroed memory is an engine without a space; this gives it one. */
+void rdf_engine_init(struct rdf_engine *engine, struct rdf_space *space, const struct rdf_arch *arch,
+                     const struct rdf_page_source *pages);
+
+/* Carry out all changes in their order, or none. `caller_sp` is where the calling thread entered the
+ * engine (0 when the space is not this process): its stack is searched from there.
+ * The caller holds engine->lock. Errors: see redefine_func. */
+redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_change *change, size_t count,
+                                  uint64_t caller_sp, struct rdf_error *err);
+
+/* The redef that an address stands for: looked up, else followed and looked up. Null when there is none.
+ * The caller holds engine->lock. */
+struct rdf_redef *rdf_engine_find(struct rdf_engine *engine, uint64_t target);
+
+#endif

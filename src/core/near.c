@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/near.h"
+
+#include "base/bytes.h"
+
+#include <inttypes.h>
+
+enum {
+    CODE_BYTES = 128 * 1024,
+    SLOT_BYTES = 16 * 1024,
+    CODE_ALIGN = 16, /* a trampoline starts where fetching starts */
+};
+
+/* A stack grows downwards into the free addresses below it, the heap upwards behind it. */
+#define STACK_ROOM (UINT64_C(128) << 20)
+#define HEAP_ROOM (UINT64_C(1) << 30)
+/* What a window refers to lies within its own object: keep that much reach to spare. */
+#define REACH_SPARE (INT64_C(256) << 20)
+
+static uint64_t round_up(uint64_t value, uint64_t unit)
+{
+    return (value + unit - 1) / unit * unit;
+}
+
+static uint64_t distance(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
+/* The addresses from which code at `addr` can be reached and that it can reach. */
+static void reach_of(const struct rdf_near *near, uint64_t addr, uint64_t *ret_low, uint64_t *ret_high)
+{
+    int64_t back = near->arch->jump_reach_back;
+    int64_t ahead = near->arch->jump_reach_ahead;
+    int64_t reach = back < ahead ? back : ahead;
+    reach -= reach > 4 * REACH_SPARE ? REACH_SPARE : reach / 16;
+    uint64_t least = rdf_os_page_bytes() * 16; /* the lowest pages are the system's */
+    *ret_low = addr > (uint64_t)reach + least ? addr - (uint64_t)reach : least;
+    *ret_high = addr + (uint64_t)reach < addr ? UINT64_MAX : addr + (uint64_t)reach;
+}
+
+static bool path_is(const char *path, const char *wanted)
+{
+    size_t i = 0;
+    while (path[i] && path[i] == wanted[i])
+        i++;
+    return path[i] == wanted[i];
+}
+
+/* The best place for `len` bytes inside the gap [start, end), as near to `addr` as may be; 0: none. */
+static uint64_t place_in_gap(uint64_t start, uint64_t end, uint64_t len, uint64_t addr, uint64_t low,
+                             uint64_t high)
+{
+    if (start < low)
+        start = round_up(low, rdf_os_page_bytes());
+    if (end > high)
+        end = high / rdf_os_page_bytes() * rdf_os_page_bytes();
+    if (start >= end || end - start < len)
+        return 0;
+    return distance(start, addr) < distance(end - len, addr) ? start : end - len;
+}
+
+/* The free place nearest to `addr` that is farther away than `beyond`; 0: none. Called again with the
+ * distance of a place that the system refused. */
+static uint64_t free_place(const struct rdf_maps *maps, uint64_t len, uint64_t addr, uint64_t low,
+                           uint64_t high, uint64_t beyond)
+{
+    uint64_t best = 0;
+    uint64_t gap_start = 0;
+    for (size_t i = 0; i <= maps->count; i++) {
+        const struct rdf_map *next = i < maps->count ? &maps->map[i] : NULL;
+        uint64_t gap_end = next ? next->start : UINT64_MAX;
+        if (next && path_is(next->path, "[stack]"))
+            gap_end = gap_end > STACK_ROOM ? gap_end - STACK_ROOM : 0;
+        uint64_t place = place_in_gap(gap_start, gap_end, len, addr, low, high);
+        if (place && distance(place, addr) > beyond &&
+            (!best || distance(place, addr) < distance(best, addr)))
+            best = place;
+        if (next)
+            gap_start = next->end + (path_is(next->path, "[heap]") ? HEAP_ROOM : 0);
+    }
+    return best;
+}
+
+static bool chunk_serves(const struct rdf_near *near, const struct rdf_near_chunk *chunk, uint64_t addr,
+                         uint32_t code_bytes)
+{
+    uint64_t low, high;
+    reach_of(near, addr, &low, &high);
+    return !chunk->full && chunk->code_addr >= low && chunk->slot_addr + SLOT_BYTES <= high &&
+           chunk->code_bytes - chunk->code_used >= code_bytes && chunk->slot_used < chunk->slot_count;
+}
+
+/* Whether the system lets us write into pages that are mapped read and execute; asked once, with a byte
+ * of a chunk that nothing uses yet. */
+static enum rdf_near_mode probe_mode(struct rdf_near *near, const struct rdf_near_chunk *chunk)
+{
+    const uint8_t zero = 0;
+    int status = near->space->ops->write(near->space, NULL, RDF_WRITE_SELF_MEM, chunk->code_addr, &zero, 1);
+    return status == 0 ? RDF_NEAR_WRITTEN : RDF_NEAR_FRESH;
+}
+
+static int map_chunk(struct rdf_near *near, uint64_t addr, struct rdf_near_chunk *ret)
+{
+    const struct rdf_space_ops *ops = near->space->ops;
+    bool fresh = near->mode == RDF_NEAR_FRESH;
+    int status = ops->map(near->space, addr, CODE_BYTES,
+                          fresh ? RDF_PROT_READ | RDF_PROT_WRITE : RDF_PROT_READ | RDF_PROT_EXEC);
+    if (status < 0)
+        return status;
+    status = ops->map(near->space, addr + CODE_BYTES, SLOT_BYTES, RDF_PROT_READ | RDF_PROT_WRITE);
+    if (status < 0) {
+        (void)ops->unmap(near->space, addr, CODE_BYTES);
+        return status;
+    }
+    *ret = (struct rdf_near_chunk){.code_addr = addr,
+                                   .code_bytes = CODE_BYTES,
+                                   .slot_addr = addr + CODE_BYTES,
+                                   .slot_count = SLOT_BYTES / sizeof(uint64_t),
+                                   .fresh = fresh};
+    return 0;
+}
+
+static void unmap_chunk(struct rdf_near *near, const struct rdf_near_chunk *chunk)
+{
+    (void)near->space->ops->unmap(near->space, chunk->code_addr, CODE_BYTES + SLOT_BYTES);
+}
+
+static redefine_status add_chunk(struct rdf_near *near, const struct rdf_maps *maps, uint64_t addr,
+                                 struct rdf_error *err)
+{
+    if (near->chunk_count == RDF_NEAR_CHUNKS_MAX)
+        return rdf_fail(err, REDEFINE_ENOMEM, "all %d mappings for trampolines are in use",
+                        (int)RDF_NEAR_CHUNKS_MAX);
+    uint64_t low, high;
+    reach_of(near, addr, &low, &high);
+    uint64_t beyond = 0;
+    int status = -17; /* EEXIST, or nothing free at all */
+    for (int tries = 0; tries < 64; tries++) {
+        uint64_t place = free_place(maps, CODE_BYTES + SLOT_BYTES, addr, low, high, beyond);
+        if (!place)
+            break;
+        struct rdf_near_chunk chunk;
+        status = map_chunk(near, place, &chunk);
+        if (status == 0 && near->mode == RDF_NEAR_UNKNOWN) {
+            near->mode = probe_mode(near, &chunk);
+            if (near->mode == RDF_NEAR_FRESH) {
+                unmap_chunk(near, &chunk);
+                status = map_chunk(near, place, &chunk);
+            }
+        }
+        if (status == 0) {
+            near->chunk[near->chunk_count++] = chunk;
+            return REDEFINE_OK;
+        }
+        if (status != -17)
+            break;
+        /* Something is there that the snapshot did not show (or an emulator keeps it for itself): look
+         * for a place that is farther away by at least a chunk. */
+        beyond = distance(place, addr) + CODE_BYTES;
+    }
+    if (status == -1 || status == -13)
+        return rdf_fail(err, REDEFINE_EDENIED,
+                        "the system refuses executable memory for a trampoline (mmap: %s); a seccomp filter "
+                        "or a security module forbids it", rdf_errno_name(status));
+    return rdf_fail(err, REDEFINE_ENOMEM,
+                    "no memory for a trampoline within reach of 0x%" PRIx64 " (between 0x%" PRIx64
+                    " and 0x%" PRIx64 "; the last attempt gave %s)",
+                    addr, low, high, rdf_errno_name(status));
+}
+
+redefine_status rdf_near_reserve(struct rdf_near *near, const struct rdf_maps *maps, uint64_t addr,
+                                 uint32_t code_bytes, struct rdf_near_place *ret, struct rdf_error *err)
+{
+    code_bytes = (uint32_t)round_up(code_bytes, CODE_ALIGN);
+    size_t at = near->chunk_count;
+    for (size_t i = near->chunk_count; i-- > 0 && at == near->chunk_count;)
+        if (chunk_serves(near, &near->chunk[i], addr, code_bytes))
+            at = i;
+    if (at == near->chunk_count) {
+        redefine_status status = add_chunk(near, maps, addr, err);
+        if (status != REDEFINE_OK)
+            return status;
+    }
+    struct rdf_near_chunk *chunk = &near->chunk[at];
+    *ret = (struct rdf_near_place){.chunk = at,
+                                   .code_addr = chunk->code_addr + chunk->code_used,
+                                   .code_bytes = code_bytes,
+                                   .slot_addr = chunk->slot_addr + chunk->slot_used * sizeof(uint64_t)};
+    chunk->code_used += code_bytes;
+    chunk->slot_used++;
+    return REDEFINE_OK;
+}
+
+void rdf_near_shrink(struct rdf_near *near, struct rdf_near_place *place, uint32_t code_bytes)
+{
+    struct rdf_near_chunk *chunk = &near->chunk[place->chunk];
+    code_bytes = (uint32_t)round_up(code_bytes, CODE_ALIGN);
+    if (chunk->code_addr + chunk->code_used != place->code_addr + place->code_bytes)
+        return;
+    chunk->code_used -= place->code_bytes - code_bytes;
+    place->code_bytes = code_bytes;
+}
+
+redefine_status rdf_near_fill(struct rdf_near *near, size_t chunk, uint64_t addr, const void *code,
+                              size_t len_bytes, struct rdf_error *err)
+{
+    bool fresh = near->chunk[chunk].fresh;
+    int status = near->space->ops->write(near->space, NULL, fresh ? RDF_WRITE_PROTECT : RDF_WRITE_SELF_MEM,
+                                         addr, code, len_bytes);
+    if (status < 0)
+        return rdf_fail(err, REDEFINE_ESYSTEM, "the trampolines at 0x%" PRIx64 " could not be written (%s: %s)",
+                        addr,
+                        rdf_write_method_name(fresh ? RDF_WRITE_PROTECT : RDF_WRITE_SELF_MEM),
+                        rdf_errno_name(status));
+    return REDEFINE_OK;
+}
+
+int rdf_near_set_slot(struct rdf_near *near, uint64_t slot_addr, uint64_t value)
+{
+    uint64_t *slot = (uint64_t *)(uintptr_t)near->space->ops->view(near->space, slot_addr, sizeof value);
+    if (!slot)
+        return near->space->ops->write(near->space, NULL, RDF_WRITE_SELF_MEM, slot_addr, &value, sizeof value);
+    __atomic_store_n(slot, value, __ATOMIC_RELEASE);
+    return 0;
+}
+
+void rdf_near_take_mark(const struct rdf_near *near, struct rdf_near_mark *ret)
+{
+    ret->chunk_count = near->chunk_count;
+    for (size_t i = 0; i < near->chunk_count; i++) {
+        ret->code_used[i] = near->chunk[i].code_used;
+        ret->slot_used[i] = near->chunk[i].slot_used;
+    }
+}
+
+redefine_status rdf_near_seal(struct rdf_near *near, const struct rdf_near_mark *mark, struct rdf_error *err)
+{
+    for (size_t i = mark->chunk_count; i < near->chunk_count; i++) {
+        struct rdf_near_chunk *chunk = &near->chunk[i];
+        if (!chunk->fresh)
+            continue;
+        int status = near->space->ops->protect(near->space, chunk->code_addr, CODE_BYTES,
+                                               RDF_PROT_READ | RDF_PROT_EXEC);
+        if (status < 0) {
+            rdf_near_rollback(near, mark);
+            return rdf_fail(err, REDEFINE_EDENIED,
+                            "the system does not let the trampolines become executable (mprotect: %s)",
+                            rdf_errno_name(status));
+        }
+        chunk->fresh = false;
+        chunk->full = true;
+    }
+    return REDEFINE_OK;
+}
+
+void rdf_near_rollback(struct rdf_near *near, const struct rdf_near_mark *mark)
+{
+    for (size_t i = mark->chunk_count; i < near->chunk_count; i++)
+        unmap_chunk(near, &near->chunk[i]);
+    near->chunk_count = mark->chunk_count;
+    for (size_t i = 0; i < near->chunk_count; i++) {
+        near->chunk[i].code_used = mark->code_used[i];
+        near->chunk[i].slot_used = mark->slot_used[i];
+    }
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * From a function to the exact bytes that will change. A plan is plain data: it can be printed, thrown
+ * away, or carried out by write.c. Making it reads the target and changes nothing.
+ */
+#ifndef RDF_CORE_PLAN_H
+#define RDF_CORE_PLAN_H
+
+#include "arch/arch.h"
+#include "core/near.h"
+#include "image/image.h"
+
+enum { RDF_EDIT_BYTES_MAX = 16 };
+
+enum rdf_strategy {
+    RDF_STRATEGY_ENTRY_JUMP,   /* a jump over the first instructions, behind a landing pad */
+    RDF_STRATEGY_PADDED_JUMP,  /* the same, and its tail lies in padding behind the function */
+};
+
+const char *rdf_strategy_name(enum rdf_strategy strategy);
+
+/* One change of live code. */
+struct rdf_edit {
+    uint64_t addr;
+    uint8_t len_bytes;
+    uint8_t old_bytes[RDF_EDIT_BYTES_MAX];
+    uint8_t new_bytes[RDF_EDIT_BYTES_MAX];
+};
+
+/* What was seen of a function: its window, worked out before anything is reserved. */
+struct rdf_window {
+    struct rdf_function function;
+    enum rdf_strategy strategy;
+    uint64_t patched_start; /* the entry jump goes here … */
+    uint64_t patched_end;   /* … to here */
+    uint64_t end;           /* behind the last instruction that is relocated; from function.start */
+    size_t insn_count;
+    uint8_t bytes[RDF_WINDOW_BYTES_MAX];
+};
+
+struct rdf_plan {
+    struct rdf_window window;
+    struct rdf_edit edit;
+    struct rdf_near_place place; /* relay first, then the trampoline */
+    uint64_t relay_addr;
+    uint64_t trampoline_addr;
+    uint32_t code_bytes; /* of the place, relay and trampoline together */
+    uint8_t code[RDF_JUMP_BYTES_MAX + RDF_TRAMPOLINE_BYTES_MAX + 8];
+    struct rdf_relocated relocated;
+};
+
+/* Inspect the function: where the entry jump goes, which whole instructions must be displaced for it.
+ * Errors: REDEFINE_ESHORT, REDEFINE_EUNSUPPORTED with the reason */
+redefine_status rdf_plan_window(struct rdf_images *images, const struct rdf_function *function,
+                                struct rdf_window *ret, struct rdf_error *err);
+
+/* Reserve memory near the window and work out every byte. On failure the reservation stays with `near`
+ * until its mark is rolled back. */
+redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
+                              const struct rdf_window *window, struct rdf_plan *ret, struct rdf_error *err);
+
+/* Where a thread at `pc` must continue once the edit is made: `pc` itself where it may stay, 0 when it
+ * stands inside the overwritten bytes but at no instruction's start. */
+uint64_t rdf_plan_move_pc(uint64_t patched_start, uint64_t patched_end, uint64_t window_start,
+                          uint64_t trampoline_addr, const struct rdf_pc_pair *pcs, size_t pc_count, uint64_t pc);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The only place that changes live code.
+ */
+#ifndef RDF_CORE_WRITE_H
+#define RDF_CORE_WRITE_H
+
+#include "core/plan.h"
+
+/* What a thread that stands inside an edit's bytes needs: see rdf_plan_move_pc. */
+struct rdf_write_item {
+    struct rdf_edit edit;
+    uint8_t prot;         /* recorded protection of the page(s), put back by RDF_WRITE_PROTECT */
+    bool has_engine;      /* the engine itself runs from the object that holds these bytes */
+    bool moves;           /* threads inside [edit.addr, +len) move as pcs say; else none can be inside */
+    uint64_t window_start;
+    uint64_t trampoline_addr;
+    const struct rdf_pc_pair *pcs;
+    size_t pc_count;
+    enum rdf_write_method method; /* set: how it was written */
+};
+
+struct rdf_write {
+    struct rdf_space *space;
+    const struct rdf_maps *maps;
+    struct rdf_write_item *item; /* ascending by edit.addr, not overlapping */
+    size_t count;
+    uint64_t caller_sp;          /* of the thread that asked, where it entered the engine; 0: not ours */
+    unsigned methods;            /* bit per rdf_write_method that may be tried; all by default */
+    /* Called once every edit is made and before any other thread goes on: what the new code relies on
+     * becomes visible together with it. Only stores; runs where threads may hold any lock. */
+    void (*publish)(void *ctx);
+    void *publish_ctx;
+
+    /* Set by rdf_write_apply: */
+    struct rdf_stop_report stop;
+    size_t failed_item;
+    int err;
+    bool undone; /* after a failure: every byte is what it was */
+};
+
+/* Make every edit, or none: compares the old bytes first, moves threads out of the way, keeps an undo
+ * list. Errors: REDEFINE_EBUSY EDENIED ESYSTEM EROLLBACK. */
+redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err);
+
+#endif
