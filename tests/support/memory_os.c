@@ -1,0 +1,758 @@
+/* SPDX-License-Identifier: MIT */
+#include "support/memory_os.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE = 4096 };
+
+static const uint64_t stacks_start = UINT64_C(0x7ffc00000000);
+
+static const char *const op_name[MEMORY_OPS] = {
+    [MEMORY_MAPS] = "maps",
+    [MEMORY_READ] = "read",
+    [MEMORY_MAP] = "map",
+    [MEMORY_UNMAP] = "unmap",
+    [MEMORY_PROTECT] = "protect",
+    [MEMORY_WRITE + RDF_WRITE_TRACER_MEM] = "write by tracer mem",
+    [MEMORY_WRITE + RDF_WRITE_TRACER_POKE] = "write by tracer poke",
+    [MEMORY_WRITE + RDF_WRITE_SELF_MEM] = "write by self mem",
+    [MEMORY_WRITE + RDF_WRITE_PROTECT] = "write by store",
+    [MEMORY_SIGNALS_HELD] = "hold signals",
+    [MEMORY_WORLD_STOPPED] = "stop the world",
+    [MEMORY_SET_PC] = "set pc",
+};
+
+static _Noreturn void give_up(const char *what)
+{
+    fprintf(stderr, "# memory_os: %s\n", what);
+    abort();
+}
+
+__attribute__((format(printf, 2, 3))) static void note_fault(struct memory_os *os, const char *format, ...)
+{
+    if (os->fault[0])
+        return;
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(os->fault, sizeof os->fault, format, args);
+    va_end(args);
+}
+
+/* ---- memory ---- */
+
+static uint64_t page_up(uint64_t value)
+{
+    return (value + PAGE - 1) / PAGE * PAGE;
+}
+
+static struct memory_region *region_at(const struct memory_os *os, uint64_t addr)
+{
+    for (size_t i = 0; i < os->region_count; i++)
+        if (addr >= os->region[i].start && addr < os->region[i].end)
+            return (struct memory_region *)&os->region[i];
+    return NULL;
+}
+
+uint8_t *memory_os_at(const struct memory_os *os, uint64_t addr)
+{
+    const struct memory_region *region = region_at(os, addr);
+    return region ? region->bytes + (addr - region->start) : NULL;
+}
+
+uint64_t memory_os_word(const struct memory_os *os, uint64_t addr)
+{
+    uint64_t word;
+    const uint8_t *at = memory_os_at(os, addr);
+    if (!at)
+        give_up("a word is read where nothing is mapped");
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+static uint8_t *prot_at(const struct memory_os *os, uint64_t addr)
+{
+    const struct memory_region *region = region_at(os, addr);
+    return region ? &region->prot[(addr - region->start) / PAGE] : NULL;
+}
+
+/* Whether each page of [addr, addr+len) is mapped with at least `prot`. */
+static bool allows(const struct memory_os *os, uint64_t addr, uint64_t len, uint8_t prot)
+{
+    for (uint64_t at = addr; at < addr + len; at = at / PAGE * PAGE + PAGE) {
+        const uint8_t *page = prot_at(os, at);
+        if (!page || (*page & prot) != prot)
+            return false;
+    }
+    return true;
+}
+
+struct memory_region *memory_os_add_region(struct memory_os *os, uint64_t start, uint64_t len, uint8_t prot,
+                                           const char *path)
+{
+    if (os->region_count == MEMORY_REGIONS_MAX)
+        give_up("too many regions");
+    size_t i = os->region_count++;
+    for (; i > 0 && os->region[i - 1].start > start; i--)
+        os->region[i] = os->region[i - 1];
+    struct memory_region *region = &os->region[i];
+    *region = (struct memory_region){.start = start, .end = start + page_up(len), .path = path};
+    size_t count = (region->end - region->start) / PAGE;
+    region->bytes = aligned_alloc(PAGE, count * PAGE);
+    region->prot = malloc(count);
+    region->own_prot = malloc(count);
+    memset(region->bytes, 0, count * PAGE);
+    memset(region->prot, prot, count);
+    memset(region->own_prot, prot, count);
+    return region;
+}
+
+static void remove_region(struct memory_os *os, struct memory_region *region)
+{
+    free(region->bytes);
+    free(region->prot);
+    free(region->own_prot);
+    size_t i = (size_t)(region - os->region);
+    memmove(region, region + 1, (os->region_count - i - 1) * sizeof *region);
+    os->region_count--;
+}
+
+void memory_os_own_protect(struct memory_os *os, uint64_t addr, uint64_t len, uint8_t prot)
+{
+    for (uint64_t at = addr; at < addr + len; at = at / PAGE * PAGE + PAGE) {
+        struct memory_region *region = region_at(os, at);
+        region->prot[(at - region->start) / PAGE] = prot;
+        region->own_prot[(at - region->start) / PAGE] = prot;
+    }
+}
+
+/* ---- counting, noting, failing ---- */
+
+static struct memory_call *note_call(struct memory_os *os, enum memory_op op, uint64_t addr, uint64_t detail)
+{
+    struct memory_call *call = &os->call[os->call_count % MEMORY_CALLS_MAX];
+    os->call_count++;
+    *call = (struct memory_call){op, addr, detail, 0};
+    return call;
+}
+
+/* The start of every operation: 0, or what it must return. */
+static int begin(struct memory_os *os, enum memory_op op, uint64_t addr, uint64_t detail)
+{
+    struct memory_call *call = note_call(os, op, addr, detail);
+    os->op_count[op]++;
+    bool outside_only = op == MEMORY_MAPS || op == MEMORY_MAP || op == MEMORY_UNMAP || op == MEMORY_SIGNALS_HELD ||
+                        op == MEMORY_WORLD_STOPPED;
+    if (os->world != MEMORY_RUNS && outside_only)
+        note_fault(os, "%s was called while the world stood still", op_name[op]);
+    const struct memory_failure *failure = &os->failure;
+    bool counts = failure->ops == 0 || failure->ops & 1u << op;
+    os->counted += counts;
+    if (failure->at && counts && (os->counted == failure->at || (failure->lasting && os->counted > failure->at))) {
+        os->failed = true;
+        call->result = -failure->err;
+    } else {
+        call->result = -os->denied[op];
+    }
+    return call->result;
+}
+
+static int finish(struct memory_os *os, int result)
+{
+    if (os->call_count)
+        os->call[(os->call_count - 1) % MEMORY_CALLS_MAX].result = result;
+    return result;
+}
+
+/* ---- the operations ---- */
+
+static int os_maps(struct rdf_space *space, struct rdf_arena *arena, struct rdf_maps *ret)
+{
+    struct memory_os *os = space->os;
+    int status = begin(os, MEMORY_MAPS, 0, 0);
+    if (status)
+        return status;
+    size_t pages = 0;
+    for (size_t i = 0; i < os->region_count; i++)
+        pages += (os->region[i].end - os->region[i].start) / PAGE;
+    struct rdf_map *map = rdf_arena_alloc(arena, (pages + 1) * sizeof *map);
+    if (!map)
+        return finish(os, -ENOMEM);
+    size_t count = 0;
+    for (size_t i = 0; i < os->region_count; i++) {
+        const struct memory_region *region = &os->region[i];
+        for (uint64_t at = region->start; at < region->end; at += PAGE) {
+            uint8_t prot = region->prot[(at - region->start) / PAGE];
+            if (at > region->start && map[count - 1].prot == prot) {
+                map[count - 1].end += PAGE;
+                continue;
+            }
+            map[count++] = (struct rdf_map){.start = at,
+                                            .end = at + PAGE,
+                                            .file_off = region->ino ? at - region->start : 0,
+                                            .dev = region->ino ? 1 : 0,
+                                            .ino = region->ino,
+                                            .prot = prot,
+                                            .path = region->path};
+        }
+    }
+    *ret = (struct rdf_maps){map, count};
+    return 0;
+}
+
+static int os_read(struct rdf_space *space, uint64_t addr, void *ret_bytes, size_t len)
+{
+    struct memory_os *os = space->os;
+    int status = begin(os, MEMORY_READ, addr, len);
+    if (status)
+        return status;
+    if (!allows(os, addr, len, RDF_PROT_READ))
+        return finish(os, -EFAULT);
+    for (size_t i = 0; i < len; i++)
+        ((uint8_t *)ret_bytes)[i] = *memory_os_at(os, addr + i);
+    return 0;
+}
+
+/* Not counted: in a process this is the address itself, and cannot fail. */
+static const void *os_view(struct rdf_space *space, uint64_t addr, size_t len)
+{
+    struct memory_os *os = space->os;
+    if (!allows(os, addr, len, RDF_PROT_READ))
+        note_fault(os, "view of 0x%" PRIx64 ", %zu bytes: a fault in a real process", addr, len);
+    struct memory_region *region = region_at(os, addr);
+    if (os->no_views || !region || len > region->end - addr)
+        return NULL;
+    return region->bytes + (addr - region->start);
+}
+
+static int os_map(struct rdf_space *space, uint64_t addr, size_t len, uint8_t prot)
+{
+    struct memory_os *os = space->os;
+    int status = begin(os, MEMORY_MAP, addr, len);
+    if (status)
+        return status;
+    if (addr % PAGE || len % PAGE || !len)
+        return finish(os, -EINVAL);
+    if ((prot & RDF_PROT_WRITE) && (prot & RDF_PROT_EXEC))
+        note_fault(os, "map at 0x%" PRIx64 " writable and executable", addr);
+    for (size_t i = 0; i < os->region_count; i++)
+        if (addr < os->region[i].end && os->region[i].start < addr + len)
+            return finish(os, -EEXIST);
+    (void)memory_os_add_region(os, addr, len, prot, "");
+    return 0;
+}
+
+static int os_unmap(struct rdf_space *space, uint64_t addr, size_t len)
+{
+    struct memory_os *os = space->os;
+    int status = begin(os, MEMORY_UNMAP, addr, len);
+    if (status)
+        return status;
+    for (size_t i = os->region_count; i-- > 0;) {
+        struct memory_region *region = &os->region[i];
+        if (region->start >= addr + len || region->end <= addr)
+            continue;
+        if (region->start < addr || region->end > addr + len || region->ino || region->path[0])
+            note_fault(os, "unmap at 0x%" PRIx64 " of what the engine has not mapped", addr);
+        else
+            remove_region(os, region);
+    }
+    return 0;
+}
+
+static int os_protect(struct rdf_space *space, uint64_t addr, size_t len, uint8_t prot)
+{
+    struct memory_os *os = space->os;
+    int status = begin(os, MEMORY_PROTECT, addr, prot);
+    if (status)
+        return status;
+    if (addr % PAGE || len % PAGE)
+        return finish(os, -EINVAL);
+    if (!allows(os, addr, len, 0))
+        return finish(os, -ENOMEM);
+    for (uint64_t at = addr; at < addr + len; at += PAGE) {
+        struct memory_region *region = region_at(os, at);
+        size_t page = (at - region->start) / PAGE;
+        bool is_wx = (prot & RDF_PROT_WRITE) && (prot & RDF_PROT_EXEC);
+        if (is_wx && prot != region->own_prot[page] && !os->may_be_wx)
+            note_fault(os, "the page at 0x%" PRIx64 " was writable and executable", at);
+        /* A file's page is not the engine's to change but while it writes. */
+        if (os->world == MEMORY_RUNS && region->ino)
+            note_fault(os, "the page at 0x%" PRIx64 " was given another protection while threads ran", at);
+        region->prot[page] = prot;
+    }
+    return 0;
+}
+
+static int os_write(struct rdf_space *space, struct rdf_world *world, enum rdf_write_method method,
+                    uint64_t addr, const void *bytes, size_t len)
+{
+    struct memory_os *os = space->os;
+    int status = begin(os, MEMORY_WRITE + method, addr, len);
+    if (status)
+        return status;
+    bool by_tracer = method == RDF_WRITE_TRACER_MEM || method == RDF_WRITE_TRACER_POKE;
+    if (by_tracer && (!world || !world->os))
+        return finish(os, -EINVAL);
+    if (!allows(os, addr, len, 0))
+        return finish(os, -EFAULT);
+    if (method == RDF_WRITE_PROTECT && !allows(os, addr, len, RDF_PROT_WRITE)) {
+        note_fault(os, "a store to 0x%" PRIx64 ", which is not writable: a fault in a real process", addr);
+        return finish(os, -EFAULT);
+    }
+    if (os->world == MEMORY_RUNS && region_at(os, addr)->ino)
+        note_fault(os, "the code at 0x%" PRIx64 " was written while threads ran", addr);
+    for (size_t i = 0; i < len; i++)
+        *memory_os_at(os, addr + i) = ((const uint8_t *)bytes)[i];
+    return 0;
+}
+
+static bool os_has_other_threads(struct rdf_space *space)
+{
+    const struct memory_os *os = space->os;
+    return os->thread_count > 0;
+}
+
+static int world_set_pc(struct rdf_world *world, size_t index, uint64_t pc)
+{
+    struct memory_os *os = world->os;
+    int status = begin(os, MEMORY_SET_PC, (uint64_t)os->thread[index].tid, pc);
+    if (status)
+        return status;
+    if (index >= os->thread_count)
+        give_up("set_pc of no thread");
+    os->thread[index].pc = pc;
+    return 0;
+}
+
+static int os_with_signals_held(struct rdf_space *space, rdf_stopped_body *body, void *ctx, int *ret_body)
+{
+    struct memory_os *os = space->os;
+    int status = begin(os, MEMORY_SIGNALS_HELD, 0, 0);
+    if (status)
+        return status;
+    struct rdf_world world = {.set_pc = world_set_pc};
+    os->world = MEMORY_HELD;
+    *ret_body = body(&world, ctx);
+    os->world = MEMORY_RUNS;
+    return 0;
+}
+
+static int os_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, rdf_stopped_body *body, void *ctx,
+                                 int *ret_body, struct rdf_stop_report *ret_report)
+{
+    struct memory_os *os = space->os;
+    (void)deadline_ms;
+    *ret_report = (struct rdf_stop_report){.step = ""};
+    int status = begin(os, MEMORY_WORLD_STOPPED, 0, 0);
+    if (status) {
+        ret_report->err = status;
+        ret_report->step = "clone";
+        return status;
+    }
+    int result = -EAGAIN;
+    struct rdf_world world;
+    for (int attempt = 0; attempt < MEMORY_ATTEMPTS && result == -EAGAIN; attempt++) {
+        if (attempt && os->between)
+            os->between(os);
+        /* What the body sees does not change while it moves threads. */
+        struct rdf_thread *seen = malloc((os->thread_count + 1) * sizeof *seen);
+        memcpy(seen, os->thread, os->thread_count * sizeof *seen);
+        world = (struct rdf_world){.thread = seen,
+                                   .thread_count = os->thread_count,
+                                   .set_pc = world_set_pc,
+                                   .os = os};
+        os->world = MEMORY_STOPPED;
+        result = body(&world, ctx);
+        os->world = MEMORY_RUNS;
+        free(seen);
+    }
+    ret_report->thread_count = os->thread_count;
+    if (result == -EAGAIN) {
+        ret_report->blocking_tid = world.blocking_tid;
+        ret_report->err = -ETIMEDOUT;
+        ret_report->step = "waiting for a thread to leave the code";
+        return -ETIMEDOUT;
+    }
+    if (os->kill_helper) {
+        ret_report->body_began = true;
+        ret_report->err = -EOWNERDEAD;
+        ret_report->step = "the helper was killed";
+        return -EOWNERDEAD;
+    }
+    *ret_body = result;
+    return 0;
+}
+
+static uint64_t os_call_resolver(struct rdf_space *space, uint64_t resolver_addr)
+{
+    const struct memory_os *os = space->os;
+    (void)resolver_addr;
+    return os->resolver_answer;
+}
+
+static int os_open_file(struct rdf_space *space, const char *path, uint64_t dev, uint64_t ino, struct rdf_span *ret)
+{
+    (void)space, (void)path, (void)dev, (void)ino, (void)ret;
+    return -ENOENT;
+}
+
+static void os_close_file(struct rdf_space *space, struct rdf_span file)
+{
+    (void)space, (void)file;
+}
+
+static const struct rdf_space_ops memory_ops = {
+    .maps = os_maps,
+    .read = os_read,
+    .view = os_view,
+    .map = os_map,
+    .unmap = os_unmap,
+    .protect = os_protect,
+    .write = os_write,
+    .has_other_threads = os_has_other_threads,
+    .with_world_stopped = os_with_world_stopped,
+    .with_signals_held = os_with_signals_held,
+    .call_resolver = os_call_resolver,
+    .open_file = os_open_file,
+    .close_file = os_close_file,
+};
+
+/* ---- pages for the engine's records ---- */
+
+static void *get_pages(void *ctx, size_t len)
+{
+    struct memory_os *os = ctx;
+    const struct memory_failure *failure = &os->page_failure;
+    os->page_gets++;
+    if (os->world != MEMORY_RUNS)
+        note_fault(os, "memory was allocated while the world stood still");
+    if (failure->at && (os->page_gets == failure->at || (failure->lasting && os->page_gets > failure->at))) {
+        os->page_failed = true;
+        return NULL;
+    }
+    os->page_live++;
+    return calloc(1, len);
+}
+
+static void put_pages(void *ctx, void *pages, size_t len)
+{
+    struct memory_os *os = ctx;
+    (void)len;
+    if (os->world != MEMORY_RUNS)
+        note_fault(os, "memory was given back while the world stood still");
+    os->page_live--;
+    free(pages);
+}
+
+/* ---- threads ---- */
+
+size_t memory_os_add_thread(struct memory_os *os, uint64_t pc)
+{
+    if (os->thread_count == MEMORY_THREADS_MAX)
+        give_up("too many threads");
+    size_t i = os->thread_count++;
+    /* One region for all of them: a stack ends where the next begins, as it can in a process. */
+    if (i == 0)
+        (void)memory_os_add_region(os, stacks_start, (uint64_t)MEMORY_THREADS_MAX * MEMORY_STACK_BYTES,
+                                   RDF_PROT_READ | RDF_PROT_WRITE, "[stack]");
+    uint64_t top = stacks_start + (i + 1) * MEMORY_STACK_BYTES;
+    os->thread[i] = (struct rdf_thread){.tid = MEMORY_FIRST_TID + (int)i, .pc = pc, .sp = top - 512};
+    return i;
+}
+
+void memory_os_set_stack(struct memory_os *os, size_t thread, size_t index, uint64_t value)
+{
+    memcpy(memory_os_at(os, os->thread[thread].sp + 8 * index), &value, sizeof value);
+}
+
+/* ---- an image ---- */
+
+struct writer {
+    uint8_t *bytes;
+    uint64_t at;
+};
+
+static uint64_t put(struct writer *w, const void *bytes, size_t len)
+{
+    uint64_t at = w->at;
+    memcpy(w->bytes + at, bytes, len);
+    w->at += len;
+    return at;
+}
+
+static uint64_t put_u32(struct writer *w, uint64_t value)
+{
+    uint32_t word = (uint32_t)value;
+    return put(w, &word, sizeof word);
+}
+
+struct layout {
+    const struct memory_function *function;
+    size_t count;
+    const uint64_t *start; /* of each function, from the image's start */
+    uint64_t text, text_end, data;
+    uint64_t hash, symtab, strtab, strtab_end, frame, hdr, hdr_end, dynamic_end;
+};
+
+static void put_symbols(struct writer *w, struct layout *l)
+{
+    static const Elf64_Sym none;
+    uint32_t name_off = 1;
+    l->symtab = put(w, &none, sizeof none);
+    for (size_t i = 0; i < l->count; i++) {
+        const struct memory_function *f = &l->function[i];
+        if (!f->name)
+            continue;
+        Elf64_Sym symbol = {.st_name = name_off,
+                            .st_info = ELF64_ST_INFO(STB_GLOBAL, f->is_ifunc ? STT_GNU_IFUNC : STT_FUNC),
+                            .st_shndx = 1,
+                            .st_value = l->start[i],
+                            .st_size = f->len_bytes};
+        (void)put(w, &symbol, sizeof symbol);
+        name_off += (uint32_t)strlen(f->name) + 1;
+    }
+    uint64_t symbols = (w->at - l->symtab) / sizeof none;
+    l->strtab = put(w, "", 1);
+    for (size_t i = 0; i < l->count; i++)
+        if (l->function[i].name)
+            (void)put(w, l->function[i].name, strlen(l->function[i].name) + 1);
+    l->strtab_end = w->at;
+    w->at = (w->at + 7) / 8 * 8;
+    /* DT_HASH with one bucket: a chain of all of them. */
+    l->hash = put_u32(w, 1);
+    (void)put_u32(w, symbols);
+    (void)put_u32(w, symbols > 1);
+    for (uint64_t i = 0; i < symbols; i++)
+        (void)put_u32(w, i && i + 1 < symbols ? i + 1 : 0);
+}
+
+static void put_unwind(struct writer *w, struct layout *l)
+{
+    /* CIE: version 1, "zR", code 1, data -8, return address 16, one byte: pcrel|sdata4. */
+    static const uint8_t cie[] = {16, 0, 0, 0, 0, 0, 0, 0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, 0x1b, 0, 0, 0};
+    uint64_t *fde = calloc(l->count + 1, sizeof *fde);
+    size_t fdes = 0;
+    l->frame = put(w, cie, sizeof cie);
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->function[i].no_fde)
+            continue;
+        fdes++;
+        fde[i] = put_u32(w, 16);
+        (void)put_u32(w, w->at - l->frame);
+        (void)put_u32(w, l->start[i] - w->at);
+        (void)put_u32(w, l->function[i].len_bytes);
+        (void)put_u32(w, 0);
+    }
+    (void)put_u32(w, 0);
+    static const uint8_t head[] = {1, 0x1b, 0x03, 0x3b};
+    l->hdr = put(w, head, sizeof head);
+    (void)put_u32(w, l->frame - w->at);
+    (void)put_u32(w, fdes);
+    for (size_t i = 0; i < l->count; i++)
+        if (fde[i]) {
+            (void)put_u32(w, l->start[i] - l->hdr);
+            (void)put_u32(w, fde[i] - l->hdr);
+        }
+    l->hdr_end = w->at;
+    free(fde);
+}
+
+static void put_headers(uint8_t *bytes, const struct layout *l, uint16_t machine, uint64_t tables_end)
+{
+    Elf64_Ehdr elf = {.e_type = ET_DYN,
+                      .e_machine = machine,
+                      .e_version = EV_CURRENT,
+                      .e_phoff = sizeof elf,
+                      .e_ehsize = sizeof elf,
+                      .e_phentsize = sizeof(Elf64_Phdr),
+                      .e_phnum = 5};
+    memcpy(elf.e_ident, ELFMAG, SELFMAG);
+    elf.e_ident[EI_CLASS] = ELFCLASS64;
+    elf.e_ident[EI_DATA] = ELFDATA2LSB;
+    elf.e_ident[EI_VERSION] = EV_CURRENT;
+    const Elf64_Phdr header[] = {
+        {PT_LOAD, PF_R, 0, 0, 0, tables_end, tables_end, PAGE},
+        {PT_LOAD, PF_R | PF_X, l->text, l->text, l->text, l->text_end - l->text, l->text_end - l->text, PAGE},
+        {PT_LOAD, PF_R | PF_W, l->data, l->data, l->data, l->dynamic_end - l->data, PAGE, PAGE},
+        {PT_DYNAMIC, PF_R | PF_W, l->data, l->data, l->data, l->dynamic_end - l->data, l->dynamic_end - l->data, 8},
+        {PT_GNU_EH_FRAME, PF_R, l->hdr, l->hdr, l->hdr, l->hdr_end - l->hdr, l->hdr_end - l->hdr, 4},
+    };
+    memcpy(bytes, &elf, sizeof elf);
+    memcpy(bytes + sizeof elf, header, sizeof header);
+}
+
+void memory_os_add_image(struct memory_os *os, uint16_t machine, uint64_t base, const char *path,
+                         const struct memory_function *function, size_t count, uint64_t *ret_addr)
+{
+    uint64_t code_bytes = 0;
+    size_t names_bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        code_bytes += function[i].len_bytes + function[i].padding_bytes;
+        names_bytes += function[i].name ? strlen(function[i].name) + 1 : 0;
+    }
+    uint64_t tables = page_up(1024 + names_bytes + count * (sizeof(Elf64_Sym) + 4 + 20 + 8));
+    struct layout l = {.function = function, .count = count, .text = tables};
+    l.text_end = l.text + code_bytes;
+    l.data = page_up(l.text_end);
+    struct memory_region *region = memory_os_add_region(os, base, l.data + PAGE, RDF_PROT_READ, path);
+    static uint64_t next_ino = 100;
+    region->ino = next_ino++;
+    memory_os_own_protect(os, base + l.text, l.data - l.text, RDF_PROT_READ | RDF_PROT_EXEC);
+    memory_os_own_protect(os, base + l.data, PAGE, RDF_PROT_READ | RDF_PROT_WRITE);
+
+    uint64_t *start = calloc(count + 1, sizeof *start);
+    struct writer text = {region->bytes, l.text};
+    for (size_t i = 0; i < count; i++) {
+        start[i] = put(&text, function[i].code, function[i].len_bytes);
+        (void)put(&text, function[i].padding, function[i].padding_bytes);
+        ret_addr[i] = base + start[i];
+    }
+    l.start = start;
+    struct writer tables_writer = {region->bytes, 512};
+    put_symbols(&tables_writer, &l);
+    put_unwind(&tables_writer, &l);
+    const Elf64_Dyn dynamic[] = {
+        {DT_HASH, {l.hash}},     {DT_SYMTAB, {l.symtab}}, {DT_STRTAB, {l.strtab}},
+        {DT_STRSZ, {l.strtab_end - l.strtab}}, {DT_NULL, {0}},
+    };
+    struct writer data = {region->bytes, l.data};
+    (void)put(&data, dynamic, sizeof dynamic);
+    l.dynamic_end = data.at;
+    put_headers(region->bytes, &l, machine, tables_writer.at);
+    free(start);
+}
+
+/* ---- life ---- */
+
+struct memory_os *memory_os_new(void)
+{
+    struct memory_os *os = calloc(1, sizeof *os);
+    os->space = (struct rdf_space){&memory_ops, os};
+    os->pages = (struct rdf_page_source){.get = get_pages, .put = put_pages, .ctx = os};
+    return os;
+}
+
+void memory_os_free(struct memory_os *os)
+{
+    while (os && os->region_count)
+        remove_region(os, &os->region[os->region_count - 1]);
+    free(os);
+}
+
+void memory_os_reset(struct memory_os *os)
+{
+    os->failure = os->page_failure = (struct memory_failure){0};
+    os->counted = os->call_count = os->page_gets = 0;
+    os->failed = os->page_failed = false;
+    os->fault[0] = 0;
+    memset(os->op_count, 0, sizeof os->op_count);
+}
+
+void memory_os_print(const struct memory_os *os)
+{
+    size_t first = os->call_count > MEMORY_CALLS_MAX ? os->call_count - MEMORY_CALLS_MAX : 0;
+    for (size_t i = first; i < os->call_count; i++) {
+        const struct memory_call *call = &os->call[i % MEMORY_CALLS_MAX];
+        printf("# %4zu %-20s 0x%" PRIx64 " 0x%" PRIx64 " = %d\n", i + 1, op_name[call->op], call->addr, call->detail,
+               call->result);
+    }
+    if (os->fault[0])
+        printf("# fault: %s\n", os->fault);
+}
+
+/* ---- before and after ---- */
+
+struct memory_snapshot {
+    struct memory_region region[MEMORY_REGIONS_MAX];
+    size_t region_count;
+    struct rdf_thread thread[MEMORY_THREADS_MAX];
+    struct {
+        uint64_t start, end;
+    } ignored[MEMORY_REGIONS_MAX];
+    size_t ignored_count;
+};
+
+struct memory_snapshot *memory_os_take(const struct memory_os *os)
+{
+    struct memory_snapshot *snapshot = calloc(1, sizeof *snapshot);
+    snapshot->region_count = os->region_count;
+    memcpy(snapshot->thread, os->thread, sizeof os->thread);
+    for (size_t i = 0; i < os->region_count; i++) {
+        const struct memory_region *from = &os->region[i];
+        struct memory_region *to = &snapshot->region[i];
+        size_t len = from->end - from->start;
+        *to = *from;
+        to->bytes = malloc(len);
+        to->prot = malloc(len / PAGE);
+        memcpy(to->bytes, from->bytes, len);
+        memcpy(to->prot, from->prot, len / PAGE);
+    }
+    return snapshot;
+}
+
+void memory_snapshot_free(struct memory_snapshot *snapshot)
+{
+    for (size_t i = 0; snapshot && i < snapshot->region_count; i++) {
+        free(snapshot->region[i].bytes);
+        free(snapshot->region[i].prot);
+    }
+    free(snapshot);
+}
+
+void memory_snapshot_ignore(struct memory_snapshot *snapshot, uint64_t start, uint64_t end)
+{
+    if (snapshot->ignored_count == MEMORY_REGIONS_MAX)
+        give_up("too many ranges ignored");
+    snapshot->ignored[snapshot->ignored_count].start = start;
+    snapshot->ignored[snapshot->ignored_count++].end = end;
+}
+
+static bool is_ignored(const struct memory_snapshot *snapshot, uint64_t addr)
+{
+    for (size_t i = 0; i < snapshot->ignored_count; i++)
+        if (addr >= snapshot->ignored[i].start && addr < snapshot->ignored[i].end)
+            return true;
+    return false;
+}
+
+const char *memory_os_difference(const struct memory_os *os, const struct memory_snapshot *snapshot)
+{
+    static char text[160];
+    for (size_t i = 0; i < os->region_count || i < snapshot->region_count; i++) {
+        const struct memory_region *now = i < os->region_count ? &os->region[i] : NULL;
+        const struct memory_region *then = i < snapshot->region_count ? &snapshot->region[i] : NULL;
+        if (!now || !then || now->start != then->start || now->end != then->end) {
+            (void)snprintf(text, sizeof text, "mappings differ: 0x%" PRIx64 " now, 0x%" PRIx64 " before",
+                           now ? now->start : 0, then ? then->start : 0);
+            return text;
+        }
+        size_t len = now->end - now->start;
+        for (size_t page = 0; page < len / PAGE; page++)
+            if (now->prot[page] != then->prot[page]) {
+                (void)snprintf(text, sizeof text, "the page at 0x%" PRIx64 " has protection %d, had %d",
+                               now->start + page * PAGE, now->prot[page], then->prot[page]);
+                return text;
+            }
+        if (memcmp(now->bytes, then->bytes, len) == 0)
+            continue;
+        for (size_t off = 0; off < len; off++)
+            if (now->bytes[off] != then->bytes[off] && !is_ignored(snapshot, now->start + off)) {
+                (void)snprintf(text, sizeof text, "the byte at 0x%" PRIx64 " is %02x, was %02x", now->start + off,
+                               now->bytes[off], then->bytes[off]);
+                return text;
+            }
+    }
+    for (size_t i = 0; i < os->thread_count; i++)
+        if (os->thread[i].pc != snapshot->thread[i].pc) {
+            (void)snprintf(text, sizeof text, "thread %d is at 0x%" PRIx64 ", was at 0x%" PRIx64, os->thread[i].tid,
+                           os->thread[i].pc, snapshot->thread[i].pc);
+            return text;
+        }
+    return NULL;
+}
