@@ -5,8 +5,10 @@
  *
  * Each CPU is a room, src/arch/<cpu>/, with the same furniture:
  *   decode.c    rdf_<cpu>_decode, rdf_<cpu>_format
+ *   scan.c      rdf_<cpu>_scan_branches
  *   relocate.c  rdf_<cpu>_relocate
- *   emit.c      rdf_<cpu>_emit_jump, rdf_<cpu>_emit_slot_jump
+ *   emit.c      rdf_<cpu>_emit_jump, rdf_<cpu>_emit_short_jump, rdf_<cpu>_emit_slot_jump, rdf_<cpu>_retarget,
+ *               rdf_<cpu>_emit_count
  *   arch.c      const struct rdf_arch rdf_arch_<cpu>
  */
 #ifndef RDF_ARCH_ARCH_H
@@ -16,10 +18,11 @@
 #include "base/span.h"
 
 enum {
-    RDF_WINDOW_BYTES_MAX = 64,      /* bytes a window may have */
-    RDF_WINDOW_INSNS_MAX = 32,      /* instructions a window may have */
-    RDF_TRAMPOLINE_BYTES_MAX = 256, /* bytes a relocated window may need, jump back included */
+    RDF_WINDOW_BYTES_MAX = 192,     /* bytes a window may have: a short branch back comes from no farther */
+    RDF_WINDOW_INSNS_MAX = 96,      /* instructions a window may have */
+    RDF_TRAMPOLINE_BYTES_MAX = 768, /* bytes a relocated window may need, jump back included */
     RDF_JUMP_BYTES_MAX = 16,        /* bytes any emitted jump may need */
+    RDF_COUNT_BYTES_MAX = 40,       /* bytes emit_count may need */
 };
 
 enum rdf_flow {
@@ -56,7 +59,7 @@ struct rdf_insn {
 /* Old position → new position of one instruction, as offsets from the window and the trampoline. */
 struct rdf_pc_pair {
     uint8_t old_off;
-    uint8_t new_off;
+    uint16_t new_off;
 };
 
 struct rdf_relocate_request {
@@ -74,6 +77,26 @@ struct rdf_relocated {
     size_t pc_count;
 };
 
+/* Bytes that something is asked of: bit n of `bits` is the byte at start + n. */
+struct rdf_byte_set {
+    uint64_t start;
+    size_t len_bytes;
+    uint8_t *bits;
+};
+
+static inline bool rdf_byte_set_has(const struct rdf_byte_set *set, uint64_t addr)
+{
+    uint64_t off = addr - set->start;
+    return off < set->len_bytes && (set->bits[off / 8] >> off % 8 & 1);
+}
+
+static inline void rdf_byte_set_add(struct rdf_byte_set *set, uint64_t addr)
+{
+    uint64_t off = addr - set->start;
+    if (off < set->len_bytes)
+        set->bits[off / 8] |= (uint8_t)(1u << off % 8);
+}
+
 struct rdf_arch {
     const char *name;            /* "x86_64", "aarch64" */
     uint16_t elf_machine;        /* e_machine of its ELF files */
@@ -82,10 +105,19 @@ struct rdf_arch {
     uint8_t jump_bytes;          /* of the short form of emit_jump: the entry jump */
     int64_t jump_reach_back;     /* the entry jump reaches [from+jump_bytes-back, from+jump_bytes+ahead] */
     int64_t jump_reach_ahead;
+    uint8_t short_jump_bytes;    /* of emit_short_jump; 0: this CPU has none */
+    uint8_t short_jump_reach;    /* bytes ahead of its end; one more back */
+    uint8_t trap_bytes;          /* of `trap`; 0: never needed here */
+    uint8_t trap[4];             /* an instruction that raises a trap at its own address */
 
     /* Decode one instruction at the front of `code`, which lies at `addr`. False when the bytes are no
      * instruction or are cut off; *ret is then untouched. */
     bool (*decode)(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
+
+    /* Visit the places in `code` where a direct jump or branch (not a call) to a byte of `set` may begin. May tell
+     * too much: bytes that only look like one; never too little. Decoding from a function's start decides. */
+    void (*scan_branches)(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
+                          void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);
 
     /* One line of text for the instruction, addresses absolute: "jmp 0x401000". Returns the bytes that
      * the instruction has; 0, and "(bad)" as text, where there is none. */
@@ -108,6 +140,18 @@ struct rdf_arch {
     /* A jump from `from` to `to`, the short form that fits an entry: x86-64 jmp rel32, aarch64 b.
      * Returns its length, 0 when `to` is out of its reach. */
     size_t (*emit_jump)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
+
+    /* The shortest jump there is. Returns its length, 0 when `to` is out of its reach. */
+    size_t (*emit_short_jump)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
+
+    /* The jump, branch or call at the front of `code` with another target and the same length: returns that
+     * length, 0 when its form cannot reach `to`. */
+    size_t (*retarget)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr, uint64_t to);
+
+    /* Code that adds one to the 8 bytes at `counter_addr`, anywhere, and goes on behind itself: neither flags
+     * nor registers change that a function may read at its entry. Not atomic: of several threads in it at
+     * the same instant one may count for all. Returns its length. */
+    size_t (*emit_count)(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr);
 
     /* A jump at `from` to the address that is stored in the 8 bytes at `slot_addr` (the relay). Only
      * registers that a call may change at a function boundary, and flags, may be touched:

@@ -14,12 +14,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { CHOICE_BYTES = 16, PROPORTION_BYTES = 24 << 20 };
 
-#define require(condition)                                                                        \
-    do {                                                                                          \
-        if (!(condition)) {                                                                       \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);               \
-            abort();                                                                              \
-        }                                                                                         \
+#define require(condition)                                                          \
+    do {                                                                            \
+        if (!(condition)) {                                                         \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+            abort();                                                                \
+        }                                                                           \
     } while (0)
 
 static void check_function(struct rdf_images *images, uint64_t addr)
@@ -54,21 +54,25 @@ static void check_name(struct rdf_images *images, const char *name)
 static void ask(struct layout *layout, const uint8_t *choice)
 {
     static const char *const name[] = {
-        "fixture_exported", "twin", "twin@image_a.c", "laid-out.so!fixture_b", "ns::C::m", "fixture_b@V_1",
-        "fixture_bb", "ns::(anonymous namespace)::hidden_one(unsigned int)", "twin@0x1130"};
+        "fixture_exported", "twin",
+        "twin@image_a.c",   "laid-out.so!fixture_b",
+        "ns::C::m",         "fixture_b@V_1",
+        "fixture_bb",       "ns::(anonymous namespace)::hidden_one(unsigned int)",
+        "twin@0x1130"};
     struct rdf_space space = {&layout_ops, layout};
     struct rdf_page_source source = {layout_get, layout_put, layout};
     struct rdf_arena arena;
     struct rdf_images images;
     struct rdf_error err = {0};
     rdf_arena_init(&arena, &source);
-    if (rdf_images_load(&space, choice[1] & 1 ? &rdf_arch_x86_64 : rdf_arch_native(), &arena, &images, &err) ==
-        REDEFINE_OK) {
+    if (rdf_images_load(&space, choice[1] & 1 ? &rdf_arch_x86_64 : rdf_arch_native(), &arena, &images,
+                        &err) == REDEFINE_OK) {
         for (size_t i = 0; i < layout->map_count && images.count; i++) {
             const struct rdf_map *map = &layout->map[i];
             unsigned step = (choice[2] & 63) + 1;
             for (unsigned n = 0; n < 48; n++) {
-                uint64_t addr = map->start + ((uint64_t)choice[3] << 4 | (choice[4] & 15)) + (uint64_t)n * step;
+                uint64_t addr = map->start + ((uint64_t)choice[3] << 4 | (choice[4] & 15)) +
+                                (uint64_t)n * step;
                 check_function(&images, addr);
                 check_follow(&images, addr);
             }

@@ -11,6 +11,8 @@
  *     bytes HEX…
  *     patched START END      (left out: all of the window)
  *
+ * and, like jump and slotjump: shortjump FROM TO, retarget ADDR TO HEX…
+ *
  * Pure and the same for each CPU: it knows code only through struct rdf_arch.
  */
 #include "arch/arch.h"
@@ -29,7 +31,7 @@ extern const struct rdf_arch rdf_arch_riscv64;
 #pragma weak rdf_arch_aarch64
 #pragma weak rdf_arch_riscv64
 
-enum { INPUT_BYTES_MAX = 512, PATH_BYTES_MAX = 1024 };
+enum { INPUT_BYTES_MAX = 512, FILL = 0xa5, PATH_BYTES_MAX = 1024 };
 
 struct text {
     char *chars;
@@ -124,11 +126,23 @@ static void say_code(struct text *out, const struct rdf_arch *arch, struct rdf_s
 static const char *status_name(redefine_status status)
 {
     switch (status) {
-#define NAME_CASE(name, number, sentence) case REDEFINE_##name: return #name;
+#define NAME_CASE(name, number, sentence) \
+    case REDEFINE_##name: return #name;
         REDEFINE_STATUS_LIST(NAME_CASE)
 #undef NAME_CASE
     }
     return "?";
+}
+
+/* Is every byte still what it was filled with? */
+static bool is_filled(const void *memory, size_t len_bytes)
+{
+    const uint8_t *bytes = memory;
+
+    for (size_t i = 0; i < len_bytes; i++)
+        if (bytes[i] != FILL)
+            return false;
+    return true;
 }
 
 static void answer_relocate(struct text *out, const struct rdf_arch *arch, const struct golden_case *c)
@@ -140,17 +154,16 @@ static void answer_relocate(struct text *out, const struct rdf_arch *arch, const
         .patched_end = c->has_patched ? c->patched_end : c->addr + c->byte_count,
         .trampoline_addr = c->trampoline_addr,
     };
-    struct rdf_relocated relocated, untouched;
+    struct rdf_relocated relocated;
     struct rdf_error err = {.status = REDEFINE_OK};
 
-    memset(&relocated, 0xa5, sizeof relocated);
-    memset(&untouched, 0xa5, sizeof untouched);
+    memset(&relocated, FILL, sizeof relocated);
     redefine_status status = arch->relocate(&request, &relocated, &err);
     if (status != REDEFINE_OK) {
         say(out, "%s\n%s\n", status_name(status), err.sentence);
         if (status != err.status)
             say(out, "BUG: the record says %s\n", status_name(err.status));
-        if (memcmp(&relocated, &untouched, sizeof relocated) != 0)
+        if (!is_filled(&relocated, sizeof relocated))
             say(out, "BUG: the result was touched on failure\n");
         return;
     }
@@ -247,6 +260,22 @@ static bool take_hex(struct golden_case *c, const char *hex)
     return true;
 }
 
+static bool answer_retarget(struct golden_case *c, const struct rdf_arch *arch, uint64_t addr, uint64_t to,
+                            const char *hex)
+{
+    uint8_t code[RDF_JUMP_BYTES_MAX];
+
+    c->byte_count = 0;
+    if (!take_hex(c, hex))
+        return false;
+    size_t len = arch->retarget(code, (struct rdf_span){c->bytes, c->byte_count}, addr, to);
+    if (len == 0)
+        say(&c->answers, "no\n");
+    else
+        say_code(&c->answers, arch, (struct rdf_span){code, len}, addr);
+    return true;
+}
+
 static bool take_addr(const char **at, uint64_t *ret)
 {
     char *end;
@@ -290,6 +319,10 @@ static bool take_line(struct golden_case *c, const struct rdf_arch *arch, const 
         return c->patched_start = from, c->patched_end = to, c->has_patched = true;
     if (strcmp(word, "jump") == 0)
         return answer_jump(&c->answers, arch, arch->emit_jump, from, to), true;
+    if (strcmp(word, "shortjump") == 0 && arch->emit_short_jump)
+        return answer_jump(&c->answers, arch, arch->emit_short_jump, from, to), true;
+    if (strcmp(word, "retarget") == 0 && arch->retarget)
+        return answer_retarget(c, arch, from, to, line);
     if (strcmp(word, "slotjump") == 0)
         return answer_jump(&c->answers, arch, arch->emit_slot_jump, from, to), true;
     return false;

@@ -112,10 +112,15 @@ size_t rdf_aarch64_materialise(uint32_t ret_words[4], unsigned rd, uint64_t valu
 
 /* The room's furniture, shared with arch.c. */
 bool rdf_aarch64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
+void rdf_aarch64_scan_branches(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
+                          void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);
 size_t rdf_aarch64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes);
 redefine_status rdf_aarch64_relocate(const struct rdf_relocate_request *request, struct rdf_relocated *ret,
                                      struct rdf_error *err);
 size_t rdf_aarch64_emit_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
+size_t rdf_aarch64_emit_short_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
+size_t rdf_aarch64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr, uint64_t to);
+size_t rdf_aarch64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr);
 size_t rdf_aarch64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr);
 
 #endif

@@ -13,8 +13,12 @@ const struct rdf_arch rdf_arch_aarch64 = {
     .jump_reach_back = B_REACH_BYTES + RDF_AARCH64_WORD_BYTES,
     .jump_reach_ahead = B_REACH_BYTES - 2 * RDF_AARCH64_WORD_BYTES,
     .decode = rdf_aarch64_decode,
+    .scan_branches = rdf_aarch64_scan_branches,
     .format = rdf_aarch64_format,
     .relocate = rdf_aarch64_relocate,
     .emit_jump = rdf_aarch64_emit_jump,
+    .emit_short_jump = rdf_aarch64_emit_short_jump,
+    .retarget = rdf_aarch64_retarget,
+    .emit_count = rdf_aarch64_emit_count,
     .emit_slot_jump = rdf_aarch64_emit_slot_jump,
 };

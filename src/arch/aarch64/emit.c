@@ -8,6 +8,7 @@
 #define LDR_X_LITERAL UINT32_C(0x58000000)
 #define ADR_WORD UINT32_C(0x10000000)
 #define ADRP_WORD UINT32_C(0x90000000)
+#define STR_X UINT32_C(0xf9000000) /* str Xt, [Xn] */
 #define MOVZ_X UINT32_C(0xd2800000)
 #define MOVK_X UINT32_C(0xf2800000)
 
@@ -84,6 +85,40 @@ size_t rdf_aarch64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t
         return 0;
     }
     words[count++] = rdf_aarch64_br(RDF_AARCH64_X16);
+    for (size_t i = 0; i < count; i++)
+        rdf_aarch64_put(ret_code + i * RDF_AARCH64_WORD_BYTES, words[i]);
+    return count * RDF_AARCH64_WORD_BYTES;
+}
+
+/* Every instruction is as long as the jump: nothing shorter is ever needed, nor is a trap. */
+size_t rdf_aarch64_emit_short_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to)
+{
+    (void)ret_code, (void)from, (void)to;
+    return 0;
+}
+
+size_t rdf_aarch64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr, uint64_t to)
+{
+    uint32_t word;
+    if (!rdf_span_u32(code, 0, &word))
+        return 0;
+    enum rdf_aarch64_form form = rdf_aarch64_form_of(word);
+    bool is_branch = form == RDF_A64_B || form == RDF_A64_BL || form == RDF_A64_B_COND || form == RDF_A64_CBZ ||
+                     form == RDF_A64_TBZ || form == RDF_A64_CMP_B;
+    if (!is_branch || !rdf_aarch64_set_displacement(form, &word, distance(addr, to)))
+        return 0;
+    rdf_aarch64_put(ret_code, word);
+    return RDF_AARCH64_WORD_BYTES;
+}
+
+/* x16 and x17 belong to nobody at an entry. */
+size_t rdf_aarch64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr)
+{
+    uint32_t words[RDF_COUNT_BYTES_MAX / RDF_AARCH64_WORD_BYTES];
+    size_t count = move_wide(words, RDF_AARCH64_X16, counter_addr);
+    words[count++] = rdf_aarch64_ldr(RDF_AARCH64_X17, RDF_AARCH64_X16, 0);
+    words[count++] = rdf_aarch64_add(RDF_AARCH64_X17, RDF_AARCH64_X17, 1);
+    words[count++] = STR_X | RDF_AARCH64_X16 << 5 | RDF_AARCH64_X17;
     for (size_t i = 0; i < count; i++)
         rdf_aarch64_put(ret_code + i * RDF_AARCH64_WORD_BYTES, words[i]);
     return count * RDF_AARCH64_WORD_BYTES;

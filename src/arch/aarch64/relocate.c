@@ -160,23 +160,29 @@ static unsigned scratch(const struct mover *m, bool leaves)
 
 /* --- refusals --------------------------------------------------------------------------------- */
 
-/* The window in hex, and a caret under the first byte of the instruction being moved. */
+enum { SHOWN_WORDS_BEFORE = 2, SHOWN_WORDS = 5 };
+
+/* The window's bytes around the instruction being moved, and a caret under the first of it. */
 static void draw_window(const struct mover *m, char *ret_text, size_t text_bytes)
 {
     struct rdf_span window = m->request->window;
+    size_t first = m->index > SHOWN_WORDS_BEFORE ? m->index - SHOWN_WORDS_BEFORE : 0;
     size_t used = 0;
-    for (size_t i = 0; i < window.len_bytes && used < text_bytes; i++)
-        used += (size_t)snprintf(ret_text + used, text_bytes - used, " %02x", window.data[i]);
+    for (size_t i = 0; i < SHOWN_WORDS * RDF_AARCH64_WORD_BYTES && used < text_bytes; i++) {
+        size_t off = first * RDF_AARCH64_WORD_BYTES + i;
+        if (off < window.len_bytes)
+            used += (size_t)snprintf(ret_text + used, text_bytes - used, " %02x", window.data[off]);
+    }
     if (used < text_bytes)
         (void)snprintf(ret_text + used, text_bytes - used, "\n   %*s",
-                       (int)(m->index * RDF_AARCH64_WORD_BYTES * 3 + 2), "^");
+                       (int)((m->index - first) * RDF_AARCH64_WORD_BYTES * 3 + 2), "^");
 }
 
 static redefine_status refuse(struct mover *m, redefine_status status, const char *why)
 {
     size_t off = m->index * RDF_AARCH64_WORD_BYTES;
     uint64_t addr = m->request->window_addr + off;
-    char drawing[2 * (RDF_WINDOW_BYTES_MAX * 3 + 8)];
+    char drawing[2 * (SHOWN_WORDS * RDF_AARCH64_WORD_BYTES * 3 + 16)];
     draw_window(m, drawing, sizeof drawing);
     if (m->index == m->count)
         return rdf_fail(m->err, status,
@@ -555,7 +561,7 @@ redefine_status rdf_aarch64_relocate(const struct rdf_relocate_request *request,
     redefine_status status = read_window(&m);
     for (; status == REDEFINE_OK && m.index < m.count; m.index++) {
         m.out.pcs[m.out.pc_count++] = (struct rdf_pc_pair){
-            (uint8_t)(m.index * RDF_AARCH64_WORD_BYTES), (uint8_t)m.out.len_bytes
+            (uint8_t)(m.index * RDF_AARCH64_WORD_BYTES), (uint16_t)m.out.len_bytes
         };
         status = move_one(&m);
         if (status == REDEFINE_OK && m.is_full)

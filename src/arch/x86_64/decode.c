@@ -26,6 +26,14 @@ bool rdf_x86_64_is_rip_relative(const ZydisDecodedInstruction *insn)
            insn->raw.modrm.rm == 5 && insn->raw.disp.size == 32;
 }
 
+bool rdf_x86_64_is_cut_to_16_bits(const ZydisDecodedInstruction *insn)
+{
+    bool rex_w = (insn->attributes & ZYDIS_ATTRIB_HAS_REX) && insn->raw.rex.W;
+
+    return (insn->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) && !rex_w &&
+           insn->mnemonic != ZYDIS_MNEMONIC_XBEGIN;
+}
+
 static enum rdf_flow flow_of(const ZydisDecodedInstruction *insn)
 {
     bool is_direct = insn->raw.imm[0].is_relative;

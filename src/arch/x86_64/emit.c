@@ -40,3 +40,52 @@ size_t rdf_x86_64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t 
     rdf_x86_64_store(ret_code + 2, (uint32_t)rel, 4);
     return 6;
 }
+
+size_t rdf_x86_64_emit_short_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to)
+{
+    int64_t distance = (int64_t)(to - (from + RDF_X86_64_REL8_BYTES));
+
+    if (distance < INT8_MIN || distance > INT8_MAX)
+        return 0;
+    ret_code[0] = 0xeb; /* jmp rel8 */
+    ret_code[1] = (uint8_t)distance;
+    return RDF_X86_64_REL8_BYTES;
+}
+
+size_t rdf_x86_64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr,
+                           uint64_t to)
+{
+    ZydisDecodedInstruction insn;
+    int32_t rel;
+
+    /* Only rel32 forms: what a rel8 form reaches is displaced together with it. Every one of them ends
+     * with its displacement. */
+    if (!rdf_x86_64_read(code, &insn) || !insn.raw.imm[0].is_relative || insn.raw.imm[0].size != 32 ||
+        rdf_x86_64_is_cut_to_16_bits(&insn) || !rdf_x86_64_rel32(addr + insn.length, to, &rel))
+        return 0;
+    for (size_t i = 0; i < insn.length; i++)
+        ret_code[i] = code.data[i];
+    rdf_x86_64_store(ret_code + insn.raw.imm[0].offset, (uint32_t)rel, 4);
+    return insn.length;
+}
+
+/* Flags may be read at an entry that only assembly knows, so no add; lea computes without them. */
+size_t rdf_x86_64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr)
+{
+    static const uint8_t lea[] = {0x48, 0x8d, 0x40, 0x01}; /* lea rax, [rax + 1] */
+    size_t at = 0;
+
+    ret_code[at++] = 0x50; /* push rax */
+    ret_code[at++] = 0x48; /* mov rax, [counter]: moffs64, any address */
+    ret_code[at++] = 0xa1;
+    rdf_x86_64_store(ret_code + at, counter_addr, 8);
+    at += 8;
+    for (size_t i = 0; i < sizeof lea; i++)
+        ret_code[at++] = lea[i];
+    ret_code[at++] = 0x48; /* mov [counter], rax */
+    ret_code[at++] = 0xa3;
+    rdf_x86_64_store(ret_code + at, counter_addr, 8);
+    at += 8;
+    ret_code[at++] = 0x58; /* pop rax */
+    return at;
+}

@@ -19,6 +19,8 @@
 enum {
     FAR_JUMP_BYTES = 14, /* ff 25 00000000, then the address */
     STACK_SLOT_BYTES = 8,
+    SHOWN_BEFORE_BYTES = 8, /* of the window, in a sentence */
+    SHOWN_BYTES = SHOWN_BEFORE_BYTES + RDF_X86_64_INSN_BYTES_MAX,
 };
 
 /* A rel32 at code[at] that has to reach the counterpart of the window's byte at `target_off`. */
@@ -47,25 +49,25 @@ struct subject {
 
 /* ---- refusing ---------------------------------------------------------------------------------- */
 
-/* "cannot move `call rsp` at 0x401004: why", the window's bytes, and a caret under the first of them
- * that belongs to the instruction. */
+/* "cannot move `call rsp` at 0x401004: why", the window's bytes around it, and a caret under the first of
+ * them that belongs to the instruction. */
 __attribute__((format(printf, 4, 5))) static redefine_status
 refuse(const struct mover *m, size_t off, redefine_status status, const char *format, ...)
 {
     struct rdf_span window = m->request->window;
-    struct rdf_span rest = rdf_span_slice(window, off, window.len_bytes - off);
+    size_t first = off > SHOWN_BEFORE_BYTES ? off - SHOWN_BEFORE_BYTES : 0;
+    char text[128], why[320], hex[3 * SHOWN_BYTES + 1] = "";
     uint64_t addr = m->request->window_addr + off;
-    char text[128], why[320], hex[3 * RDF_WINDOW_BYTES_MAX + 1] = "";
     va_list args;
 
     va_start(args, format);
     (void)vsnprintf(why, sizeof why, format, args);
     va_end(args);
-    (void)rdf_x86_64_format(rest, addr, text, sizeof text);
-    for (size_t i = 0; i < window.len_bytes && i < RDF_WINDOW_BYTES_MAX; i++)
-        (void)snprintf(hex + 3 * i, 4, " %02x", window.data[i]);
+    (void)rdf_x86_64_format(rdf_span_slice(window, off, window.len_bytes - off), addr, text, sizeof text);
+    for (size_t i = 0; i < SHOWN_BYTES && first + i < window.len_bytes; i++)
+        (void)snprintf(hex + 3 * i, 4, " %02x", window.data[first + i]);
     return rdf_fail(m->err, status, "cannot move `%s` at 0x%llx: %s\n   %s\n    %*s^", text,
-                    (unsigned long long)addr, why, hex, (int)(3 * off), "");
+                    (unsigned long long)addr, why, hex, (int)(3 * (off - first)), "");
 }
 
 /* ---- writing ----------------------------------------------------------------------------------- */
@@ -309,7 +311,8 @@ static redefine_status check_return_addr(const struct mover *m, const struct sub
         return REDEFINE_OK;
     return refuse(m, s->off, REDEFINE_EUNSUPPORTED,
                   "the call returns to 0x%llx, and the entry jump overwrites that; a jump that ends there or "
-                  "starts behind it would do", (unsigned long long)return_addr);
+                  "starts behind it would do",
+                  (unsigned long long)return_addr);
 }
 
 static redefine_status move_call(struct mover *m, const struct subject *s)
@@ -405,10 +408,8 @@ static const char *reason_against(const struct subject *s)
     case RDF_FLOW_BRANCH:
     case RDF_FLOW_CALL:
     case RDF_FLOW_CALL_INDIRECT:
-        /* SDM vol. 2, JMP: Intel ignores 66 on near branches; AMD APM vol. 3, 1.2.7: there it cuts RIP to
-         * 16 bits. REX.W overrides it on both (compilers pad calls of __tls_get_addr with 66 66 48). */
-        if ((s->raw->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) && !has_rex_w(s->raw) &&
-            s->raw->mnemonic != ZYDIS_MNEMONIC_XBEGIN)
+        /* REX.W overrides it: compilers pad calls of __tls_get_addr with 66 66 48. */
+        if (rdf_x86_64_is_cut_to_16_bits(s->raw))
             return "Intel's and AMD's CPUs read a near branch with prefix 66 differently";
         return NULL;
     default: return NULL;
@@ -475,12 +476,13 @@ static redefine_status fill_holes(struct mover *m)
 {
     for (size_t i = 0; i < m->hole_count; i++) {
         const struct hole *hole = &m->holes[i];
+        uint64_t target = m->request->window_addr + hole->target_off;
         size_t new_off;
 
         if (!find_counterpart(m, hole->target_off, &new_off))
             return refuse(m, hole->branch_off, REDEFINE_EUNSUPPORTED,
                           "it goes to 0x%llx, into the middle of another instruction of the window",
-                          (unsigned long long)(m->request->window_addr + hole->target_off));
+                          (unsigned long long)target);
         rdf_x86_64_store(m->out.code + hole->at, (uint32_t)(new_off - (hole->at + 4)), 4);
     }
     return REDEFINE_OK;
@@ -502,7 +504,7 @@ static redefine_status move_window(struct mover *m)
             return refuse(m, off, REDEFINE_EUNSUPPORTED, "the window has more than %d instructions",
                           RDF_WINDOW_INSNS_MAX);
         struct subject s = {&raw, rdf_x86_64_describe(&raw, request->window_addr + off), rest.data, off};
-        m->out.pcs[m->out.pc_count++] = (struct rdf_pc_pair){(uint8_t)off, (uint8_t)m->out.len_bytes};
+        m->out.pcs[m->out.pc_count++] = (struct rdf_pc_pair){(uint8_t)off, (uint16_t)m->out.len_bytes};
         redefine_status status = move_insn(m, &s);
         if (status != REDEFINE_OK)
             return status;
@@ -521,8 +523,14 @@ static redefine_status move_window(struct mover *m)
 redefine_status rdf_x86_64_relocate(const struct rdf_relocate_request *request, struct rdf_relocated *ret,
                                     struct rdf_error *err)
 {
-    struct mover m = {.request = request, .err = err};
+    struct mover m;
 
+    /* Not all of it: holes are read only as far as they are written. */
+    m.request = request;
+    m.err = err;
+    m.hole_count = 0;
+    m.full = false;
+    memset(&m.out, 0, sizeof m.out);
     if (!request->window.data || request->window.len_bytes == 0 ||
         request->window.len_bytes > RDF_WINDOW_BYTES_MAX)
         return rdf_fail(err, REDEFINE_EUNSUPPORTED, "a window has 1 to %d bytes; the one at 0x%llx has %zu",

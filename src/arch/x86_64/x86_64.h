@@ -12,6 +12,7 @@
 enum {
     RDF_X86_64_INSN_BYTES_MAX = 15, /* SDM vol. 2, 2.3.11: a longer one raises #GP */
     RDF_X86_64_REL32_BYTES = 5,     /* e9 rel32 */
+    RDF_X86_64_REL8_BYTES = 2,      /* eb rel8 */
 };
 
 /* The instruction at the front of `code`, without its operands: everything this room asks lies in the
@@ -24,6 +25,10 @@ struct rdf_insn rdf_x86_64_describe(const ZydisDecodedInstruction *insn, uint64_
 /* True when the disp32 of `insn` counts from the instruction's end. */
 bool rdf_x86_64_is_rip_relative(const ZydisDecodedInstruction *insn);
 
+/* True of a near branch that AMD's CPUs cut to 16 bits of RIP and Intel's do not: prefix 66 without REX.W.
+ * SDM vol. 2, JMP; APM vol. 3, 1.2.7. xbegin only has a shorter displacement. */
+bool rdf_x86_64_is_cut_to_16_bits(const ZydisDecodedInstruction *insn);
+
 /* The signed 32-bit distance from `from` to `to`; false when it does not fit. */
 bool rdf_x86_64_rel32(uint64_t from, uint64_t to, int32_t *ret);
 
@@ -31,10 +36,16 @@ bool rdf_x86_64_rel32(uint64_t from, uint64_t to, int32_t *ret);
 void rdf_x86_64_store(uint8_t *at, uint64_t value, size_t len_bytes);
 
 bool rdf_x86_64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
+void rdf_x86_64_scan_branches(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
+                          void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);
 size_t rdf_x86_64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes);
 redefine_status rdf_x86_64_relocate(const struct rdf_relocate_request *request, struct rdf_relocated *ret,
                                     struct rdf_error *err);
 size_t rdf_x86_64_emit_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
+size_t rdf_x86_64_emit_short_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
+size_t rdf_x86_64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr,
+                           uint64_t to);
+size_t rdf_x86_64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr);
 size_t rdf_x86_64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr);
 
 #endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Branches found without decoding. A branch ends with its displacement, so every four bytes (and every one)
+ * are read as if they were one, and only where they lead to a byte that is asked for is the opcode before
+ * them looked at. Nothing is missed wherever the instructions begin, and a library is scanned in a millisecond.
+ */
+#include "arch/x86_64/x86_64.h"
+
+/* jmp rel32 (e9), jcc rel32 (0f 80..8f) and xbegin (c7 f8): where the opcode before a rel32 at `at` begins, or
+ * SIZE_MAX. */
+static size_t rel32_opcode(const uint8_t *code, size_t at)
+{
+    if (at >= 2 && code[at - 2] == 0x0f && (code[at - 1] & 0xf0) == 0x80)
+        return at - 2;
+    if (at >= 1 && code[at - 1] == 0xe9)
+        return at - 1;
+    if (at >= 2 && code[at - 2] == 0xc7 && code[at - 1] == 0xf8)
+        return at - 2;
+    return SIZE_MAX;
+}
+
+/* jmp rel8 (eb), jcc rel8 (70..7f), loop and jrcxz (e0..e3). */
+static bool is_rel8_opcode(uint8_t byte)
+{
+    return byte == 0xeb || (byte & 0xf0) == 0x70 || (byte & 0xfc) == 0xe0;
+}
+
+static uint32_t load32(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+void rdf_x86_64_scan_branches(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
+                              void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx)
+{
+    /* The target as an offset into the set, modulo 2^32: both lie in one object of less than 2 GiB. */
+    uint32_t base = (uint32_t)(addr + 4 - set->start);
+    uint32_t len = set->len_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)set->len_bytes;
+
+    for (size_t at = 0; at + 4 <= code.len_bytes; at++) {
+        uint32_t off = base + (uint32_t)at + load32(code.data + at);
+        if (off >= len || !(set->bits[off / 8] >> off % 8 & 1))
+            continue;
+        size_t opcode = rel32_opcode(code.data, at);
+        if (opcode != SIZE_MAX)
+            visit(ctx, addr + opcode, set->start + off);
+    }
+    /* Short ones come from nearby. */
+    uint64_t low = set->start > addr + 128 ? set->start - 128 - addr : 1;
+    uint64_t high = set->start + set->len_bytes + 130 > addr ? set->start + set->len_bytes + 130 - addr : 0;
+    for (uint64_t at = low; at < code.len_bytes && at < high; at++) {
+        if (!is_rel8_opcode(code.data[at - 1]))
+            continue;
+        uint64_t target = addr + at + 1 + (uint64_t)(int64_t)(int8_t)code.data[at];
+        if (rdf_byte_set_has(set, target))
+            visit(ctx, addr + at - 1, target);
+    }
+}
