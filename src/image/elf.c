@@ -233,8 +233,8 @@ bool rdf_image_section(struct rdf_images *images, struct rdf_image *image, size_
     return true;
 }
 
-bool rdf_image_section_at(struct rdf_images *images, struct rdf_image *image, uint64_t addr,
-                          Elf64_Shdr *ret, const char **ret_name)
+bool rdf_image_section_at(struct rdf_images *images, struct rdf_image *image, uint64_t addr, Elf64_Shdr *ret,
+                          const char **ret_name)
 {
     uint64_t vaddr = addr - image->bias;
     size_t count = rdf_image_section_count(images, image);

@@ -42,10 +42,10 @@ struct search {
     struct rdf_images *images;
     struct question question;
     struct candidate candidate[CANDIDATES_MAX];
-    size_t count; /* of different functions; may be more than are kept */
+    size_t count;                  /* of different functions; may be more than are kept */
     struct rdf_error follow_error; /* of a candidate that leads nowhere */
     struct rdf_demangler demangler;
-    bool is_cxx; /* compare demangled */
+    bool is_cxx;      /* compare demangled */
     const char *file; /* only static functions of this file; null: all */
     char needle[256];
     char wanted[TEXT_BYTES];
@@ -378,7 +378,7 @@ static void suggest_cxx(struct search *search, struct rdf_suggestions *suggestio
                                    sizeof search->text);
     size_t name_len = rdf_cxx_without_parameters(search->wanted, search->wanted_len);
     unsigned far = rdf_cxx_matches(search->text, len, search->wanted, name_len) ? OTHER_PARAMETERS
-                                                                                 : OTHER_SCOPE;
+                                                                                : OTHER_SCOPE;
     if (suggestions->count == RDF_SUGGESTIONS_MAX && suggestions->distance[suggestions->count - 1] <= far)
         return;
     const char *copy = rdf_arena_copy(search->images->arena, search->other, rdf_text_len(search->other));
@@ -440,8 +440,10 @@ static redefine_status fail_not_found(struct search *search, struct rdf_error *e
     else
         (void)snprintf(where, sizeof where, "in %zu loaded objects", survey.objects);
     if (survey.stripped)
-        (void)snprintf(stripped, sizeof stripped, " (%zu of them stripped: names of their static functions "
-                       "are not known)", survey.stripped);
+        (void)snprintf(stripped, sizeof stripped,
+                       " (%zu of them stripped: names of their static functions "
+                       "are not known)",
+                       survey.stripped);
     rdf_suggestions_text(&survey.suggestions, near, sizeof near);
     if (question->suffix.at)
         return rdf_fail(err, REDEFINE_ENOTFOUND,
@@ -449,16 +451,16 @@ static redefine_status fail_not_found(struct search *search, struct rdf_error *e
                         "@%.*s any would do%s",
                         name_len, question->name.at, where, suffix_len, question->suffix.at, stripped,
                         suffix_len, question->suffix.at, near);
-    return rdf_fail(err, REDEFINE_ENOTFOUND, "no function is called %.*s %s%s%s", name_len,
-                    question->name.at, where, stripped, near);
+    return rdf_fail(err, REDEFINE_ENOTFOUND, "no function is called %.*s %s%s%s", name_len, question->name.at,
+                    where, stripped, near);
 }
 
 redefine_status rdf_images_find(struct rdf_images *images, const char *name, uint64_t *ret_addr,
                                 struct rdf_error *err)
 {
     if (!name || !*name || rdf_text_len(name) >= RDF_IMAGE_NAME_MAX)
-        return rdf_fail(err, REDEFINE_EINVAL, name && *name ? "the name is longer than %d bytes"
-                                                            : "the name is empty",
+        return rdf_fail(err, REDEFINE_EINVAL,
+                        name && *name ? "the name is longer than %d bytes" : "the name is empty",
                         RDF_IMAGE_NAME_MAX);
     struct search *search = images->search;
     if (!search)

@@ -103,9 +103,9 @@ static bool is_local_resolver(struct rdf_images *images, struct rdf_image *image
 }
 
 struct stub {
-    uint64_t end;         /* behind the jump */
-    uint64_t slot;        /* where the address is kept; 0: a lazy half that pushes an index */
-    uint32_t index;       /* of the relocation in DT_JMPREL, for a lazy half */
+    uint64_t end;   /* behind the jump */
+    uint64_t slot;  /* where the address is kept; 0: a lazy half that pushes an index */
+    uint32_t index; /* of the relocation in DT_JMPREL, for a lazy half */
 };
 
 static bool decode(const struct rdf_images *images, struct rdf_span code, uint64_t code_addr, uint64_t off,
@@ -185,9 +185,9 @@ static bool read_stub(const struct rdf_images *images, const struct rdf_image *i
     struct rdf_span span = {code, len};
     if (!len || image->machine != images->arch->elf_machine)
         return false;
-    return image->machine == EM_AARCH64 ? read_stub_aarch64(span, addr, ret)
+    return image->machine == EM_AARCH64  ? read_stub_aarch64(span, addr, ret)
            : image->machine == EM_X86_64 ? read_stub_x86_64(images, span, addr, ret)
-                                          : false;
+                                         : false;
 }
 
 /* Whether `addr` is in a PLT section; *ret_known says whether the file could tell. */
@@ -196,8 +196,8 @@ bool rdf_image_in_plt(struct rdf_images *images, struct rdf_image *image, uint64
     Elf64_Shdr section;
     const char *name;
     *ret_known = rdf_image_section_at(images, image, addr, &section, &name) && *name;
-    return *ret_known && (rdf_text_same(name, ".plt") || rdf_text_same(name, ".iplt") ||
-                          rdf_text_starts(name, ".plt."));
+    return *ret_known &&
+           (rdf_text_same(name, ".plt") || rdf_text_same(name, ".iplt") || rdf_text_starts(name, ".plt."));
 }
 
 static bool is_stub(struct rdf_images *images, struct rdf_image *image, uint64_t addr,
@@ -236,7 +236,8 @@ static bool bind_symbol(struct rdf_images *images, struct rdf_image *image, uint
 {
     const struct rdf_symbols *dynsym = rdf_image_dynsym(images, image);
     Elf64_Sym raw;
-    const char *name = rdf_symbols_raw(dynsym, index, &raw) ? rdf_span_string(dynsym->str, raw.st_name) : NULL;
+    const char *name = rdf_symbols_raw(dynsym, index, &raw) ? rdf_span_string(dynsym->str, raw.st_name)
+                                                            : NULL;
     if (!name || !*name)
         return false;
     const char *version = raw.st_shndx == SHN_UNDEF ? rdf_image_version_needed(images, image, index)
@@ -253,8 +254,8 @@ static bool bind_symbol(struct rdf_images *images, struct rdf_image *image, uint
     for (size_t off = 0; off + sizeof(Elf64_Dyn) <= entries.len_bytes; off += sizeof(Elf64_Dyn)) {
         Elf64_Dyn entry;
         memcpy(&entry, entries.data + off, sizeof entry);
-        const char *needed =
-            entry.d_tag == DT_NEEDED ? rdf_image_dynstr(images, image, entry.d_un.d_val) : NULL;
+        const char *needed = entry.d_tag == DT_NEEDED ? rdf_image_dynstr(images, image, entry.d_un.d_val)
+                                                      : NULL;
         struct rdf_image *other = needed ? rdf_images_needed(images, needed, image) : NULL;
         if (other && exported_for(images, other, name, version, ret))
             return true;
@@ -379,9 +380,10 @@ redefine_status rdf_images_follow_as(struct rdf_images *images, uint64_t addr, e
             return status;
         at = next;
     }
-    return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                    "0x%llx leads through more than %d stubs without reaching a function; it goes in a circle",
-                    (unsigned long long)addr, HOPS_MAX);
+    return rdf_fail(
+        err, REDEFINE_EUNSUPPORTED,
+        "0x%llx leads through more than %d stubs without reaching a function; it goes in a circle",
+        (unsigned long long)addr, HOPS_MAX);
 }
 
 redefine_status rdf_images_follow(struct rdf_images *images, uint64_t addr, uint64_t *ret_addr,

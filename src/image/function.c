@@ -31,8 +31,8 @@ void rdf_image_near(struct rdf_images *images, struct rdf_image *image, uint64_t
 static const char *keep_name(struct rdf_images *images, const char *name)
 {
     size_t len = rdf_text_len(name);
-    const char *copy =
-        rdf_arena_copy(images->arena, name, len < RDF_IMAGE_NAME_MAX ? len : RDF_IMAGE_NAME_MAX);
+    const char *copy = rdf_arena_copy(images->arena, name,
+                                      len < RDF_IMAGE_NAME_MAX ? len : RDF_IMAGE_NAME_MAX);
     if (!copy)
         images->out_of_memory = true;
     return copy;
@@ -102,8 +102,9 @@ static redefine_status bounds_of_symbol(struct rdf_images *images, struct rdf_im
     struct rdf_near near;
     rdf_image_near(images, image, addr, &near);
     if (!near.has_at && fde)
-        return fail_inside(images, image, addr, near.has_around && near.around.addr > fde->start
-                                                    ? near.around.addr : fde->start, err);
+        return fail_inside(images, image, addr,
+                           near.has_around && near.around.addr > fde->start ? near.around.addr : fde->start,
+                           err);
     if (!near.has_at && near.has_around)
         return fail_inside(images, image, addr, near.around.addr, err);
     bool known;
@@ -141,22 +142,23 @@ redefine_status rdf_images_function(struct rdf_images *images, uint64_t addr, st
         return rdf_fail(err, REDEFINE_EINVAL,
                         "0x%llx is data (%c%c-) in %s, not code; pass the address of a function", hex(addr),
                         map->prot & RDF_PROT_READ ? 'r' : '-', map->prot & RDF_PROT_WRITE ? 'w' : '-',
-                        image                      ? rdf_image_short_name(image)
+                        image                     ? rdf_image_short_name(image)
                         : map->path && *map->path ? rdf_text_base(map->path)
-                                                   : "memory without a name");
+                                                  : "memory without a name");
     if (!image || !rdf_image_is_code(image, addr))
         return rdf_fail(err, REDEFINE_EUNSUPPORTED,
                         "nothing tells where the code at 0x%llx ends: it is executable, but %s%s; only "
                         "functions of loaded objects can be redefined",
-                        hex(addr), image ? "behind the code of " : "belongs to no loaded object (made at run time?)",
+                        hex(addr),
+                        image ? "behind the code of " : "belongs to no loaded object (made at run time?)",
                         image ? rdf_image_short_name(image) : "");
     struct rdf_range fde;
     struct rdf_function function;
     bool has_fde = rdf_unwind_find(images, image, addr, &fde);
-    redefine_status status =
-        has_fde && fde.start == addr
-            ? bounds_of_fde(images, image, &fde, &function, err)
-            : bounds_of_symbol(images, image, addr, has_fde ? &fde : NULL, &function, err);
+    redefine_status status = has_fde && fde.start == addr
+                                 ? bounds_of_fde(images, image, &fde, &function, err)
+                                 : bounds_of_symbol(images, image, addr, has_fde ? &fde : NULL, &function,
+                                                    err);
     if (images->out_of_memory)
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory to read the tables of %s",
                         rdf_image_short_name(image));
@@ -228,4 +230,43 @@ uint64_t rdf_images_next_start(struct rdf_images *images, const struct rdf_funct
     }
     /* A damaged table can end a function behind the mapping. */
     return next > function->end ? next : function->end;
+}
+
+uint64_t rdf_images_gap(struct rdf_images *images, struct rdf_image *image, uint64_t addr, uint64_t limit)
+{
+    struct rdf_near near;
+    struct rdf_range fde;
+    bool known;
+    if (!rdf_image_is_code(image, addr) || rdf_unwind_find(images, image, addr, &fde) ||
+        rdf_image_in_plt(images, image, addr, &known))
+        return addr;
+    rdf_image_near(images, image, addr, &near);
+    if (near.has_at || near.has_around)
+        return addr;
+    uint64_t end = lower(near.next_any, rdf_unwind_next(images, image, addr));
+    return lower(lower(end, code_end(images, image, addr)), limit);
+}
+
+void rdf_image_each_code(struct rdf_images *images, struct rdf_image *image,
+                         void (*visit)(void *ctx, uint64_t start, uint64_t end), void *ctx)
+{
+    for (size_t i = 0; i < image->segment_count; i++) {
+        const struct rdf_segment *segment = &image->segment[i];
+        if (rdf_image_is_code(image, segment->start) && segment->end > segment->start &&
+            rdf_maps_allow(&images->maps, segment->start, segment->end - segment->start, RDF_PROT_READ))
+            visit(ctx, segment->start, segment->end);
+    }
+}
+
+uint64_t rdf_images_start_of(struct rdf_images *images, uint64_t addr)
+{
+    struct rdf_image *image = rdf_images_at(images, addr);
+    struct rdf_range fde;
+    struct rdf_near near;
+    if (!image)
+        return 0;
+    if (rdf_unwind_find(images, image, addr, &fde))
+        return fde.start;
+    rdf_image_near(images, image, addr, &near);
+    return near.has_at ? addr : near.has_around ? near.around.addr : 0;
 }

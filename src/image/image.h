@@ -11,6 +11,7 @@
  *   symbol.c   by address and by name; versions; STT_FILE groups
  *   follow.c   PLT stubs and IFUNC resolvers → the function that runs
  *   find.c     rdf_images_find: the grammar of names
+ *   each.c     every named function, for globs
  *   demangle.c C++ names, by the demangler of a C++ runtime where one is at hand
  */
 #ifndef RDF_IMAGE_IMAGE_H
@@ -99,5 +100,23 @@ void rdf_images_describe(struct rdf_images *images, uint64_t addr, char *ret_tex
 /* The start of the next known function or symbol at or behind function->end, else the end of the
  * executable mapping: what lies between may be padding. */
 uint64_t rdf_images_next_start(struct rdf_images *images, const struct rdf_function *function);
+
+/* The end of the stretch from `addr` on, at most up to `limit`, that is code of the image's segment and belongs to
+ * no function, symbol or stub; `addr` itself when it belongs to one. */
+uint64_t rdf_images_gap(struct rdf_images *images, struct rdf_image *image, uint64_t addr, uint64_t limit);
+
+/* Every function that has a name matching `glob` ("*" any text, "?" one character), each address once, parts
+ * that the compiler split off (.cold) left out; hidden images are skipped. An IFUNC is told by its resolver. The
+ * name is valid until rdf_images_free. `visit` returns false to stop. */
+typedef bool rdf_image_visit(void *ctx, struct rdf_image *image, const char *name, uint64_t addr, bool is_ifunc);
+void rdf_images_each(struct rdf_images *images, const char *glob, rdf_image_visit *visit, void *ctx);
+bool rdf_image_glob(const char *pattern, const char *text);
+
+/* Call `visit` for each executable segment of the image, as [start, end) of mapped and readable code. */
+void rdf_image_each_code(struct rdf_images *images, struct rdf_image *image,
+                         void (*visit)(void *ctx, uint64_t start, uint64_t end), void *ctx);
+
+/* The start of the function that holds `addr`, as the unwind table or a symbol tells; 0 when neither does. */
+uint64_t rdf_images_start_of(struct rdf_images *images, uint64_t addr);
 
 #endif

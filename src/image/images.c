@@ -34,12 +34,15 @@ static bool is_mapped(const struct rdf_images *images, const struct rdf_map *fir
     const struct rdf_map *map = rdf_maps_find(&images->maps, start);
     if (!map)
         return false;
+    /* Writable data in one mapping with the headers: a file mapped whole, to be read. */
+    if ((load->p_flags & PF_W) && load->p_offset && map == first && !(map->prot & RDF_PROT_WRITE))
+        return false;
     if (map->ino)
         return map->ino == first->ino && map->dev == first->dev &&
                map->file_off + (start - map->start) == page_down(load->p_offset) &&
                (!(load->p_flags & PF_X) || (map->prot & RDF_PROT_EXEC));
-    return !(load->p_flags & PF_X) || rdf_maps_allow(&images->maps, load->p_vaddr + bias, load->p_memsz,
-                                                     RDF_PROT_EXEC);
+    return !(load->p_flags & PF_X) ||
+           rdf_maps_allow(&images->maps, load->p_vaddr + bias, load->p_memsz, RDF_PROT_EXEC);
 }
 
 enum { FIRST_BYTES = 1024 }; /* hold the headers of every ordinary image: one read instead of two */
@@ -262,16 +265,14 @@ void rdf_images_free(struct rdf_images *images)
 }
 
 /* A namespace of dlmopen has its own copies, except of the dynamic loader. */
-struct rdf_image *rdf_images_needed(struct rdf_images *images, const char *needed,
-                                    const struct rdf_image *by)
+struct rdf_image *rdf_images_needed(struct rdf_images *images, const char *needed, const struct rdf_image *by)
 {
     const char *base = rdf_text_base(needed);
     struct rdf_image *other = NULL;
     for (size_t i = 0; i < images->count; i++) {
         struct rdf_image *image = images->image[i];
         const char *soname = rdf_image_soname(images, image);
-        if (!(soname && rdf_text_same(soname, needed)) &&
-            !rdf_text_same(rdf_image_short_name(image), base))
+        if (!(soname && rdf_text_same(soname, needed)) && !rdf_text_same(rdf_image_short_name(image), base))
             continue;
         if (image->is_linked == by->is_linked)
             return image;

@@ -43,8 +43,8 @@ struct rdf_symbols {
     struct rdf_span str;
     struct rdf_span versym; /* .dynsym only; may be empty */
     uint32_t count;
-    uint32_t questions;     /* asked by address so far: the index is built when it pays */
-    uint32_t *by_addr;      /* indices of code symbols by ascending address; null until built */
+    uint32_t questions; /* asked by address so far: the index is built when it pays */
+    uint32_t *by_addr;  /* indices of code symbols by ascending address; null until built */
     uint32_t by_addr_count;
 };
 
@@ -111,8 +111,8 @@ const struct rdf_dynamic *rdf_image_dynamic(struct rdf_images *images, struct rd
 const char *rdf_image_dynstr(struct rdf_images *images, struct rdf_image *image, uint64_t off); /* or null */
 const char *rdf_image_soname(struct rdf_images *images, struct rdf_image *image);               /* or null */
 /* The section that holds run-time address `addr`; false when the file does not tell. */
-bool rdf_image_section_at(struct rdf_images *images, struct rdf_image *image, uint64_t addr,
-                          Elf64_Shdr *ret, const char **ret_name);
+bool rdf_image_section_at(struct rdf_images *images, struct rdf_image *image, uint64_t addr, Elf64_Shdr *ret,
+                          const char **ret_name);
 size_t rdf_image_section_count(struct rdf_images *images, struct rdf_image *image);
 bool rdf_image_section(struct rdf_images *images, struct rdf_image *image, size_t index, Elf64_Shdr *ret,
                        const char **ret_name);
@@ -156,8 +156,7 @@ void rdf_near_merge(struct rdf_near *near, const struct rdf_near *other);
 
 /* The exported function `name`: its default version when `version` is null, else that version. */
 bool rdf_image_exported(struct rdf_images *images, struct rdf_image *image, const char *name,
-                        size_t name_bytes, const char *version, size_t version_bytes,
-                        struct rdf_symbol *ret);
+                        size_t name_bytes, const char *version, size_t version_bytes, struct rdf_symbol *ret);
 /* The version that an exported symbol has, or an undefined one asks for; null when none. */
 const char *rdf_image_version(struct rdf_images *images, struct rdf_image *image, uint32_t symbol_index);
 const char *rdf_image_version_needed(struct rdf_images *images, struct rdf_image *image,

@@ -154,7 +154,8 @@ static uint64_t value_of(const struct rdf_symbols *symbols, uint32_t index)
 }
 
 /* Merge sort from the bottom up: no recursion, no qsort (which may call malloc). */
-static uint32_t *sort_by_value(const struct rdf_symbols *symbols, uint32_t *from, uint32_t *to, uint32_t count)
+static uint32_t *sort_by_value(const struct rdf_symbols *symbols, uint32_t *from, uint32_t *to,
+                               uint32_t count)
 {
     for (uint64_t width = 1; width < count; width *= 2) {
         for (uint64_t start = 0; start < count; start += 2 * width) {
@@ -174,8 +175,7 @@ static uint32_t *sort_by_value(const struct rdf_symbols *symbols, uint32_t *from
     return from;
 }
 
-static void build_index(struct rdf_images *images, const struct rdf_image *image,
-                        struct rdf_symbols *symbols)
+static void build_index(struct rdf_images *images, const struct rdf_image *image, struct rdf_symbols *symbols)
 {
     uint32_t used = 0;
     Elf64_Sym raw;
@@ -240,8 +240,7 @@ static bool can_matter(const struct rdf_image *image, const Elf64_Sym *raw, uint
 void rdf_symbols_near(struct rdf_images *images, struct rdf_image *image, struct rdf_symbols *symbols,
                       uint64_t addr, struct rdf_near *ret)
 {
-    *ret = (struct rdf_near){
-        .next_function = UINT64_MAX, .next_global = UINT64_MAX, .next_any = UINT64_MAX};
+    *ret = (struct rdf_near){.next_function = UINT64_MAX, .next_global = UINT64_MAX, .next_any = UINT64_MAX};
     if (!symbols->by_addr && symbols->questions++ == QUESTIONS_BEFORE_INDEX)
         build_index(images, image, symbols);
     if (symbols->by_addr) {
@@ -439,8 +438,7 @@ static bool by_sysv_hash(struct rdf_images *images, struct rdf_image *image, str
 }
 
 bool rdf_image_exported(struct rdf_images *images, struct rdf_image *image, const char *name,
-                        size_t name_bytes, const char *version, size_t version_bytes,
-                        struct rdf_symbol *ret)
+                        size_t name_bytes, const char *version, size_t version_bytes, struct rdf_symbol *ret)
 {
     const struct wanted wanted = {name, name_bytes, version, version_bytes};
     const struct rdf_dynamic *dynamic = rdf_image_dynamic(images, image);

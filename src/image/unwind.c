@@ -181,13 +181,12 @@ static bool cie_encoding(struct rdf_images *images, struct rdf_image *image, uin
     span = rdf_span_slice(span, 0, (uint64_t)length + 4);
     uint8_t version;
     const char *augmentation = rdf_span_string(span, 9);
-    if (!rdf_span_u8(span, 8, &version) || !augmentation ||
-        (version != 1 && version != 3 && version != 4))
+    if (!rdf_span_u8(span, 8, &version) || !augmentation || (version != 1 && version != 3 && version != 4))
         return false;
     uint64_t off = 9 + rdf_text_len(augmentation) + 1, number;
     int64_t factor;
     if (version == 4)
-        off += 2; /* address_size, segment_selector_size */
+        off += 2;                                           /* address_size, segment_selector_size */
     if (augmentation[0] == 'e' && augmentation[1] == 'h') { /* GCC 2: a pointer to exception data */
         off += 8;
         augmentation += 2;
@@ -219,8 +218,7 @@ static bool cie_encoding(struct rdf_images *images, struct rdf_image *image, uin
             break;
         case 'S': /* signal frame */
         case 'B': /* aarch64: return address signed with key B */
-        case 'G': /* aarch64: tagged stack */
-            break;
+        case 'G': /* aarch64: tagged stack */ break;
         default: return false;
         }
     }
@@ -229,8 +227,8 @@ static bool cie_encoding(struct rdf_images *images, struct rdf_image *image, uin
 
 /* The entry at `addr` of .eh_frame. *ret_next is where the next one starts, 0 behind the last one.
  * True when it is an FDE that describes code of this image. */
-static bool read_fde(struct rdf_images *images, struct rdf_image *image, uint64_t addr,
-                     struct rdf_range *ret, uint64_t *ret_next)
+static bool read_fde(struct rdf_images *images, struct rdf_image *image, uint64_t addr, struct rdf_range *ret,
+                     uint64_t *ret_next)
 {
     *ret_next = 0;
     struct rdf_span span = rdf_image_tail(images, image, addr);
@@ -254,8 +252,7 @@ static bool read_fde(struct rdf_images *images, struct rdf_image *image, uint64_
     return true;
 }
 
-bool rdf_unwind_find(struct rdf_images *images, struct rdf_image *image, uint64_t addr,
-                     struct rdf_range *ret)
+bool rdf_unwind_find(struct rdf_images *images, struct rdf_image *image, uint64_t addr, struct rdf_range *ret)
 {
     const struct rdf_unwind *unwind = get_unwind(images, image);
     struct rdf_range range;

@@ -12,6 +12,7 @@
  *   maps.c    the `maps` of the space what is mapped, with which protection
  *   memory.c  read, map, unmap, protect, write
  *   stop.c    with_world_stopped
+ *   trap.c    catch_traps
  *   space.c   rdf_os_local_space; the small rest (threads counted, lock, files, resolvers called)
  */
 #ifndef RDF_OS_OS_H
@@ -144,6 +145,10 @@ struct rdf_space_ops {
      * back, so that no handler runs code that is half written. */
     int (*with_signals_held)(struct rdf_space *space, rdf_stopped_body *body, void *ctx, int *ret_body);
 
+    /* From now on a trap (arch->trap) at an address for which `where` returns another one continues there;
+     * other traps reach whoever caught them before. `where` is called in a signal handler. Null: cannot. */
+    int (*catch_traps)(struct rdf_space *space, uint64_t (*where)(void *ctx, uint64_t addr), void *ctx);
+
     /* Call the IFUNC resolver at `resolver_addr` as the dynamic loader does and return what it chose;
      * 0 where code of this space cannot be called. */
     uint64_t (*call_resolver)(struct rdf_space *space, uint64_t resolver_addr);
@@ -163,6 +168,9 @@ void rdf_os_local_space(struct rdf_space *ret);
 extern const struct rdf_page_source rdf_os_pages;
 
 size_t rdf_os_page_bytes(void);
+
+/* Behind the highest address that a process is given without asking for more. */
+uint64_t rdf_os_address_end(void);
 
 /* A lock that uses no library: the program may have redefined its own. Taking it twice from one thread
  * is an error that is reported (false), not a deadlock: a replacement that runs inside the engine

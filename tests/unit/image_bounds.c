@@ -341,6 +341,9 @@ static void check_asm(void *handle)
     assert_int_equal(rdf_images_function(&loaded.images, nothing, &function, &loaded.err),
                      REDEFINE_EUNSUPPORTED);
     assert_says(&loaded.err, REDEFINE_EUNSUPPORTED, "-fasynchronous-unwind-tables");
+    uint64_t followed = 0;
+    assert_int_equal(rdf_images_follow(&loaded.images, nothing + 16, &followed, NULL), REDEFINE_OK);
+    assert_int_equal(followed, nothing + 16);
     unload(&loaded);
 }
 
@@ -379,14 +382,16 @@ static void test_refusals(void **state)
     assert_says(&loaded.err, REDEFINE_EINVAL, "nothing is mapped at 0x0");
     memset(&loaded.err, 0, sizeof loaded.err);
     assert_int_equal(rdf_images_function(&loaded.images, address(&not_a_function_but_data), &function,
-                                         &loaded.err), REDEFINE_EINVAL);
+                                         &loaded.err),
+                     REDEFINE_EINVAL);
     assert_says(&loaded.err, REDEFINE_EINVAL, "is data (rw-) in image_bounds");
     memset(&loaded.err, 0, sizeof loaded.err);
     void *libc = dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD); /* a sanitizer may have its own */
     uint64_t qsort_addr = address(dlsym(libc, "qsort_r"));
     assert_int_equal(rdf_images_function(&loaded.images, qsort_addr + 4, &function, &loaded.err),
                      REDEFINE_EINVAL);
-    assert_says(&loaded.err, REDEFINE_EINVAL, "is 0x4 bytes inside qsort_r in libc.so.6, not at its entry 0x");
+    assert_says(&loaded.err, REDEFINE_EINVAL,
+                "is 0x4 bytes inside qsort_r in libc.so.6, not at its entry 0x");
     assert_memory_equal(&function, &untouched, sizeof function);
     unload(&loaded);
 
@@ -411,13 +416,23 @@ static void test_mapped_as_data(void **state)
     size_t before = loaded.images.count;
     unload(&loaded);
     void *read_only = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    void *executable = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+    void *executable = mmap(NULL, (size_t)stat.st_size, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+    /* One segment: all of it is where the headers say, only not executable. */
+    char path[512];
+    snprintf(path, sizeof path, "%s/flat.so", work_folder());
+    int flat_fd = open(path, O_RDWR | O_CREAT, 0600);
+    if (getauxval(AT_SYSINFO_EHDR))
+        assert_int_equal(write(flat_fd, (const void *)(uintptr_t)getauxval(AT_SYSINFO_EHDR), 8192), 8192);
+    void *flat = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, flat_fd, 0);
+    assert_true(flat != MAP_FAILED);
     load_self(&loaded);
     assert_int_equal(loaded.images.count, before);
     assert_null(rdf_images_at(&loaded.images, address(read_only)));
     unload(&loaded);
     munmap(read_only, (size_t)stat.st_size);
-    munmap(executable, 4096);
+    munmap(executable, (size_t)stat.st_size);
+    munmap(flat, 8192);
+    close(flat_fd);
     close(fd);
 }
 
@@ -455,10 +470,14 @@ static void test_load_is_cheap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_real_libraries), cmocka_unit_test(test_every_fde),
-        cmocka_unit_test(test_other_namespace), cmocka_unit_test(test_vdso),
-        cmocka_unit_test(test_asm),             cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_mapped_as_data),  cmocka_unit_test(test_load_is_cheap),
+        cmocka_unit_test(test_real_libraries),
+        cmocka_unit_test(test_every_fde),
+        cmocka_unit_test(test_other_namespace),
+        cmocka_unit_test(test_vdso),
+        cmocka_unit_test(test_asm),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_mapped_as_data),
+        cmocka_unit_test(test_load_is_cheap),
     };
     return run_group("image_bounds", tests, sizeof tests / sizeof *tests);
 }

@@ -37,8 +37,8 @@ static inline void load_space(struct loaded *loaded)
 {
     rdf_arena_init(&loaded->arena, &rdf_os_pages);
     memset(&loaded->err, 0, sizeof loaded->err);
-    redefine_status status =
-        rdf_images_load(&loaded->space, rdf_arch_native(), &loaded->arena, &loaded->images, &loaded->err);
+    redefine_status status = rdf_images_load(&loaded->space, rdf_arch_native(), &loaded->arena,
+                                             &loaded->images, &loaded->err);
     if (status != REDEFINE_OK)
         fail_msg("%s", loaded->err.sentence);
 }
@@ -72,7 +72,8 @@ static inline uint64_t find(struct loaded *loaded, const char *name)
 static inline void assert_says(const struct rdf_error *err, redefine_status status, const char *part)
 {
     if (err->status != status || !strstr(err->sentence, part))
-        fail_msg("wanted status %d and \"%s\", got %d: %s", (int)status, part, (int)err->status, err->sentence);
+        fail_msg("wanted status %d and \"%s\", got %d: %s", (int)status, part, (int)err->status,
+                 err->sentence);
 }
 
 /* ---- fixtures ---- */
@@ -142,7 +143,11 @@ static inline int remote_maps(struct rdf_space *space, struct rdf_arena *arena, 
             continue;
         line[strcspn(line, "\n")] = 0;
         map[count++] = (struct rdf_map){
-            .start = start, .end = end, .file_off = off, .dev = (uint64_t)major << 32 | minor, .ino = ino,
+            .start = start,
+            .end = end,
+            .file_off = off,
+            .dev = (uint64_t)major << 32 | minor,
+            .ino = ino,
             .prot = (uint8_t)((prot[0] == 'r') | (prot[1] == 'w') << 1 | (prot[2] == 'x') << 2),
             .shared = prot[3] == 's',
             .path = path_at ? rdf_arena_copy(arena, line + path_at, strlen(line + path_at)) : "",

@@ -14,7 +14,8 @@ static int __attribute__((noinline)) static_of_this_test(int x)
     return x + 1;
 }
 
-static int __attribute__((noinline)) getopt_long_only(int x) /* libc exports one: that is what the name means */
+static int __attribute__((noinline))
+getopt_long_only(int x) /* libc exports one: that is what the name means */
 {
     __asm__ volatile("");
     return x + 2;
@@ -36,7 +37,8 @@ static void test_static_of_this_program(void **state)
     /* The loader's meaning wins over a static function. */
     assert_int_not_equal(find(&loaded, "getopt_long_only"), address((void *)(uintptr_t)&getopt_long_only));
     assert_int_not_equal(find(&loaded, "getopt_long_only"), 0);
-    assert_int_equal(find(&loaded, "getopt_long_only@image_find.c"), address((void *)(uintptr_t)&getopt_long_only));
+    assert_int_equal(find(&loaded, "getopt_long_only@image_find.c"),
+                     address((void *)(uintptr_t)&getopt_long_only));
     assert_int_equal(static_of_this_test(1) + getopt_long_only(1), 5);
     unload(&loaded);
 }
@@ -50,9 +52,10 @@ static void test_as_the_loader(void **state)
     assert_non_null(libm);
     struct loaded loaded;
     load_self(&loaded);
-    static const char *const name[] = {"qsort", "printf", "malloc", "free", "memcpy", "strlen", "time",
-                                       "gettimeofday", "memmove", "strchr", "getpid", "fopen", "pthread_create",
-                                       "clock_gettime", "system", "realpath", "pclose", "__cxa_finalize"};
+    static const char *const name[] = {"qsort",    "printf", "malloc",         "free",          "memcpy",
+                                       "strlen",   "time",   "gettimeofday",   "memmove",       "strchr",
+                                       "getpid",   "fopen",  "pthread_create", "clock_gettime", "system",
+                                       "realpath", "pclose", "__cxa_finalize"};
     for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
         char text[128];
         snprintf(text, sizeof text, "libc.so.6!%s", name[i]);
@@ -65,9 +68,12 @@ static void test_as_the_loader(void **state)
             fail_msg("%s: 0x%lx, not %p: %s", name[i], (unsigned long)plain, dlsym(RTLD_DEFAULT, name[i]),
                      loaded.err.sentence);
     }
-    static const char *const versioned[][2] = {
-        {"memcpy", "GLIBC_2.2.5"}, {"memcpy", "GLIBC_2.14"}, {"realpath", "GLIBC_2.2.5"},
-        {"realpath", "GLIBC_2.3"}, {"pthread_cond_wait", "GLIBC_2.3.2"}, {"fmemopen", "GLIBC_2.22"}};
+    static const char *const versioned[][2] = {{"memcpy", "GLIBC_2.2.5"},
+                                               {"memcpy", "GLIBC_2.14"},
+                                               {"realpath", "GLIBC_2.2.5"},
+                                               {"realpath", "GLIBC_2.3"},
+                                               {"pthread_cond_wait", "GLIBC_2.3.2"},
+                                               {"fmemopen", "GLIBC_2.22"}};
     for (size_t i = 0; i < sizeof versioned / sizeof *versioned; i++) {
         char text[128];
         snprintf(text, sizeof text, "libc.so.6!%s@%s", versioned[i][0], versioned[i][1]);
@@ -145,6 +151,15 @@ static void test_two_of_one_name(void **state)
     assert_int_equal(find(&loaded, "fixture_data"), 0);
     assert_says(&loaded.err, REDEFINE_ENOTFOUND, "fixture_data in twins.so is data");
     unload(&loaded);
+
+    /* What dlopen brought is not in the global scope: the first is no better than the second. */
+    void *second = open_fixture("second.so", "-fPIC -shared");
+    load_self(&loaded);
+    assert_int_equal(find(&loaded, "fixture_exported"), 0);
+    assert_says(&loaded.err, REDEFINE_EAMBIGUOUS, "fixture_exported names 2 functions");
+    assert_int_equal(follow_the_message(&loaded, found, 4), 2);
+    unload(&loaded);
+    dlclose(second);
 
     /* The same object in another namespace: the main one's is meant by its name alone, and statics, of
      * which none is the loader's choice, are told apart by address. */
@@ -316,10 +331,14 @@ static void test_describe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_static_of_this_program), cmocka_unit_test(test_as_the_loader),
-        cmocka_unit_test(test_two_of_one_name),        cmocka_unit_test(test_hidden),
-        cmocka_unit_test(test_hash_styles),            cmocka_unit_test(test_cxx),
-        cmocka_unit_test(test_near_names),             cmocka_unit_test(test_describe),
+        cmocka_unit_test(test_static_of_this_program),
+        cmocka_unit_test(test_as_the_loader),
+        cmocka_unit_test(test_two_of_one_name),
+        cmocka_unit_test(test_hidden),
+        cmocka_unit_test(test_hash_styles),
+        cmocka_unit_test(test_cxx),
+        cmocka_unit_test(test_near_names),
+        cmocka_unit_test(test_describe),
     };
     return run_group("image_find", tests, sizeof tests / sizeof *tests);
 }

@@ -58,7 +58,8 @@ static void test_ifuncs(void **state)
     uint64_t resolver = 0;
     struct rdf_image *image = rdf_images_at(&loaded.images, address(dlsym(libc, "qsort")));
     char command[512];
-    snprintf(command, sizeof command, "readelf -W --dyn-syms %s | awk '$4==\"IFUNC\" && $8 ~ /^strlen@/ {print $2}'",
+    snprintf(command, sizeof command,
+             "readelf -W --dyn-syms %s | awk '$4==\"IFUNC\" && $8 ~ /^strlen@/ {print $2}'",
              rdf_image_name(image));
     FILE *pipe = popen(command, "r");
     if (fscanf(pipe, "%lx", &resolver) != 1) {
@@ -114,6 +115,12 @@ static void check_library(const char *name, const char *options, bool has_stubs)
     uint64_t resolver = find(&loaded, "choose");
     if (resolver)
         assert_int_equal(follow(&loaded, resolver), chosen);
+    resolver = find(&loaded, "choose_exported");
+    uint64_t exported = address(dlsym(handle, "fixture_ifunc"));
+    assert_int_not_equal(exported, resolver);
+    if (resolver)
+        assert_int_equal(follow(&loaded, resolver), exported);
+    assert_int_equal(find(&loaded, "fixture_ifunc"), exported);
     assert_int_equal(find(&loaded, "local_ifunc") ? find(&loaded, "local_ifunc") : chosen, chosen);
     unload(&loaded);
     dlclose(handle);
@@ -147,8 +154,8 @@ static void listen_to(struct remote *remote, struct told *told)
     while (fgets(line, sizeof line, remote->output) && strcmp(line, "ready\n") != 0) {
         if (sscanf(line, "%31s %lx", name, &value) != 2)
             continue;
-        static const char *const field[] = {"twin_a", "twin_b", "only_in_a", "chosen", "exported", "fixture_b",
-                                            "puts", "getpid", "time", "strlen"};
+        static const char *const field[] = {"twin_a",    "twin_b", "only_in_a", "chosen", "exported",
+                                            "fixture_b", "puts",   "getpid",    "time",   "strlen"};
         for (size_t i = 0; i < sizeof field / sizeof *field; i++)
             if (strcmp(name, field[i]) == 0)
                 ((uint64_t *)told)[i] = value;
@@ -218,7 +225,8 @@ static void test_programs_from_outside(void **state)
     check_program("nopie-now", "-no-pie -fno-pie", "LD_BIND_NOW=1", false);
     check_program("old-layout", "-no-pie -fno-pie -Wl,-z,noseparate-code", NULL, false);
 #ifdef __x86_64__
-    check_program("nopie-ibt", "-no-pie -fno-pie -Wl,-z,lazy -fcf-protection=full -Wl,-z,ibtplt", NULL, false);
+    check_program("nopie-ibt", "-no-pie -fno-pie -Wl,-z,lazy -fcf-protection=full -Wl,-z,ibtplt", NULL,
+                  false);
 #endif
     check_program("static", "-static -no-pie -fno-pie ", NULL, true);
     check_program("static-pie", "-static-pie", NULL, true);

@@ -165,16 +165,16 @@ static inline void layout_segment(struct layout *layout, const Elf64_Phdr *load)
     if (copy)
         memcpy(layout->memory + first, layout->file.data + off, copy);
     layout_add_map(layout, (struct rdf_map){
-        .start = LAYOUT_BASE + first,
-        .end = LAYOUT_BASE + end,
-        .file_off = off,
-        .dev = 1,
-        .ino = 2,
-        .prot = (uint8_t)((load->p_flags & PF_R ? RDF_PROT_READ : 0) |
-                          (load->p_flags & PF_W ? RDF_PROT_WRITE : 0) |
-                          (load->p_flags & PF_X ? RDF_PROT_EXEC : 0)),
-        .path = "/fixtures/laid-out.so",
-    });
+                               .start = LAYOUT_BASE + first,
+                               .end = LAYOUT_BASE + end,
+                               .file_off = off,
+                               .dev = 1,
+                               .ino = 2,
+                               .prot = (uint8_t)((load->p_flags & PF_R ? RDF_PROT_READ : 0) |
+                                                 (load->p_flags & PF_W ? RDF_PROT_WRITE : 0) |
+                                                 (load->p_flags & PF_X ? RDF_PROT_EXEC : 0)),
+                               .path = "/fixtures/laid-out.so",
+                           });
 }
 
 /* Lay `file` out; the bytes must outlive it. */
@@ -223,7 +223,8 @@ static inline void layout_relocate_slots(struct layout *layout)
     for (unsigned i = 0; i < header.e_phnum && i < 64; i++) {
         Elf64_Phdr program;
         uint64_t at = header.e_phoff + i * sizeof program;
-        if (at < header.e_phoff || at > layout->file.len_bytes || layout->file.len_bytes - at < sizeof program)
+        if (at < header.e_phoff || at > layout->file.len_bytes ||
+            layout->file.len_bytes - at < sizeof program)
             break;
         memcpy(&program, layout->file.data + at, sizeof program);
         if (program.p_type == PT_DYNAMIC)

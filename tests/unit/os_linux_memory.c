@@ -2,7 +2,6 @@
  *
  * Maps, reading, mapping, the ways to write that need no stopped world, files, the lock.
  */
-#define _GNU_SOURCE
 #include "os_linux.h"
 
 #include <dlfcn.h>
@@ -640,6 +639,7 @@ static void lock_after_fork(void)
         usleep(100);
     pid_t child = fork();
     if (child == 0) {
+        (void)alarm(5); /* does not outlive its parent's */
         CHECK(rdf_os_lock(&lock));
         CHECK(!rdf_os_lock(&lock));
         rdf_os_unlock(&lock);

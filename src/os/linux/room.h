@@ -37,6 +37,9 @@ void rdf_local_write_prepare(void);
 int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, rdf_stopped_body *body,
                                  void *ctx, int *ret_body, struct rdf_stop_report *ret_report);
 
+/* trap.c */
+int rdf_local_catch_traps(struct rdf_space *space, uint64_t (*where)(void *ctx, uint64_t addr), void *ctx);
+
 /* Only inside the body of with_world_stopped. A descriptor of the process' memory, opened by the
  * tracer through a thread that it has attached, or -errno; it belongs to the stop. */
 int rdf_stop_mem_fd(struct rdf_world *world);

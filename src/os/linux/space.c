@@ -214,6 +214,11 @@ static int with_signals_held(struct rdf_space *space, rdf_stopped_body *body, vo
     return 0;
 }
 
+uint64_t rdf_os_address_end(void)
+{
+    return UINT64_C(1) << RDF_ADDRESS_BITS;
+}
+
 /* ---- the table ---- */
 
 static const struct rdf_space_ops local_ops = {
@@ -227,6 +232,7 @@ static const struct rdf_space_ops local_ops = {
     .has_other_threads = has_other_threads,
     .with_world_stopped = rdf_local_with_world_stopped,
     .with_signals_held = with_signals_held,
+    .catch_traps = rdf_local_catch_traps,
     .call_resolver = call_resolver,
     .open_file = open_file,
     .close_file = close_file,

@@ -9,6 +9,7 @@
  *   rdf_clone_onto         clone, with the new task running a function on its own stack
  *   rdf_flush_icache       make stores of this CPU visible to instruction fetch, everywhere
  *   rdf_regs*              the registers of a stopped thread: where it continues, and its stack
+ *   RDF_KERNEL_ACTION_*    what struct sigaction of the kernel has; rdf_trap_*: where a trap is, and goes on
  *   rdf_call_ifunc         a resolver called with what the dynamic loader passes on this CPU
  */
 #ifndef RDF_OS_LINUX_SYSCALL_H
@@ -19,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 
 /* For code that may run as the helper task of stop.c: it has the caller's thread pointer but is not
  * that thread, so a sanitizer's bookkeeping or a profiler's counters must stay out. */

@@ -6,6 +6,9 @@
 #define RDF_OS_LINUX_SYSCALL_RISCV64_H
 
 #include <asm/ptrace.h>
+#include <ucontext.h>
+
+enum { RDF_ADDRESS_BITS = 47 }; /* of a process that asks for no more (Documentation/arch) */
 
 static inline RDF_RAW long rdf_syscall6(long nr, long a, long b, long c, long d, long e, long f)
 {
@@ -88,6 +91,21 @@ static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
 {
     enum { HWCAP = 16 };
     return ((uint64_t (*)(uint64_t, const void *))(uintptr_t)resolver_addr)(rdf_auxv(HWCAP), NULL);
+}
+
+/* The kernel brings a handler back through the vDSO: no restorer. */
+#define RDF_KERNEL_ACTION_TAIL uint64_t mask;
+#define RDF_KERNEL_ACTION_RESTORER .mask = 0
+#define RDF_KERNEL_ACTION_FLAGS 0
+
+static inline uint64_t rdf_trap_addr(void *context)
+{
+    return (uint64_t)((ucontext_t *)context)->uc_mcontext.__gregs[REG_PC];
+}
+
+static inline void rdf_trap_continue(void *context, uint64_t pc)
+{
+    ((ucontext_t *)context)->uc_mcontext.__gregs[REG_PC] = pc;
 }
 
 #endif

@@ -7,6 +7,8 @@
 
 #include <sys/user.h>
 
+enum { RDF_ADDRESS_BITS = 47 }; /* of a process that asks for no more (Documentation/arch) */
+
 static inline RDF_RAW long rdf_syscall6(long nr, long a, long b, long c, long d, long e, long f)
 {
     register long r10 __asm__("r10") = d;
@@ -87,6 +89,30 @@ static inline RDF_RAW unsigned rdf_regs_restart_bytes(const rdf_regs *regs)
 static inline RDF_RAW void rdf_regs_set_pc(rdf_regs *regs, uint64_t pc)
 {
     regs->rip = pc;
+}
+
+/* The return from a signal handler, byte for byte as libc has it: unwinders know a signal frame by it. */
+__attribute__((naked, unused)) static void rdf_sigreturn(void)
+{
+    __asm__("movq $15, %rax\n\tsyscall");
+}
+
+#define RDF_KERNEL_ACTION_TAIL \
+    void (*restorer)(void);    \
+    uint64_t mask;
+enum { RDF_SA_RESTORER = 0x04000000 };
+#define RDF_KERNEL_ACTION_RESTORER .restorer = rdf_sigreturn
+#define RDF_KERNEL_ACTION_FLAGS RDF_SA_RESTORER
+
+/* Where the trap is that a handler was called for: int3 leaves the PC behind itself (SDM vol. 3, 6.15). */
+static inline uint64_t rdf_trap_addr(void *context)
+{
+    return (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] - 1;
+}
+
+static inline void rdf_trap_continue(void *context, uint64_t pc)
+{
+    ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] = (greg_t)pc;
 }
 
 static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
