@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test asan rebase bench fuzz soak install format lint clean help
+.PHONY: build demo test asan rebase coverage bench fuzz soak install format lint clean help
 
 # Ninja runs things side by side by itself; the verbs come one after the other.
 .NOTPARALLEL:
@@ -41,6 +41,11 @@ rebase: ## write the golden files anew from what the code does now; read the dif
 	@for room in tests/golden/*/; do \
 		build/tests/golden/golden --rebase "$$(basename "$$room")" "$$room" || exit 1; \
 	done
+
+coverage: ## how many functions of real libraries can be redefined, by strategy
+	@tools/setup.sh build test
+	$(call compile,default,build)
+	@build/tests/coverage/coverage --refused
 
 bench: build ## measure; nothing else should be running
 	@cmake --build --preset bench

@@ -27,10 +27,11 @@ char *cli_find_program(const char *name, int *ret_status);
 
 /* What the loader would do with a program. */
 struct cli_program {
-    char *path;        /* of the file that is executed in the end: a script's interpreter */
-    uint16_t machine;  /* e_machine */
+    char *path;       /* of the file that is executed in the end: a script's interpreter */
+    uint16_t machine; /* e_machine */
     bool is_64bit;
     bool is_elf;
+    bool is_cut_off;   /* the file ends before its segments do: mapping it would mean a SIGBUS */
     uint16_t type;     /* e_type */
     char *interpreter; /* the dynamic loader; null: a static program */
     bool is_secure;    /* the kernel would set AT_SECURE: the loader ignores preloads */

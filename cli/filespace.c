@@ -30,9 +30,9 @@ struct object {
     char *path;
     uint64_t dev, ino;
     uint64_t bias;
-    uint64_t start, end;  /* in the space */
-    uint8_t *bytes;       /* the same, here */
-    uint64_t dynamic;     /* address of its dynamic section; 0: none */
+    uint64_t start, end; /* in the space */
+    uint8_t *bytes;      /* the same, here */
+    uint64_t dynamic;    /* address of its dynamic section; 0: none */
     struct rdf_map segment[SEGMENTS_MAX];
     size_t segment_count;
 };
@@ -82,7 +82,8 @@ static struct object *new_object(struct cli_filespace *files, const char *path, 
         return NULL;
     struct object *object = &files->object[files->count];
     *object = (struct object){.path = strdup(path)};
-    object->bytes = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    object->bytes = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                         0);
     if (!object->path || object->bytes == MAP_FAILED) {
         free(object->path);
         return NULL;
@@ -122,7 +123,8 @@ static bool load_segments(struct object *object, const struct elf_source *source
         if (h->p_vaddr % rdf_os_page_bytes() != lead)
             lead = 0;
         if (h->p_filesz > h->p_memsz || object->segment_count == SEGMENTS_MAX ||
-            !source_read(source, h->p_offset - lead, object->bytes + (h->p_vaddr - lead - low), h->p_filesz + lead))
+            !source_read(source, h->p_offset - lead, object->bytes + (h->p_vaddr - lead - low),
+                         h->p_filesz + lead))
             return false;
         add_segment(object, h);
     }
@@ -270,8 +272,10 @@ static void add_link_map(struct cli_filespace *files)
         return;
     list->start = files->next_base;
     list->end = list->start + span;
-    list->segment[list->segment_count++] = (struct rdf_map){
-        .start = list->start, .end = list->end, .prot = RDF_PROT_READ | RDF_PROT_WRITE, .path = ""};
+    list->segment[list->segment_count++] = (struct rdf_map){.start = list->start,
+                                                            .end = list->end,
+                                                            .prot = RDF_PROT_READ | RDF_PROT_WRITE,
+                                                            .path = ""};
     struct r_debug *debug = (struct r_debug *)list->bytes;
     struct link_map *map = (struct link_map *)(debug + 1);
     uint64_t map_addr = list->start + sizeof *debug;
@@ -359,8 +363,8 @@ static int file_unmap(struct rdf_space *space, uint64_t addr, size_t len)
     return 0;
 }
 
-static int file_write(struct rdf_space *space, struct rdf_world *world, enum rdf_write_method method, uint64_t addr,
-                      const void *bytes, size_t len)
+static int file_write(struct rdf_space *space, struct rdf_world *world, enum rdf_write_method method,
+                      uint64_t addr, const void *bytes, size_t len)
 {
     (void)space, (void)world, (void)method, (void)addr, (void)bytes, (void)len;
     return 0;
@@ -408,7 +412,8 @@ static uint64_t file_call_resolver(struct rdf_space *space, uint64_t resolver_ad
     return chosen;
 }
 
-static int file_open(struct rdf_space *space, const char *path, uint64_t dev, uint64_t ino, struct rdf_span *ret)
+static int file_open(struct rdf_space *space, const char *path, uint64_t dev, uint64_t ino,
+                     struct rdf_span *ret)
 {
     struct rdf_space own;
     (void)space;
@@ -447,7 +452,8 @@ struct cli_filespace *cli_filespace_new(const char *path, struct rdf_space *ret_
     }
     files->next_base = library_base;
     if (!add_file(files, program.path, ret_machine)) {
-        cli_say("%s is not an ELF program or library for a 64-bit little-endian CPU, or it is damaged", program.path);
+        cli_say("%s is not an ELF program or library for a 64-bit little-endian CPU, or it is damaged",
+                program.path);
         cli_program_free(&program);
         free(files);
         return NULL;

@@ -71,7 +71,8 @@ char *cli_find_program(const char *name, int *ret_status)
     char *path = *name ? search_path(name, &found_file) : NULL;
     if (!path) {
         *ret_status = found_file ? EXIT_NOT_EXECUTABLE : EXIT_NO_PROGRAM;
-        cli_say(found_file ? "'%s' is in PATH but may not be executed" : "'%s': no such program in PATH", name);
+        cli_say(found_file ? "'%s' is in PATH but may not be executed" : "'%s': no such program in PATH",
+                name);
     }
     return path;
 }
@@ -125,9 +126,19 @@ static void read_elf(int fd, struct cli_program *program)
     program->is_64bit = gelf_getclass(elf) == ELFCLASS64;
     size_t count = 0;
     (void)elf_getphdrnum(elf, &count);
-    for (size_t i = 0; i < count && !program->interpreter; i++) {
+    struct stat st;
+    uint64_t file_bytes = fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+    program->is_cut_off = count < header.e_phnum; /* libelf counts those that are there */
+    for (size_t i = 0; i < count; i++) {
         GElf_Phdr segment;
-        if (!gelf_getphdr(elf, (int)i, &segment) || segment.p_type != PT_INTERP || segment.p_filesz > 4096)
+        if (!gelf_getphdr(elf, (int)i, &segment)) {
+            program->is_cut_off = true;
+            continue;
+        }
+        if (segment.p_type == PT_LOAD &&
+            (segment.p_offset > file_bytes || segment.p_filesz > file_bytes - segment.p_offset))
+            program->is_cut_off = true;
+        if (segment.p_type != PT_INTERP || segment.p_filesz > 4096 || program->interpreter)
             continue;
         program->interpreter = calloc(1, segment.p_filesz + 1);
         if (program->interpreter &&
@@ -169,7 +180,9 @@ bool cli_program_inspect(const char *path, struct cli_program *ret, int *ret_sta
         int fd = open_regular(at);
         if (fd < 0) {
             int why = errno;
-            *ret_status = depth == 0 ? EXIT_OWN_FAILURE : why == ENOENT ? EXIT_NO_PROGRAM : EXIT_NOT_EXECUTABLE;
+            *ret_status = depth == 0      ? EXIT_OWN_FAILURE
+                          : why == ENOENT ? EXIT_NO_PROGRAM
+                                          : EXIT_NOT_EXECUTABLE;
             if (depth == 0)
                 cli_say("%s cannot be read (%s), so it is not known how it is started", at, strerror(why));
             else

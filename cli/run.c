@@ -2,9 +2,10 @@
  *
  * redefine run: start a program with functions redefined. Everything that can be known beforehand is checked
  * here; then this process becomes the program, with the agent preloaded. Exit status and signals are the
- * program's own, since nobody stands between.
+ * program's own, since nobody stands between. With --count somebody must: see child.c.
  */
 #include "cli.h"
+#include "count.h"
 
 #include "agent/request.h"
 #include "arch/arch.h"
@@ -26,7 +27,8 @@ struct request {
     FILE *out; /* writes into `text` */
     char *text;
     size_t text_bytes;
-    size_t count;
+    size_t patches;
+    struct cli_count count;
     bool follow;
     bool verbose;
 };
@@ -35,8 +37,9 @@ struct request {
 static char *check_patch(const char *name)
 {
     char *path = realpath(name, NULL);
-    if (!path) {
+    if (!path || access(path, R_OK) < 0) {
         cli_say("patch %s: %s", name, strerror(errno));
+        free(path);
         return NULL;
     }
     struct cli_program file;
@@ -44,12 +47,17 @@ static char *check_patch(const char *name)
     bool fits = file.is_elf && file.type == ET_DYN && file.is_64bit &&
                 file.machine == rdf_arch_native()->elf_machine;
     if (!fits)
-        cli_say("patch %s is not a shared object for %s; build it with: cc -shared -fPIC $(pkg-config --cflags "
-                "redefine) -o P.so P.c", name, rdf_arch_native()->name);
+        cli_say(
+            "patch %s is not a shared object for %s; build it with: cc -shared -fPIC $(pkg-config --cflags "
+            "redefine) -o P.so P.c",
+            name, rdf_arch_native()->name);
+    else if (file.is_cut_off)
+        cli_say("patch %s is cut off: the file ends before its segments do", name);
     else if (strpbrk(path, "\036\037"))
         cli_say("patch %s has a control character in its path", name);
+    bool good = fits && !file.is_cut_off && !strpbrk(path, "\036\037");
     cli_program_free(&file);
-    if (fits && !strpbrk(path, "\036\037"))
+    if (good)
         return path;
     free(path);
     return NULL;
@@ -61,7 +69,7 @@ static bool add_patch(struct request *request, const char *name)
     if (!path)
         return false;
     fprintf(request->out, "patch%c%s%c", RDF_REQUEST_FIELD, path, RDF_REQUEST_ITEM);
-    request->count++;
+    request->patches++;
     free(path);
     return true;
 }
@@ -72,7 +80,8 @@ static bool add_patch(struct request *request, const char *name)
 static bool add_replace(struct request *request, const char *text)
 {
     const char *colon = strrchr(text, ':');
-    char *copy = colon && colon[1] && !strpbrk(text, "\036\037") ? strndup(text, (size_t)(colon - text)) : NULL;
+    char *copy = colon && colon[1] && !strpbrk(text, "\036\037") ? strndup(text, (size_t)(colon - text))
+                                                                 : NULL;
     char *last = copy ? strrchr(copy, '=') : NULL;
     if (!last || last == copy || !last[1]) {
         cli_say("--replace takes NAME=P.so:SYMBOL, not '%s'", text);
@@ -92,7 +101,7 @@ static bool add_replace(struct request *request, const char *text)
     }
     fprintf(request->out, "name%c%s%c%s%c%s%c", RDF_REQUEST_FIELD, path, RDF_REQUEST_FIELD, colon + 1,
             RDF_REQUEST_FIELD, copy, RDF_REQUEST_ITEM);
-    request->count++;
+    request->patches++;
     free(path);
     free(copy);
     return true;
@@ -105,18 +114,21 @@ static bool check_program(const char *name, const struct cli_program *program)
     if (!program->is_elf)
         return true; /* the kernel, or a handler of binfmt_misc, decides; exec says no */
     if (!program->is_64bit || program->machine != arch->elf_machine)
-        cli_say("%s (%s) is a program for another CPU or word size; this redefine handles %s", name, program->path,
-                arch->name);
+        cli_say("%s (%s) is a program for another CPU or word size; this redefine handles %s", name,
+                program->path, arch->name);
     else if (program->is_secure)
         cli_say("%s (%s) would run with AT_SECURE because %s: the dynamic loader then loads nothing that its "
                 "user names; copy the program without those rights, or become the user that it runs as",
                 name, program->path, program->secure_reason);
     else if (!program->interpreter)
-        cli_say("%s (%s) is a static program: it names no dynamic loader that could load a patch; not started",
-                name, program->path);
+        cli_say(
+            "%s (%s) is a static program: it has no dynamic loader that could load a patch; not started",
+            name, program->path);
     else if (strstr(program->interpreter, "ld-musl"))
-        cli_say("%s (%s) is a musl program (%s): the agent and the patches are built for the C library of this "
-                "system and cannot be loaded by it; not started", name, program->path, program->interpreter);
+        cli_say(
+            "%s (%s) is a musl program (%s): the agent and the patches are built for the C library of this "
+            "system and cannot be loaded by it; not started",
+            name, program->path, program->interpreter);
     else
         return true;
     return false;
@@ -136,11 +148,13 @@ static bool lists(const char *preload, const char *agent)
 static bool check_agent(const char *path)
 {
     if (strpbrk(path, " :$")) {
-        cli_say("the agent lies at '%s': a path with a space, a colon or a dollar sign cannot be preloaded", path);
+        cli_say("the agent lies at '%s': a path with a space, a colon or a dollar sign cannot be preloaded",
+                path);
         return false;
     }
     if (!lists(getenv("LD_PRELOAD"), path))
-        (void)unsetenv(RDF_REQUEST_ENV); /* left over from somewhere: not in force here, and not to become so */
+        (void)unsetenv(
+            RDF_REQUEST_ENV); /* left over from somewhere: not in force here, and not to become so */
     if (!dlopen(path, RTLD_NOW | RTLD_LOCAL)) {
         cli_say("the agent cannot be loaded, so that nothing would be redefined: %s", dlerror());
         return false;
@@ -177,6 +191,29 @@ static char *find_agent(void)
     return NULL;
 }
 
+/* The items of the request: counting first, so that patches stack upon it. A new string, or null. */
+static char *all_items(const char *outer, const struct request *request)
+{
+    const struct cli_count *count = &request->count;
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    if (!out)
+        return NULL;
+    fputs(outer, out);
+    if (count->glob_count)
+        fprintf(out, "count%c%s", RDF_REQUEST_FIELD, count->path);
+    for (size_t i = 0; i < count->glob_count; i++)
+        fprintf(out, "%c%s", RDF_REQUEST_FIELD, count->glob[i]);
+    if (count->glob_count)
+        fputc(RDF_REQUEST_ITEM, out);
+    fputs(request->text, out);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
 /* Under another `redefine run`, whose request is in force here as well, ours stacks upon that one: a request
  * that is not for this process, the agent has taken away already. */
 static bool set_environment(const struct request *request, const char *agent)
@@ -186,7 +223,7 @@ static bool set_environment(const struct request *request, const char *agent)
     const char *outer = nested ? getenv(RDF_REQUEST_ENV) : "";
     const char *outer_flags = nested ? getenv(RDF_REQUEST_FLAGS_ENV) : "";
     char *preload = NULL;
-    char *text = NULL;
+    char *text = all_items(outer, request);
     char pid[16];
     char flags[4] = {RDF_FLAG_FIRST};
     size_t used = 1;
@@ -196,8 +233,9 @@ static bool set_environment(const struct request *request, const char *agent)
         flags[used++] = RDF_FLAG_VERBOSE;
     (void)snprintf(pid, sizeof pid, "%ld", (long)getpid()); /* exec keeps it */
     /* An empty list is one as well: the agent leaves what lies behind its own colon. */
-    bool done = asprintf(&preload, former && !nested ? "%s:%s" : "%s", nested ? former : agent, former) >= 0 &&
-                asprintf(&text, "%s%s", outer, request->text) >= 0 && setenv("LD_PRELOAD", preload, 1) == 0 &&
+    bool done = asprintf(&preload, former && !nested ? "%s:%s" : "%s", nested ? former : agent, former) >=
+                    0 &&
+                text && setenv("LD_PRELOAD", preload, 1) == 0 &&
                 setenv(RDF_REQUEST_ENV, text, 1) == 0 && setenv(RDF_REQUEST_FLAGS_ENV, flags, 1) == 0 &&
                 setenv(RDF_REQUEST_PID_ENV, pid, 1) == 0;
     free(preload);
@@ -207,8 +245,43 @@ static bool set_environment(const struct request *request, const char *agent)
     return done;
 }
 
+/* What will be executed. */
+struct start {
+    const struct request *request;
+    const char *agent, *path;
+    char **argv;
+};
+
 /* Becomes the program; returns only when that fails. */
-static int start(const struct request *request, char **argv)
+static int become(void *ctx)
+{
+    const struct start *start = ctx;
+    if (!set_environment(start->request, start->agent))
+        return EXIT_OWN_FAILURE;
+    execvpe(start->path, start->argv,
+            environ); /* with the slash it has: no search, but /bin/sh for what has no format */
+    int status = errno == ENOENT ? EXIT_NO_PROGRAM : EXIT_NOT_EXECUTABLE;
+    cli_say("%s cannot be executed: %s", start->argv[0], strerror(errno));
+    return status;
+}
+
+/* Stays, so that there is somebody to report. */
+static int run_counted(struct start *start, struct cli_count *count)
+{
+    int status = EXIT_OWN_FAILURE;
+    if (!cli_count_open(count))
+        return status;
+    const int keep_fd[] = {count->fd, fileno(count->out)};
+    struct cli_count_result result;
+    if (!cli_child_run(become, start, keep_fd, sizeof keep_fd / sizeof keep_fd[0], &status))
+        return status;
+    if (cli_count_was_refused(count, status))
+        return EXIT_OWN_FAILURE;
+    bool reported = cli_count_read(count->file, &result) && cli_count_report(count, &result);
+    return reported ? cli_child_end_as(status) : EXIT_OWN_FAILURE;
+}
+
+static int start(struct request *request, char **argv)
 {
     int status = EXIT_OWN_FAILURE;
     char *path = cli_find_program(argv[0], &status);
@@ -220,10 +293,9 @@ static int start(const struct request *request, char **argv)
         return status;
     }
     char *agent = NULL;
-    if (check_program(argv[0], &program) && (agent = find_agent()) && set_environment(request, agent)) {
-        execvpe(path, argv, environ); /* with the slash it has: no search, but /bin/sh for what has no format */
-        status = errno == ENOENT ? EXIT_NO_PROGRAM : EXIT_NOT_EXECUTABLE;
-        cli_say("%s cannot be executed: %s", argv[0], strerror(errno));
+    if (check_program(argv[0], &program) && (agent = find_agent())) {
+        struct start start = {request, agent, path, argv};
+        status = request->count.glob_count ? run_counted(&start, &request->count) : become(&start);
     }
     free(agent);
     cli_program_free(&program);
@@ -233,9 +305,12 @@ static int start(const struct request *request, char **argv)
 
 static bool parse(int argc, char **argv, struct request *request, int *ret_first)
 {
-    enum { FIRST = 256, PATCH = FIRST, REPLACE, FOLLOW, VERBOSE }; /* no letters: long options only */
+    enum { FIRST = 256, PATCH = FIRST, REPLACE, COUNT, JSON, OUTPUT, FOLLOW, VERBOSE }; /* no letters: long options only */
     static const struct option options[] = {{"patch", required_argument, NULL, PATCH},
                                             {"replace", required_argument, NULL, REPLACE},
+                                            {"count", required_argument, NULL, COUNT},
+                                            {"json", no_argument, NULL, JSON},
+                                            {"output", required_argument, NULL, OUTPUT},
                                             {"follow", no_argument, NULL, FOLLOW},
                                             {"verbose", no_argument, NULL, VERBOSE},
                                             {0}};
@@ -248,6 +323,9 @@ static bool parse(int argc, char **argv, struct request *request, int *ret_first
         switch (option) {
         case PATCH: ok = add_patch(request, optarg); break;
         case REPLACE: ok = add_replace(request, optarg); break;
+        case COUNT: ok = cli_count_add(&request->count, optarg); break;
+        case JSON: request->count.json = true; break;
+        case OUTPUT: request->count.output = optarg; break;
         case FOLLOW: request->follow = true; break;
         case VERBOSE: request->verbose = true; break;
         case ':':
@@ -282,10 +360,13 @@ int cli_run(int argc, char **argv)
     int status = EXIT_OWN_FAILURE;
     if (first >= argc)
         cli_say("run needs a program; see redefine --help");
-    else if (request.count == 0)
-        cli_say("run needs at least one --patch or --replace: nothing would be redefined");
+    else if (request.patches == 0 && request.count.glob_count == 0)
+        cli_say("run needs at least one --patch, --replace or --count: nothing would be redefined");
+    else if (request.count.glob_count == 0 && (request.count.json || request.count.output))
+        cli_say("%s belongs to --count: there is nothing to write", request.count.json ? "--json" : "--output");
     else
         status = start(&request, argv + first);
+    cli_count_close(&request.count);
     free(request.text);
     return status;
 }

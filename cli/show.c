@@ -39,8 +39,8 @@ static size_t print_insn(const struct view *view, uint64_t addr, struct rdf_span
     char bytes[3 * BYTES_SHOWN + 1] = "";
     for (size_t i = 0; i < len && i < BYTES_SHOWN; i++)
         (void)snprintf(bytes + 3 * i, 4, "%02x ", code.data[i]);
-    printf("%s%s %12" PRIx64 "  %-*s %s%s%s%s\n", paint(view, colour), mark, addr, 3 * BYTES_SHOWN, bytes, text,
-           note[0] ? "   ; " : "", note, paint(view, "\033[0m"));
+    printf("%s%s %12" PRIx64 "  %-*s %s%s%s%s\n", paint(view, colour), mark, addr, 3 * BYTES_SHOWN, bytes,
+           text, note[0] ? "   ; " : "", note, paint(view, "\033[0m"));
     for (size_t at = BYTES_SHOWN; at < len; at += BYTES_SHOWN) {
         printf("%s%s %12s  ", paint(view, colour), mark, "");
         for (size_t i = at; i < len && i < at + BYTES_SHOWN; i++)
@@ -58,8 +58,8 @@ static void print_code(const struct view *view, uint64_t start, uint64_t end, co
     uint64_t at = start;
     while (at < end && shown++ < INSNS_SHOWN) {
         bool displaced = at < window_end;
-        at += print_insn(view, at, (struct rdf_span){code + (at - start), (size_t)(end - at)}, displaced ? "|" : " ",
-                         displaced ? "\033[33m" : "", "");
+        at += print_insn(view, at, (struct rdf_span){code + (at - start), (size_t)(end - at)},
+                         displaced ? "|" : " ", displaced ? "\033[33m" : "", "");
     }
     if (at < end)
         printf("  … %" PRIu64 " more bytes, up to %" PRIx64 "\n", end - at, end);
@@ -75,14 +75,18 @@ static void print_head(const struct view *view, const char *name, const struct r
     const struct rdf_window *window = &plan->window;
     const struct rdf_function *function = &window->function;
     uint64_t bias = rdf_image_bias(function->image);
-    printf("%s%s%s in %s\n", paint(view, "\033[1m"), name, paint(view, "\033[0m"), rdf_image_name(function->image));
+    printf("%s%s%s in %s\n", paint(view, "\033[1m"), name, paint(view, "\033[0m"),
+           rdf_image_name(function->image));
     printf("  runs at     %" PRIx64 "..%" PRIx64, function->start, function->end);
-    printf(", %" PRIu64 " bytes, as the %s says\n", function->end - function->start, bounds_text(function->source));
+    printf(", %" PRIu64 " bytes, as the %s says\n", function->end - function->start,
+           bounds_text(function->source));
     if (bias)
         printf("  in the file %" PRIx64 "..%" PRIx64 "\n", function->start - bias, function->end - bias);
-    printf("  strategy    %s: %u bytes at %" PRIx64 " overwritten, %" PRIu64 " bytes (%zu instruction%s) displaced\n",
-           rdf_strategy_name(window->strategy), plan->edit.len_bytes, plan->edit.addr,
-           window->end - function->start, window->insn_count, window->insn_count == 1 ? "" : "s");
+    uint64_t displaced = window->end - function->start;
+    printf("  strategy    %s\n", rdf_strategy_name(window->strategy));
+    printf("  overwrites  %u bytes at %" PRIx64 ", displaces %" PRIu64 " byte%s, %zu instruction%s\n",
+           plan->edit.len_bytes, plan->edit.addr, displaced, displaced == 1 ? "" : "s", window->insn_count,
+           window->insn_count == 1 ? "" : "s");
 }
 
 static void print_after(const struct view *view, const struct rdf_plan *plan)
@@ -98,18 +102,26 @@ static void print_after(const struct view *view, const struct rdf_plan *plan)
 
     uint64_t at = start;
     while (at < plan->edit.addr)
-        at += print_insn(view, at, (struct rdf_span){after + (at - start), (size_t)(plan->edit.addr - at)}, " ", "",
-                         "the landing pad stays");
+        at += print_insn(view, at, (struct rdf_span){after + (at - start), (size_t)(plan->edit.addr - at)},
+                         " ", "", "the landing pad stays");
     at += print_insn(view, at, (struct rdf_span){after + (at - start), (size_t)(end - at)}, "|", "\033[32m",
                      "to the relay");
     if (at < end)
-        printf("  %12" PRIx64 "  … %" PRIu64 " bytes of the last displaced instruction%s, as before\n", at, end - at,
-               window->insn_count > 1 ? "s" : "");
+        printf("  %12" PRIx64 "  … %" PRIu64 " bytes of the last displaced instruction%s, as before\n", at,
+               end - at, window->insn_count > 1 ? "s" : "");
     if (end < window->function.end)
-        printf("  %12" PRIx64 "  … unchanged up to %" PRIx64 "\n", end, window->function.end);
+        printf("  %12" PRIx64 "  … unchanged up to %" PRIx64 "%s\n", end, window->function.end,
+               window->branch_count ? ", but for" : "");
+    for (size_t i = 0; i < plan->extra_count; i++)
+        (void)print_insn(view, plan->extra[i].addr,
+                         (struct rdf_span){plan->extra[i].new_bytes, plan->extra[i].len_bytes}, "|",
+                         "\033[32m",
+                         plan->extra[i].addr == window->padding_addr ? "in padding, to the relay"
+                                                                     : "back into the trampoline");
 }
 
-static void print_plan(const struct view *view, const char *name, const struct rdf_plan *plan, const uint8_t *code)
+static void print_plan(const struct view *view, const char *name, const struct rdf_plan *plan,
+                       const uint8_t *code)
 {
     const struct rdf_function *function = &plan->window.function;
     print_head(view, name, plan);
@@ -119,11 +131,16 @@ static void print_plan(const struct view *view, const char *name, const struct r
     print_after(view, plan);
     printf("\nrelay (the slot holds the replacement's address)\n");
     (void)print_insn(view, plan->relay_addr,
-                     (struct rdf_span){plan->code, (size_t)(plan->trampoline_addr - plan->relay_addr)}, " ", "",
+                     (struct rdf_span){plan->code, plan->code_bytes - plan->relocated.len_bytes}, " ", "",
                      "to the replacement");
+    if (plan->window.strategy == RDF_STRATEGY_SLED) {
+        printf("\nno trampoline: the original begins behind the sled, at %" PRIx64 "\n",
+               plan->trampoline_addr);
+        return;
+    }
     printf("\ntrampoline (calling it is calling the original)\n");
-    print_code(view, plan->trampoline_addr, plan->trampoline_addr + plan->relocated.len_bytes, plan->relocated.code,
-               0);
+    print_code(view, plan->trampoline_addr, plan->trampoline_addr + plan->relocated.len_bytes,
+               plan->relocated.code, 0);
 }
 
 static const struct rdf_arch *arch_for(uint16_t machine)
@@ -154,8 +171,8 @@ static redefine_status show(const struct view *view, struct rdf_space *space, st
         status = rdf_fail(err, REDEFINE_ENOMEM, "no memory for the plan");
     if (status != REDEFINE_OK)
         return status;
-    *near = (struct rdf_near){.space = space, .arch = view->arch};
-    status = rdf_plan_make(near, images, &window, plan, err);
+    *near = (struct rdf_near){.space = space, .arch = view->arch, .pages = &rdf_os_pages};
+    status = rdf_plan_make(near, images, &window, 0, plan, err);
     if (status == REDEFINE_OK)
         print_plan(view, name, plan,
                    space->ops->view(space, function.start, (size_t)(function.end - function.start)));
@@ -207,7 +224,8 @@ int cli_show(int argc, char **argv)
     if (view.arch)
         (void)show(&view, &space, &arena, &images, argv[1], &err);
     else
-        (void)rdf_fail(&err, REDEFINE_EUNSUPPORTED, "its CPU (ELF machine %u) has no room in this build", machine);
+        (void)rdf_fail(&err, REDEFINE_EUNSUPPORTED, "its CPU (ELF machine %u) has no room in this build",
+                       machine);
     if (err.status == REDEFINE_OK && fflush(stdout) != 0)
         (void)rdf_fail(&err, REDEFINE_ESYSTEM, "the output could not be written: %s", strerror(errno));
     if (err.status != REDEFINE_OK)

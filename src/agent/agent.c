@@ -3,6 +3,7 @@
  * Preloaded into a program by `redefine run`: loads the patch files and redefines what they ask for, before
  * main runs. When anything fails the program is not started: a sentence, and exit status 125.
  */
+#include "agent/agent.h"
 #include "agent/request.h"
 
 #include <redefine/apply.h>
@@ -22,10 +23,11 @@ extern char **environ;
 
 static bool lenient; /* a program that lacks a function runs without the patch, and says so */
 static bool verbose;
+static bool is_first; /* the program that the command names */
 
 /* In one write, so that the lines of several processes do not mix; not through stdio, whose state belongs
  * to the program. */
-__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
+void rdf_agent_say(const char *format, ...)
 {
     char line[2048];
     int used = snprintf(line, sizeof line, "redefine: ");
@@ -50,86 +52,6 @@ __attribute__((noreturn)) static void give_up(void)
     _exit(RDF_EXIT_OWN_FAILURE);
 }
 
-/* ---- One patch ---- */
-
-static void report(const char *path, const struct redefine_patch_change *change, size_t count)
-{
-    for (size_t i = 0; verbose && i < count; i++)
-        say("%s: %s: %s", path, change[i].name, redefine_describe(change[i].target));
-}
-
-static void apply(const char *path, void *handle, struct redefine_patch_change *change, size_t count)
-{
-    struct link_map *map = NULL;
-    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
-        say("%s: %s; %s is not started", path, dlerror(), program_invocation_short_name);
-        give_up();
-    }
-    redefine_status status = redefine_patch_apply(map->l_ld, change, count);
-    if (status == REDEFINE_OK) {
-        report(path, change, count);
-        return;
-    }
-    if (lenient && status == REDEFINE_ENOTFOUND) {
-        say("%s: %s; %s runs without this patch", path, redefine_explain(), program_invocation_short_name);
-        return;
-    }
-    say("%s: %s; %s is not started", path, redefine_explain(), program_invocation_short_name);
-    give_up();
-}
-
-static void *load(const char *path)
-{
-    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) {
-        say("%s does not load: %s; %s is not started", path, dlerror(), program_invocation_short_name);
-        give_up();
-    }
-    return handle;
-}
-
-static void apply_patch(const char *path)
-{
-    void *handle = load(path);
-    const struct redefine_patch_table *table = dlsym(handle, "redefine_patch_table");
-    if (!table || table->start == table->stop) {
-        say("%s asks for nothing: it has no REDEFINE_PATCH (use --replace NAME=%s:SYMBOL for a plain shared "
-            "object); %s is not started", path, path, program_invocation_short_name);
-        give_up();
-    }
-    if (table->abi != REDEFINE_PATCH_ABI || table->record_bytes != sizeof(struct redefine_patch)) {
-        say("%s was built with another <redefine/patch.h> (version %u, here %u): build it again; %s is not "
-            "started", path, table->abi, REDEFINE_PATCH_ABI, program_invocation_short_name);
-        give_up();
-    }
-    size_t count = (size_t)(table->stop - table->start);
-    struct redefine_patch_change *change = calloc(count, sizeof *change);
-    if (!change) {
-        say("%s: no memory; %s is not started", path, program_invocation_short_name);
-        give_up();
-    }
-    for (size_t i = 0; i < count; i++)
-        change[i] = (struct redefine_patch_change){.name = table->start[i]->name,
-                                                   .replacement = (void *)(uintptr_t)table->start[i]->replacement,
-                                                   .original = &table->start[i]->original};
-    apply(path, handle, change, count);
-    free(change);
-}
-
-static void apply_replace(const char *path, const char *symbol, const char *name)
-{
-    void *handle = load(path);
-    void *replacement = dlsym(handle, symbol);
-    if (!replacement) {
-        say("%s exports no symbol %s; %s is not started", path, symbol, program_invocation_short_name);
-        give_up();
-    }
-    struct redefine_patch_change change = {.name = name, .replacement = replacement};
-    apply(path, handle, &change, 1);
-}
-
-/* ---- The request ---- */
-
 /* Cuts the string at the next `mark` and returns what lies before it; *rest null at the end. */
 static char *cut(char **rest, char mark)
 {
@@ -141,6 +63,110 @@ static char *cut(char **rest, char mark)
     return field;
 }
 
+/* ---- One patch ---- */
+
+static void report(const char *path, const struct redefine_patch_change *change, size_t count)
+{
+    for (size_t i = 0; verbose && i < count; i++)
+        rdf_agent_say("%s: %s: %s", path, change[i].name, redefine_describe(change[i].target));
+}
+
+static void apply(const char *path, void *handle, struct redefine_patch_change *change, size_t count)
+{
+    struct link_map *map = NULL;
+    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
+        rdf_agent_say("%s: %s; %s is not started", path, dlerror(), program_invocation_short_name);
+        give_up();
+    }
+    redefine_status status = redefine_patch_apply(map->l_ld, change, count);
+    if (status == REDEFINE_OK) {
+        report(path, change, count);
+        return;
+    }
+    if (lenient && status == REDEFINE_ENOTFOUND) {
+        rdf_agent_say("%s: %s; %s runs without this patch", path, redefine_explain(), program_invocation_short_name);
+        return;
+    }
+    rdf_agent_say("%s: %s; %s is not started", path, redefine_explain(), program_invocation_short_name);
+    give_up();
+}
+
+static void *load(const char *path)
+{
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+        rdf_agent_say("%s does not load: %s; %s is not started", path, dlerror(), program_invocation_short_name);
+        give_up();
+    }
+    return handle;
+}
+
+static void apply_patch(const char *path)
+{
+    void *handle = load(path);
+    const struct redefine_patch_table *table = dlsym(handle, "redefine_patch_table");
+    if (!table || table->start == table->stop) {
+        rdf_agent_say("%s asks for nothing: it has no REDEFINE_PATCH (use --replace NAME=%s:SYMBOL for a plain shared "
+            "object); %s is not started",
+            path, path, program_invocation_short_name);
+        give_up();
+    }
+    if (table->abi != REDEFINE_PATCH_ABI || table->record_bytes != sizeof(struct redefine_patch)) {
+        rdf_agent_say("%s was built with another <redefine/patch.h> (version %u, here %u): build it again; %s is not "
+            "started",
+            path, table->abi, REDEFINE_PATCH_ABI, program_invocation_short_name);
+        give_up();
+    }
+    size_t count = (size_t)(table->stop - table->start);
+    struct redefine_patch_change *change = calloc(count, sizeof *change);
+    if (!change) {
+        rdf_agent_say("%s: no memory; %s is not started", path, program_invocation_short_name);
+        give_up();
+    }
+    for (size_t i = 0; i < count; i++)
+        change[i] =
+            (struct redefine_patch_change){.name = table->start[i]->name,
+                                           .replacement = (void *)(uintptr_t)table->start[i]->replacement,
+                                           .original = &table->start[i]->original};
+    apply(path, handle, change, count);
+    free(change);
+}
+
+static void apply_replace(const char *path, const char *symbol, const char *name)
+{
+    void *handle = load(path);
+    void *replacement = dlsym(handle, symbol);
+    if (!replacement) {
+        rdf_agent_say("%s exports no symbol %s; %s is not started", path, symbol, program_invocation_short_name);
+        give_up();
+    }
+    struct redefine_patch_change change = {.name = name, .replacement = replacement};
+    apply(path, handle, &change, 1);
+}
+
+/* ---- Counting ---- */
+
+bool rdf_agent_is_self(const char *object)
+{
+    static Dl_info self;
+    if (!self.dli_fname && !dladdr(&lenient, &self))
+        return false;
+    return strcmp(object, self.dli_fname) == 0;
+}
+
+/* Globs, one behind the other. */
+static void count(const char *path, char *globs)
+{
+    const char *glob[RDF_REQUEST_GLOBS_MAX];
+    size_t used = 0;
+    while (globs && used < RDF_REQUEST_GLOBS_MAX)
+        glob[used++] = cut(&globs, RDF_REQUEST_FIELD);
+    if (!rdf_agent_count(path, glob, used, is_first) && is_first)
+        give_up();
+}
+
+/* ---- The request ---- */
+
 static void carry_out(char *item)
 {
     char *kind = cut(&item, RDF_REQUEST_FIELD);
@@ -149,12 +175,16 @@ static void carry_out(char *item)
         apply_patch(path);
         return;
     }
+    if (strcmp(kind, "count") == 0 && path && item) {
+        count(path, item);
+        return;
+    }
     char *symbol = cut(&item, RDF_REQUEST_FIELD);
     if (strcmp(kind, "name") == 0 && path && symbol && item) {
         apply_replace(path, symbol, item);
         return;
     }
-    say("%s is set to something that redefine did not write; %s is not started", RDF_REQUEST_ENV,
+    rdf_agent_say("%s is set to something that redefine did not write; %s is not started", RDF_REQUEST_ENV,
         program_invocation_short_name);
     give_up();
 }
@@ -210,6 +240,7 @@ static bool read_flags(void)
     char *first = flags ? strchr(flags, RDF_FLAG_FIRST) : NULL;
     verbose = flags && strchr(flags, RDF_FLAG_VERBOSE);
     lenient = follow || !first;
+    is_first = first != NULL;
     if (first)
         *first = RDF_FLAG_LATER;
     return follow || (pid && strtol(pid, NULL, 10) == (long)getpid());
@@ -226,7 +257,7 @@ __attribute__((constructor)) static void start(void)
     }
     char *copy = strdup(request);
     if (!copy) {
-        say("no memory; %s is not started", program_invocation_short_name);
+        rdf_agent_say("no memory; %s is not started", program_invocation_short_name);
         give_up();
     }
     char *rest = copy;

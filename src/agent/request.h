@@ -7,12 +7,14 @@
 #ifndef RDF_AGENT_REQUEST_H
 #define RDF_AGENT_REQUEST_H
 
-/* The list of patches, in order. Items end with ITEM; fields of an item are separated by FIELD:
+/* What to do, in order. Items end with ITEM; fields of an item are separated by FIELD:
+ *     count  FIELD path FIELD glob [FIELD glob]…     (the file of src/agent/count.h)
  *     patch  FIELD path
  *     name   FIELD path FIELD symbol FIELD name      (--replace NAME=P.so:SYMBOL) */
-#define RDF_REQUEST_ENV "REDEFINE_REQUEST"
-#define RDF_REQUEST_ITEM '\036'
+#define RDF_REQUEST_ENV   "REDEFINE_REQUEST"
+#define RDF_REQUEST_ITEM  '\036'
 #define RDF_REQUEST_FIELD '\037'
+enum { RDF_REQUEST_GLOBS_MAX = 64 };
 
 /* The process that was started: it stays patched through every exec that it makes itself (a wrapper script
  * becomes the program in the end); what it starts in other processes only with RDF_FLAG_FOLLOW. */

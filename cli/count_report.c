@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Calls per function, as a table or as JSON.
+ */
+#include "count.h"
+
+#include "cli.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { COLUMNS_DEFAULT = 80, BAR_COLUMNS_MIN = 8, OBJECT_COLUMNS_MAX = 24, NAME_COLUMNS_MIN = 20 };
+
+/* ---- Names ---- */
+
+/* By the C++ runtime of this system, if there is one. A new string, or null. */
+static char *demangle(const char *name)
+{
+    static union {
+        void *object;
+        char *(*function)(const char *, char *, size_t *, int *);
+    } demangler;
+    static bool tried;
+    if (strncmp(name, "_Z", 2) != 0)
+        return NULL;
+    if (!tried) {
+        tried = true;
+        void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_LOCAL);
+        demangler.object = library ? dlsym(library, "__cxa_demangle") : NULL;
+    }
+    int status = 0;
+    return demangler.function ? demangler.function(name, NULL, NULL, &status) : NULL;
+}
+
+static const char *short_object(const char *object)
+{
+    const char *slash = strrchr(object, '/');
+    return slash && slash[1] ? slash + 1 : object;
+}
+
+/* Names come from files: nothing in them is for the terminal. */
+static void put_text(FILE *out, const char *text, int columns_max)
+{
+    for (int column = 0; *text && column < columns_max; text++, column++)
+        fputc((unsigned char)*text < ' ' || *text == '\177' ? '?' : *text, out);
+}
+
+/* ---- The table ---- */
+
+struct layout {
+    bool is_terminal;
+    int calls, object, name, bar; /* columns */
+};
+
+static int digits(uint64_t value)
+{
+    int count = 1;
+    while (value /= 10)
+        count++;
+    return count;
+}
+
+static struct layout lay_out(FILE *out, const struct cli_count_result *result)
+{
+    struct layout layout = {.is_terminal = isatty(fileno(out)), .calls = 5, .object = 6};
+    struct winsize window = {0};
+    int columns = COLUMNS_DEFAULT;
+    if (layout.is_terminal && ioctl(fileno(out), TIOCGWINSZ, &window) == 0 && window.ws_col)
+        columns = window.ws_col;
+    if (result->called_count && digits(result->row[0].calls) > layout.calls)
+        layout.calls = digits(result->row[0].calls);
+    for (size_t i = 0; i < result->called_count; i++) {
+        int len = (int)strlen(short_object(result->row[i].object));
+        layout.object = len > layout.object ? len : layout.object;
+    }
+    layout.object = layout.object < OBJECT_COLUMNS_MAX ? layout.object : OBJECT_COLUMNS_MAX;
+    int rest = columns - layout.calls - 2 - layout.object - 2 - 2;
+    layout.bar = rest / 3 > BAR_COLUMNS_MIN ? rest / 3 : BAR_COLUMNS_MIN;
+    layout.name = rest - layout.bar > NAME_COLUMNS_MIN ? rest - layout.bar : NAME_COLUMNS_MIN;
+    return layout;
+}
+
+static void put_row(FILE *out, const struct layout *layout, const struct cli_count_row *row, uint64_t widest)
+{
+    char *demangled = demangle(row->name);
+    const char *name = demangled ? demangled : row->name;
+    const char *object = short_object(row->object);
+    fprintf(out, "%*" PRIu64 "  ", layout->calls, row->calls);
+    if (layout->is_terminal) {
+        /* Everything that was called shows. */
+        int len = (int)((double)row->calls / (double)widest * layout->bar + 0.5);
+        len = len < 1 ? 1 : len > layout->bar ? layout->bar : len;
+        for (int i = 0; i < layout->bar; i++)
+            fputc(i < len ? '#' : ' ', out);
+        fputs("  ", out);
+    }
+    put_text(out, object, layout->object);
+    int len = (int)strnlen(object, (size_t)layout->object);
+    fprintf(out, "%*s", layout->object - len + 2, "");
+    put_text(out, name, layout->is_terminal ? layout->name : INT32_MAX);
+    fputc('\n', out);
+    free(demangled);
+}
+
+/* Reasons that many functions share are told once. */
+static void put_refusals(FILE *out, const struct cli_count_result *result)
+{
+    const struct cli_count_refusal *refusal = result->refusal;
+    for (size_t i = 0, next; i < result->refusal_count; i = next) {
+        next = i + 1;
+        while (next < result->refusal_count && strcmp(refusal[next].reason, refusal[i].reason) == 0)
+            next++;
+        fprintf(out, "redefine: %zu not counted (", next - i);
+        put_text(out, refusal[i].name, INT32_MAX);
+        fputs(next - i > 1 ? " and others): " : "): ", out);
+        put_text(out, refusal[i].reason, INT32_MAX);
+        fputc('\n', out);
+    }
+}
+
+static void put_table(FILE *out, const struct cli_count_result *result)
+{
+    struct layout layout = lay_out(out, result);
+    if (result->called_count)
+        fprintf(out, "%*s  %*s%-*s  %s\n", layout.calls, "calls", layout.is_terminal ? layout.bar + 2 : 0, "",
+                layout.object, "object", "function");
+    for (size_t i = 0; i < result->called_count; i++)
+        put_row(out, &layout, &result->row[i], result->row[0].calls);
+    fprintf(out, "redefine: %zu functions counted, %zu of them called, %" PRIu64 " calls", result->row_count,
+            result->called_count, result->calls);
+    if (result->refusal_count)
+        fprintf(out, "; %zu not counted", result->refusal_count);
+    fputc('\n', out);
+    put_refusals(out, result);
+    if (result->lost)
+        fprintf(out, "redefine: no room for %" PRIu64 " more: too many processes\n", result->lost);
+}
+
+/* ---- JSON ---- */
+
+/* A name that is no UTF-8 becomes one, or there would be no JSON. */
+static json_t *text(const char *from)
+{
+    json_t *string = json_string(from);
+    if (string)
+        return string;
+    char *copy = strdup(from);
+    for (char *at = copy; at && *at; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    string = json_string(copy);
+    free(copy);
+    return string;
+}
+
+static json_t *function_object(const struct cli_count_row *row)
+{
+    json_t *function = json_pack("{s:o, s:o, s:I}", "name", text(row->name), "object", text(row->object), "calls",
+                                 (json_int_t)(row->calls > INT64_MAX ? INT64_MAX : row->calls));
+    char *demangled = demangle(row->name);
+    if (function && demangled)
+        (void)json_object_set_new(function, "demangled", text(demangled));
+    free(demangled);
+    return function;
+}
+
+static bool put_json(FILE *out, const struct cli_count_result *result)
+{
+    json_t *functions = json_array();
+    json_t *refusals = json_array();
+    for (size_t i = 0; i < result->row_count; i++)
+        (void)json_array_append_new(functions, function_object(&result->row[i]));
+    for (size_t i = 0; i < result->refusal_count; i++)
+        (void)json_array_append_new(refusals, json_pack("{s:o, s:o}", "name", text(result->refusal[i].name),
+                                                        "reason", text(result->refusal[i].reason)));
+    json_t *root = json_pack("{s:i, s:o, s:o}", "schema", 1, "functions", functions, "not_counted", refusals);
+    bool done = root && json_dumpf(root, out, JSON_INDENT(1)) == 0;
+    json_decref(root);
+    fputc('\n', out);
+    return done;
+}
+
+bool cli_count_report(const struct cli_count *count, const struct cli_count_result *result)
+{
+    bool done = true;
+    if (count->json)
+        done = put_json(count->out, result);
+    else
+        put_table(count->out, result);
+    if (done && fflush(count->out) == 0 && !ferror(count->out))
+        return true;
+    cli_say("the calls cannot be written to %s: %s", count->output ? count->output : "standard error",
+            strerror(errno));
+    return false;
+}
