@@ -179,8 +179,12 @@ redefine_batch *redefine_batch_new(void)
     struct rdf_arena arena;
     rdf_arena_init(&arena, &rdf_os_pages);
     redefine_batch *batch = rdf_arena_alloc(&arena, sizeof *batch);
-    if (batch)
-        batch->arena = arena;
+    if (!batch) {
+        last_error = (struct rdf_error){0};
+        (void)rdf_fail(&last_error, REDEFINE_ENOMEM, "no memory for a batch of changes");
+        return NULL;
+    }
+    batch->arena = arena;
     return batch;
 }
 
@@ -355,6 +359,110 @@ redefine_status redefine_patch_remove(const void *owner)
     if (!owner)
         return refuse("the owner is null");
     return restore_all_of(owner, CALLER_SP);
+}
+
+/* ---- Counting ---- */
+
+struct counted {
+    struct counted *next;
+    const char *name;
+    uint64_t addr;
+    uint64_t *counter;
+};
+
+struct counting {
+    struct rdf_images *images;
+    struct rdf_arena *arena;
+    redefine_counter *counter;
+    redefine_not_counted *not_counted;
+    void *ctx;
+    struct counted *first, **last;
+    size_t count;
+    bool out_of_memory;
+};
+
+static bool count_this(void *ctx, struct rdf_image *image, const char *name, uint64_t addr, bool is_ifunc)
+{
+    struct counting *counting = ctx;
+    struct rdf_error why = {0};
+    if (is_ifunc && rdf_images_follow(counting->images, addr, &addr, &why) != REDEFINE_OK) {
+        counting->not_counted(counting->ctx, name, why.sentence);
+        return true;
+    }
+    uint64_t *counter = counting->counter(counting->ctx, rdf_image_name(image), name);
+    if (!counter)
+        return true;
+    struct counted *counted = rdf_arena_alloc(counting->arena, sizeof *counted);
+    counting->out_of_memory = !counted;
+    if (!counted)
+        return false;
+    *counted = (struct counted){.name = name, .addr = addr, .counter = counter};
+    *counting->last = counted;
+    counting->last = &counted->next;
+    counting->count++;
+    return true;
+}
+
+static void tell_not_counted(const struct rdf_change *change, const struct rdf_error *why)
+{
+    const struct counting *counting = change->refused_ctx;
+    const struct counted *counted = counting->first;
+    while (counted && counted->counter != (uint64_t *)(uintptr_t)change->counter_addr)
+        counted = counted->next;
+    counting->not_counted(counting->ctx, counted ? counted->name : "?", why->sentence);
+}
+
+/* What counts must not be counted: the decoder works for the engine. */
+static void hide_decoder(struct rdf_images *images)
+{
+    for (size_t i = 0; i < images->count; i++)
+        if (rdf_image_glob("*/libZy*.so*", rdf_image_name(images->image[i])))
+            rdf_image_hide(images->image[i]);
+}
+
+static redefine_status count_all(struct counting *counting, const char *glob, uint64_t caller_sp,
+                                 struct rdf_error *err)
+{
+    static const char owner[] = "counting";
+    hide_decoder(counting->images);
+    rdf_images_each(counting->images, glob, count_this, counting);
+    struct rdf_change *change = rdf_arena_alloc(counting->arena, (counting->count + 1) * sizeof *change);
+    if (counting->out_of_memory || !change)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the list of %zu functions", counting->count);
+    size_t count = 0;
+    for (const struct counted *counted = counting->first; counted; counted = counted->next)
+        change[count++] = (struct rdf_change){.kind = RDF_CHANGE_COUNT,
+                                              .target = counted->addr,
+                                              .owner = owner,
+                                              .counter_addr = address(counted->counter),
+                                              .refused = tell_not_counted,
+                                              .refused_ctx = counting};
+    return rdf_engine_commit(&engine, change, count, caller_sp, err);
+}
+
+redefine_status redefine_count(const char *glob, redefine_counter *counter, redefine_not_counted *not_counted,
+                               void *ctx)
+{
+    if (!glob || !counter || !not_counted)
+        return refuse(glob ? "a callback is null" : "the pattern is null");
+    struct rdf_error err;
+    redefine_status status = enter(&err);
+    if (status != REDEFINE_OK) {
+        last_error = err;
+        return status;
+    }
+    struct rdf_arena arena;
+    struct rdf_images images = {0};
+    struct counting counting = {
+        .images = &images, .arena = &arena, .counter = counter, .not_counted = not_counted, .ctx = ctx};
+    counting.last = &counting.first;
+    rdf_arena_init(&arena, engine.pages);
+    status = load_images(&images, &arena, &err);
+    if (status == REDEFINE_OK)
+        status = count_all(&counting, glob, CALLER_SP, &err);
+    rdf_images_free(&images);
+    rdf_arena_free(&arena);
+    return leave(&err, status);
 }
 
 const char *redefine_describe(void *target)

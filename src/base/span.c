@@ -83,6 +83,8 @@ bool rdf_span_sleb(struct rdf_span span, uint64_t *off, int64_t *ret)
         if (!rdf_span_u8(span, at, &byte))
             return false;
         at++;
+        if (shift == 63 && byte != 0 && byte != 0x7f) /* bit 63, and six more like it */
+            return false;
         value |= (uint64_t)(byte & 0x7f) << shift;
         if (!(byte & 0x80)) {
             if ((byte & 0x40) && shift + 7 < 64)

@@ -20,10 +20,16 @@
 struct touched {
     struct touched *next;
     struct rdf_redef *redef;
-    struct rdf_plan *plan; /* of a new one; null: known already */
+    struct rdf_near_place place; /* of a new one: where its code goes … */
+    const uint8_t *code;         /* … and what it is; null: known already */
+    uint32_t code_bytes;
     struct rdf_layer *top;
     size_t layer_count;
     bool was_active;
+    bool is_left_out;
+    uint64_t branched_to; /* see struct rdf_taken */
+    uint64_t counter_addr;
+    const struct rdf_change *change; /* the last one that added a layer */
 };
 
 struct alias {
@@ -81,23 +87,36 @@ static redefine_status check_replacement(struct commit *commit, uint64_t replace
                     "static if it has the name of the function that it replaces", where);
 }
 
-/* Whether a record made earlier still describes what is mapped at its entry. */
-static bool is_current(const struct commit *commit, const struct rdf_redef *redef)
+/* What is mapped now at the entry of a record made earlier. */
+enum code_state {
+    CODE_AS_RECORDED,
+    CODE_ORIGINAL, /* though it is redefined: loaded anew, or put back by someone else */
+    CODE_OTHER,
+    CODE_GONE, /* its object was unloaded */
+    CODE_UNREADABLE,
+};
+
+static enum code_state state_of(const struct commit *commit, const struct rdf_redef *redef)
 {
     uint8_t now[RDF_WINDOW_BYTES_MAX];
     const struct rdf_window *window = &redef->window;
     size_t len = (size_t)(window->end - window->function.start);
     struct rdf_space *space = commit->engine->space;
+    if (!is_code(commit, window->function.start))
+        return CODE_GONE;
     if (space->ops->read(space, window->function.start, now, len) < 0)
-        return false;
-    if (redef->top) {
-        size_t off = (size_t)(redef->edit.addr - window->function.start);
-        size_t inside = len - off < redef->edit.len_bytes ? len - off : redef->edit.len_bytes;
-        if (!rdf_bytes_equal(now + off, redef->edit.new_bytes, inside))
-            return false;
-        rdf_bytes_copy(now + off, redef->edit.old_bytes, inside);
-    }
-    return rdf_bytes_equal(now, window->bytes, len);
+        return CODE_UNREADABLE;
+    bool is_original = rdf_bytes_equal(now, window->bytes, len);
+    if (!redef->top)
+        return is_original ? CODE_AS_RECORDED : CODE_OTHER;
+    if (is_original)
+        return CODE_ORIGINAL;
+    size_t off = (size_t)(redef->edit.addr - window->function.start);
+    size_t inside = len - off < redef->edit.len_bytes ? len - off : redef->edit.len_bytes;
+    if (!rdf_bytes_equal(now + off, redef->edit.new_bytes, inside))
+        return CODE_OTHER;
+    rdf_bytes_copy(now + off, redef->edit.old_bytes, inside);
+    return rdf_bytes_equal(now, window->bytes, len) ? CODE_AS_RECORDED : CODE_OTHER;
 }
 
 /* "inside an instruction" is what decoding from the entry tells; the image knows only where it begins. */
@@ -135,16 +154,21 @@ static redefine_status note_alias(struct commit *commit, uint64_t addr, struct r
     return REDEFINE_OK;
 }
 
-/* The record that a target means; *ret null for a restore of what was never redefined. */
-static redefine_status resolve(struct commit *commit, const struct rdf_change *change, struct rdf_redef **ret)
+/* The record that a target means; *ret null for a restore of what was never redefined. *ret_lost: it says
+ * that the function is redefined, and the code that was has gone. */
+static redefine_status resolve(struct commit *commit, const struct rdf_change *change, struct rdf_redef **ret,
+                               bool *ret_lost)
 {
     struct rdf_engine *engine = commit->engine;
     uint64_t entry = change->target;
     *ret = rdf_registry_find(&engine->registry, entry);
     bool restore = change->kind == RDF_CHANGE_RESTORE;
-    bool is_known = *ret != NULL;
+    /* An alias is followed anew: another object may be loaded there now, with a function at that address.
+     * With nothing there, a restore means what it stood for. */
+    bool is_code_now = is_code(commit, entry);
+    bool is_known = *ret && ((*ret)->window.function.start == entry || (restore && !is_code_now));
     if (!is_known) {
-        if (!is_code(commit, entry)) {
+        if (!is_code_now) {
             const struct rdf_map *map = rdf_maps_find(&commit->images.maps, entry);
             if (restore)
                 return REDEFINE_OK;
@@ -156,34 +180,49 @@ static redefine_status resolve(struct commit *commit, const struct rdf_change *c
         if (status != REDEFINE_OK)
             return status;
         *ret = rdf_registry_find(&engine->registry, entry);
-        if (!*ret)
+        if (!*ret || (*ret)->window.function.start != entry)
             *ret = rdf_table_find(commit->fresh, entry);
     }
-    if (restore && (!*ret || (!(*ret)->top && rdf_table_find(commit->fresh, entry) != *ret))) {
+    /* Touched: an earlier change of this batch may have redefined it. */
+    if (restore && (!*ret || (!(*ret)->top && !rdf_table_find(commit->index, (*ret)->window.function.start)))) {
         *ret = NULL;
         return REDEFINE_OK;
     }
-    if (*ret && rdf_table_find(commit->fresh, entry) != *ret && !is_current(commit, *ret)) {
-        if ((*ret)->top)
+    if (*ret && rdf_table_find(commit->fresh, entry) != *ret) {
+        enum code_state state = state_of(commit, *ret);
+        if (state == CODE_UNREADABLE)
+            return rdf_fail(commit->err, REDEFINE_ESYSTEM, "the code at 0x%" PRIx64 " could not be read; nothing "
+                            "was changed", (*ret)->window.function.start);
+        if ((*ret)->top && state == CODE_OTHER)
             return rdf_fail(commit->err, REDEFINE_EBUSY,
                             "the bytes at 0x%" PRIx64 " were changed by someone else since they were redefined; "
                             "nothing was changed", (*ret)->edit.addr);
-        entry = (*ret)->window.function.start;
-        *ret = rdf_table_find(commit->fresh, entry);
+        *ret_lost = (*ret)->top && state != CODE_AS_RECORDED;
+        if (!restore && (state == CODE_OTHER || state == CODE_GONE)) {
+            entry = (*ret)->window.function.start;
+            *ret = rdf_table_find(commit->fresh, entry);
+        }
     }
     if (!*ret) {
         redefine_status status = new_redef(commit, entry, ret);
         if (status != REDEFINE_OK)
             return status;
     }
-    if (!is_known && change->target != (*ret)->window.function.start)
+    if (change->target != (*ret)->window.function.start &&
+        rdf_registry_find(&engine->registry, change->target) != *ret)
         return note_alias(commit, change->target, *ret);
     return REDEFINE_OK;
 }
 
+static bool is_new(const struct commit *commit, const struct rdf_redef *redef)
+{
+    return rdf_table_find(commit->fresh, redef->window.function.start) == redef;
+}
+
 /* ---- layer ---- */
 
-static struct touched *touch(struct commit *commit, struct rdf_redef *redef)
+/* `lost`: what the record says of layers is no longer so. */
+static struct touched *touch(struct commit *commit, struct rdf_redef *redef, bool lost)
 {
     /* The index maps entries to records of this commit; a touched is stored under its redef's entry. */
     struct touched *touched = (struct touched *)(void *)rdf_table_find(commit->index, redef->window.function.start);
@@ -193,9 +232,9 @@ static struct touched *touch(struct commit *commit, struct rdf_redef *redef)
     if (!touched)
         return NULL;
     touched->redef = redef;
-    touched->was_active = redef->top != NULL;
+    touched->was_active = redef->top != NULL && !lost;
     struct rdf_layer **to = &touched->top;
-    for (const struct rdf_layer *layer = redef->top; layer; layer = layer->below) {
+    for (const struct rdf_layer *layer = lost ? NULL : redef->top; layer; layer = layer->below) {
         *to = rdf_arena_alloc(&commit->arena, sizeof **to);
         if (!*to)
             return NULL;
@@ -220,9 +259,16 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
             *at = (*at)->below;
         return REDEFINE_OK;
     }
-    redefine_status status = check_replacement(commit, change->replacement, touched->redef->window.function.start);
+    if (change->kind == RDF_CHANGE_COUNT && !is_new(commit, touched->redef))
+        return rdf_fail(commit->err, REDEFINE_EBUSY, "the function at 0x%" PRIx64 " is redefined already, or was: its "
+                        "trampoline does not count", touched->redef->window.function.start);
+    redefine_status status = REDEFINE_OK;
+    if (change->kind == RDF_CHANGE_REDEFINE)
+        status = check_replacement(commit, change->replacement, touched->redef->window.function.start);
     if (status != REDEFINE_OK)
         return status;
+    touched->counter_addr = change->counter_addr;
+    touched->change = change;
     if (!*at) {
         struct rdf_layer *layer = rdf_arena_alloc(&commit->arena, sizeof *layer);
         if (!layer)
@@ -240,55 +286,76 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
     return REDEFINE_OK;
 }
 
+/* A change that need not succeed: its reason is noted and the commit goes on without it. */
+static bool leave_out(struct commit *commit, const struct rdf_change *change)
+{
+    if (!change || !change->refused)
+        return false;
+    change->refused(change, commit->err);
+    *commit->err = (struct rdf_error){0};
+    return true;
+}
+
 static redefine_status resolve_all(struct commit *commit, const struct rdf_change *change, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct rdf_redef *redef;
-        redefine_status status = resolve(commit, &change[i], &redef);
+        bool lost = false;
+        redefine_status status = resolve(commit, &change[i], &redef, &lost);
         if (status == REDEFINE_OK && redef) {
-            struct touched *touched = touch(commit, redef);
+            struct touched *touched = touch(commit, redef, lost);
             status = touched ? change_layers(commit, touched, &change[i]) : no_memory(commit);
         }
-        if (status != REDEFINE_OK)
+        if (status != REDEFINE_OK && !leave_out(commit, &change[i]))
             return status;
     }
     for (struct touched *touched = commit->first; touched; touched = touched->next) {
         for (const struct rdf_layer *layer = touched->top; layer; layer = layer->below)
             touched->layer_count++;
         commit->layer_count += touched->layer_count;
-        commit->edit_count += touched->was_active != (touched->top != NULL);
+        if (touched->was_active != (touched->top != NULL))
+            commit->edit_count += 1 + RDF_EXTRA_EDITS_MAX;
     }
     return REDEFINE_OK;
 }
 
 /* ---- plan and fill ---- */
 
-static bool is_new(const struct commit *commit, const struct rdf_redef *redef)
+/* Where the handler of traps continues. */
+static uint64_t relay_of_trap(void *ctx, uint64_t addr)
 {
-    return rdf_table_find(commit->fresh, redef->window.function.start) == redef;
+    const struct rdf_engine *engine = ctx;
+    const struct rdf_redef *redef = rdf_registry_find(&engine->registry, addr);
+    return redef ? redef->relay_addr : 0;
 }
 
-static redefine_status plan_one(struct commit *commit, struct touched *touched)
+/* A trap needs its handler, and the address of the trap, which may be behind a landing pad, to be known. */
+static redefine_status prepare_trap(struct commit *commit, struct rdf_redef *redef)
+{
+    struct rdf_space *space = commit->engine->space;
+    int status = space->ops->catch_traps ? space->ops->catch_traps(space, relay_of_trap, commit->engine) : -38;
+    if (status < 0)
+        return rdf_fail(commit->err, REDEFINE_EUNSUPPORTED,
+                        "the function at 0x%" PRIx64 " is so short that only a trap fits, and this process cannot "
+                        "catch one (%s)", redef->window.function.start, rdf_errno_name(status));
+    return note_alias(commit, redef->edit.addr, redef);
+}
+
+/* What the registry keeps of a plan. */
+static redefine_status keep_plan(struct commit *commit, struct touched *touched, const struct rdf_plan *plan)
 {
     struct rdf_redef *redef = touched->redef;
-    struct rdf_engine *engine = commit->engine;
-    touched->plan = rdf_arena_alloc(&commit->arena, sizeof *touched->plan);
-    if (!touched->plan)
-        return no_memory(commit);
-    struct rdf_error why = {0};
-    struct rdf_window window;
-    redefine_status status = rdf_plan_window(&commit->images, &redef->window.function, &window, &why);
-    if (status == REDEFINE_OK)
-        status = rdf_plan_make(&engine->near, &commit->images, &window, touched->plan, &why);
-    if (status != REDEFINE_OK)
-        return rdf_fail(commit->err, status, "%s", why.sentence);
-
-    const struct rdf_plan *plan = touched->plan;
-    struct rdf_pc_pair *pcs =
-        rdf_arena_alloc(&engine->registry.arena, plan->relocated.pc_count * sizeof *pcs);
-    if (!pcs)
+    struct rdf_arena *lasting = &commit->engine->registry.arena;
+    struct rdf_pc_pair *pcs = rdf_arena_alloc(lasting, plan->relocated.pc_count * sizeof *pcs);
+    struct rdf_edit *extra = rdf_arena_alloc(lasting, plan->extra_count * sizeof *extra);
+    uint8_t *code = rdf_arena_alloc(&commit->arena, plan->code_bytes);
+    if (!pcs || !extra || !code)
         return no_memory(commit);
     rdf_bytes_copy(pcs, plan->relocated.pcs, plan->relocated.pc_count * sizeof *pcs);
+    rdf_bytes_copy(extra, plan->extra, plan->extra_count * sizeof *extra);
+    rdf_bytes_copy(code, plan->code, plan->code_bytes);
+    redef->extra = extra;
+    redef->extra_count = plan->extra_count;
     redef->window = plan->window;
     redef->window.function.image = NULL; /* gone with the commit */
     redef->window.function.name = NULL;
@@ -298,18 +365,215 @@ static redefine_status plan_one(struct commit *commit, struct touched *touched)
     redef->slot_addr = plan->place.slot_addr;
     redef->pcs = pcs;
     redef->pc_count = plan->relocated.pc_count;
+    touched->place = plan->place;
+    touched->code = code;
+    touched->code_bytes = plan->code_bytes;
+    for (struct rdf_layer *layer = touched->top; layer; layer = layer->below)
+        if (touched->counter_addr && !layer->replacement)
+            layer->replacement = plan->count_addr;
+    return redef->window.strategy == RDF_STRATEGY_TRAP ? prepare_trap(commit, redef) : REDEFINE_OK;
+}
+
+/* The function that is being planned; what an older record says of itself does not count. */
+struct planned {
+    const struct commit *commit;
+    uint64_t entry;
+};
+
+/* By its window: that is known before its edits are. Branches are no padding. */
+static bool overlaps(const struct planned *planned, const struct rdf_redef *redef, uint64_t start, uint64_t end)
+{
+    const struct rdf_window *window = &redef->window;
+    if (window->function.start == planned->entry)
+        return false;
+    return (window->patched_start < end && start < window->patched_end) ||
+           (window->padding_addr && window->padding_addr < end &&
+            start < window->padding_addr + planned->commit->engine->arch->jump_bytes);
+}
+
+/* Also what is not in force now: a record keeps its places, and its next redefinition writes there again. */
+static bool is_taken(void *ctx, uint64_t start, uint64_t end)
+{
+    const struct planned *planned = ctx;
+    const struct rdf_registry *registry = &planned->commit->engine->registry;
+    for (size_t i = 0; i < registry->count; i++)
+        if (overlaps(planned, registry->redef[i], start, end))
+            return true;
+    for (const struct touched *touched = planned->commit->first; touched; touched = touched->next)
+        if (overlaps(planned, touched->redef, start, end))
+            return true;
+    return false;
+}
+
+static redefine_status find_window(struct commit *commit, struct touched *touched)
+{
+    struct rdf_error why = {0};
+    struct planned planned = {commit, touched->redef->window.function.start};
+    const struct rdf_taken taken = {is_taken, &planned, touched->branched_to};
+    struct rdf_function function = touched->redef->window.function;
+    redefine_status status =
+        rdf_plan_window_beside(&commit->images, &function, &taken, &touched->redef->window, &why);
+    return status == REDEFINE_OK ? status : rdf_fail(commit->err, status, "%s", why.sentence);
+}
+
+static redefine_status make_plan(struct commit *commit, struct touched *touched, struct rdf_plan *scratch)
+{
+    struct rdf_error why = {0};
+    struct rdf_window window = touched->redef->window;
+    redefine_status status = rdf_plan_make(&commit->engine->near, &commit->images, &window, touched->counter_addr,
+                                           scratch, &why);
+    if (status != REDEFINE_OK)
+        return rdf_fail(commit->err, status, "%s", why.sentence);
+    return keep_plan(commit, touched, scratch);
+}
+
+/* A function that was to be left out if it could not be planned: as if it had never been touched. */
+static void forget(struct commit *commit, struct touched *touched)
+{
+    touched->top = NULL;
+    touched->is_left_out = true;
+    commit->layer_count -= touched->layer_count;
+    touched->layer_count = 0;
+}
+
+/* ---- branches from elsewhere ----
+ *
+ * Hand-written code jumps into the middle of its neighbours (memcpy into memmove, past the first instruction), and
+ * compilers split functions in two parts. All code of an object is scanned once for a whole batch. */
+
+struct scan {
+    struct commit *commit;
+    struct rdf_image *image;
+    struct rdf_byte_set set; /* bytes to be overwritten, other than the first ones */
+};
+
+/* Bytes that look like a branch are one if decoding from the start of their function arrives there. */
+static bool is_branch(struct commit *commit, uint64_t start, uint64_t addr, uint64_t target)
+{
+    struct rdf_space *space = commit->engine->space;
+    struct rdf_insn insn;
+    for (uint64_t at = start; at && at <= addr; at += insn.len_bytes) {
+        size_t len = (size_t)(addr - at) + commit->engine->arch->insn_bytes_max;
+        while (len && !rdf_maps_allow(&commit->images.maps, at, len, RDF_PROT_READ))
+            len--;
+        const uint8_t *code = len ? space->ops->view(space, at, len) : NULL;
+        if (!code || !commit->engine->arch->decode((struct rdf_span){code, len}, at, &insn))
+            return false;
+        if (at == addr)
+            return insn.has_target && insn.target == target &&
+                   (insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH);
+    }
+    return start == 0; /* unknown code: believe it */
+}
+
+static void note_branch(void *ctx, uint64_t addr, uint64_t target)
+{
+    struct scan *scan = ctx;
+    struct commit *commit = scan->commit;
+    for (struct touched *touched = commit->first; touched; touched = touched->next) {
+        const struct rdf_window *window = &touched->redef->window;
+        bool is_target = is_new(commit, touched->redef) && target > window->patched_start &&
+                         target < window->patched_end;
+        bool is_own = addr >= window->function.start && addr < window->function.end;
+        if (!is_target || is_own || (touched->branched_to && touched->branched_to <= target))
+            continue;
+        if (is_branch(commit, rdf_images_start_of(&commit->images, addr), addr, target))
+            touched->branched_to = target;
+    }
+}
+
+static void scan_code(void *ctx, uint64_t start, uint64_t end)
+{
+    struct scan *scan = ctx;
+    struct rdf_space *space = scan->commit->engine->space;
+    const uint8_t *code = space->ops->view(space, start, (size_t)(end - start));
+    if (code)
+        scan->commit->engine->arch->scan_branches((struct rdf_span){code, (size_t)(end - start)}, start, &scan->set,
+                                                  note_branch, scan);
+}
+
+/* The set of one image's bytes to ask for. */
+static redefine_status fill_set(struct scan *scan)
+{
+    struct commit *commit = scan->commit;
+    uint64_t low = UINT64_MAX;
+    uint64_t high = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (const struct touched *touched = commit->first; touched; touched = touched->next) {
+            const struct rdf_window *window = &touched->redef->window;
+            if (touched->is_left_out || !is_new(commit, touched->redef) || window->function.image != scan->image)
+                continue;
+            for (uint64_t at = window->patched_start + 1; pass && at < window->patched_end; at++)
+                rdf_byte_set_add(&scan->set, at);
+            low = window->patched_start < low ? window->patched_start : low;
+            high = window->patched_end > high ? window->patched_end : high;
+        }
+        if (pass || low >= high)
+            break;
+        uint8_t *bits = rdf_arena_alloc(&commit->arena, (size_t)(high - low) / 8 + 1);
+        if (!bits)
+            return no_memory(commit);
+        scan->set = (struct rdf_byte_set){low, (size_t)(high - low), bits};
+    }
     return REDEFINE_OK;
+}
+
+static redefine_status find_branches_from_elsewhere(struct commit *commit)
+{
+    for (size_t i = 0; i < commit->images.count; i++) {
+        struct scan scan = {.commit = commit, .image = commit->images.image[i]};
+        redefine_status status = fill_set(&scan);
+        if (status != REDEFINE_OK)
+            return status;
+        if (scan.set.len_bytes)
+            rdf_image_each_code(&commit->images, scan.image, scan_code, &scan);
+    }
+    return REDEFINE_OK;
+}
+
+/* Do `step` for each function that is new; one that need not succeed may fail. */
+static redefine_status for_each_new(struct commit *commit,
+                                    redefine_status (*step)(struct commit *, struct touched *, struct rdf_plan *),
+                                    struct rdf_plan *scratch)
+{
+    for (struct touched *touched = commit->first; touched; touched = touched->next) {
+        if (touched->is_left_out || !is_new(commit, touched->redef))
+            continue;
+        redefine_status status = step(commit, touched, scratch);
+        if (status != REDEFINE_OK && !leave_out(commit, touched->change))
+            return status;
+        if (status != REDEFINE_OK)
+            forget(commit, touched);
+    }
+    return REDEFINE_OK;
+}
+
+static redefine_status first_window(struct commit *commit, struct touched *touched, struct rdf_plan *scratch)
+{
+    (void)scratch;
+    return find_window(commit, touched);
+}
+
+/* What another function branches to stays as it is: the strategies that leave it so are tried again. */
+static redefine_status narrower_window(struct commit *commit, struct touched *touched, struct rdf_plan *scratch)
+{
+    (void)scratch;
+    return touched->branched_to ? find_window(commit, touched) : REDEFINE_OK;
 }
 
 static redefine_status plan_all(struct commit *commit)
 {
-    for (struct touched *touched = commit->first; touched; touched = touched->next)
-        if (is_new(commit, touched->redef)) {
-            redefine_status status = plan_one(commit, touched);
-            if (status != REDEFINE_OK)
-                return status;
-        }
-    return REDEFINE_OK;
+    struct rdf_plan *scratch = rdf_arena_alloc(&commit->arena, sizeof *scratch);
+    if (!scratch)
+        return no_memory(commit);
+    redefine_status status = for_each_new(commit, first_window, scratch);
+    if (status == REDEFINE_OK)
+        status = find_branches_from_elsewhere(commit);
+    if (status == REDEFINE_OK)
+        status = for_each_new(commit, narrower_window, scratch);
+    if (status == REDEFINE_OK)
+        status = for_each_new(commit, make_plan, scratch);
+    return status;
 }
 
 /* One write per chunk: the places of this commit lie side by side. */
@@ -320,9 +584,8 @@ static redefine_status fill_chunk(struct commit *commit, size_t chunk, uint32_t 
         return no_memory(commit);
     uint64_t addr = commit->engine->near.chunk[chunk].code_addr + from;
     for (const struct touched *touched = commit->first; touched; touched = touched->next)
-        if (touched->plan && touched->plan->place.chunk == chunk)
-            rdf_bytes_copy(code + (touched->plan->place.code_addr - addr), touched->plan->code,
-                           touched->plan->code_bytes);
+        if (touched->code && touched->place.chunk == chunk)
+            rdf_bytes_copy(code + (touched->place.code_addr - addr), touched->code, touched->code_bytes);
     return rdf_near_fill(&commit->engine->near, chunk, addr, code, to - from, commit->err);
 }
 
@@ -379,6 +642,8 @@ static void publish(void *ctx)
     struct commit *commit = ctx;
     struct rdf_registry *registry = &commit->engine->registry;
     for (struct touched *touched = commit->first; touched; touched = touched->next) {
+        if (touched->is_left_out)
+            continue;
         struct rdf_redef *redef = touched->redef;
         set_data(commit, touched);
         while (redef->top) {
@@ -397,25 +662,35 @@ static void publish(void *ctx)
             rdf_registry_add(registry, redef);
     }
     for (const struct alias *alias = commit->alias; alias; alias = alias->next)
-        rdf_registry_add_alias(registry, alias->addr, alias->redef);
+        if (alias->redef->relay_addr) /* else it was left out */
+            rdf_registry_add_alias(registry, alias->addr, alias->redef);
     rdf_registry_publish(registry);
 }
 
 /* ---- write ---- */
 
-static struct rdf_write_item item_for(const struct commit *commit, const struct touched *touched)
+/* The write of edit number `index`: 0 at the entry, the extra ones behind it. */
+static struct rdf_write_item item_for(const struct commit *commit, const struct touched *touched, size_t index)
 {
     const struct rdf_redef *redef = touched->redef;
-    struct rdf_write_item item = {.edit = redef->edit, .pcs = redef->pcs, .pc_count = redef->pc_count};
+    const struct rdf_edit *edit = index == 0 ? &redef->edit : &redef->extra[index - 1];
+    struct rdf_write_item item = {.edit = *edit, .pcs = redef->pcs, .pc_count = redef->pc_count};
     if (touched->was_active) {
-        rdf_bytes_copy(item.edit.old_bytes, redef->edit.new_bytes, sizeof item.edit.old_bytes);
-        rdf_bytes_copy(item.edit.new_bytes, redef->edit.old_bytes, sizeof item.edit.new_bytes);
+        rdf_bytes_copy(item.edit.old_bytes, edit->new_bytes, sizeof item.edit.old_bytes);
+        rdf_bytes_copy(item.edit.new_bytes, edit->old_bytes, sizeof item.edit.new_bytes);
     }
-    item.moves = !touched->was_active; /* the entry jump is one instruction: nobody is inside it */
+    /* The entry jump is one instruction, and so is a branch: nobody is inside them. Padding never runs. */
+    item.moves = index == 0 && !touched->was_active;
+    item.branches_back = redef->window.branches_back;
+    item.is_loop_head = redef->window.is_loop_head;
     item.window_start = redef->window.function.start;
+    item.window_end = redef->window.end;
     item.trampoline_addr = redef->trampoline_addr;
-    const struct rdf_map *map = rdf_maps_find(&commit->images.maps, item.edit.addr);
-    item.prot = map ? map->prot : RDF_PROT_READ | RDF_PROT_EXEC;
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t addr = item.edit.addr + (i ? item.edit.len_bytes - 1u : 0);
+        const struct rdf_map *map = rdf_maps_find(&commit->images.maps, addr);
+        item.prot[i] = map ? map->prot : RDF_PROT_READ | RDF_PROT_EXEC;
+    }
     struct rdf_image *image = rdf_images_at(&commit->images, item.edit.addr);
     uint64_t engine_code = (uint64_t)(uintptr_t)&rdf_write_apply;
     item.has_engine = image && image == rdf_images_at(&commit->images, engine_code);
@@ -446,8 +721,8 @@ static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
         return no_memory(commit);
     size_t count = 0;
     for (const struct touched *touched = commit->first; touched; touched = touched->next)
-        if (touched->was_active != (touched->top != NULL))
-            item[count++] = item_for(commit, touched);
+        for (size_t i = 0; touched->was_active != (touched->top != NULL) && i <= touched->redef->extra_count; i++)
+            item[count++] = item_for(commit, touched, i);
     sort_items(item, count);
     for (size_t i = 1; i < count; i++)
         if (item[i - 1].edit.addr + item[i - 1].edit.len_bytes > item[i].edit.addr)
@@ -497,11 +772,10 @@ static redefine_status run(struct commit *commit, const struct rdf_change *chang
     return status;
 }
 
-redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_change *change, size_t count,
-                                  uint64_t caller_sp, struct rdf_error *err)
+/* On failure everything is as it was, but for near.mode. */
+static redefine_status attempt(struct rdf_engine *engine, const struct rdf_change *change, size_t count,
+                               uint64_t caller_sp, struct rdf_error *err)
 {
-    if (count == 0)
-        return REDEFINE_OK;
     struct commit commit = {.engine = engine, .err = err};
     commit.last = &commit.first;
     rdf_arena_init(&commit.arena, engine->pages);
@@ -510,12 +784,10 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
     struct rdf_near_mark *near_mark = rdf_arena_alloc(&commit.arena, sizeof *near_mark);
     if (!near_mark)
         return no_memory(&commit);
-    enum rdf_near_mode mode = engine->near.mode;
     rdf_near_take_mark(&engine->near, near_mark);
     redefine_status status = run(&commit, change, count, caller_sp, near_mark);
     if (status != REDEFINE_OK && status != REDEFINE_EROLLBACK) {
         rdf_near_rollback(&engine->near, near_mark);
-        engine->near.mode = mode;
         rdf_registry_rollback(&engine->registry, &registry_mark);
     }
     rdf_images_free(&commit.images);
@@ -523,14 +795,33 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
     return status;
 }
 
+redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_change *change, size_t count,
+                                  uint64_t caller_sp, struct rdf_error *err)
+{
+    if (count == 0)
+        return REDEFINE_OK;
+    enum rdf_near_mode mode = engine->near.mode;
+    engine->near.is_refused = false;
+    redefine_status status = attempt(engine, change, count, caller_sp, err);
+    if (status != REDEFINE_OK && engine->near.is_refused && err)
+        err->status = REDEFINE_OK; /* what has failed is tried in another way */
+    if (status != REDEFINE_OK && engine->near.is_refused)
+        status = attempt(engine, change, count, caller_sp, err);
+    if (status != REDEFINE_OK && status != REDEFINE_EROLLBACK)
+        engine->near.mode = mode;
+    return status;
+}
+
 void rdf_engine_init(struct rdf_engine *engine, struct rdf_space *space, const struct rdf_arch *arch,
                      const struct rdf_page_source *pages)
 {
-    *engine = (struct rdf_engine){.space = space,
-                                  .arch = arch,
-                                  .pages = pages,
-                                  .write_methods = (1u << RDF_WRITE_METHODS) - 1,
-                                  .near = {.space = space, .arch = arch}};
+    /* Not the lock: the caller holds it, and others wait for it. */
+    engine->space = space;
+    engine->arch = arch;
+    engine->pages = pages;
+    engine->write_methods = (1u << RDF_WRITE_METHODS) - 1;
+    engine->near = (struct rdf_near){.space = space, .arch = arch, .pages = pages};
+    engine->last_stop = (struct rdf_stop_report){0};
     rdf_registry_init(&engine->registry, pages);
 }
 

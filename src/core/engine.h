@@ -9,7 +9,11 @@
 #include "core/registry.h"
 #include "core/write.h"
 
-enum rdf_change_kind { RDF_CHANGE_REDEFINE, RDF_CHANGE_RESTORE };
+enum rdf_change_kind {
+    RDF_CHANGE_REDEFINE,
+    RDF_CHANGE_RESTORE,
+    RDF_CHANGE_COUNT, /* send every call through the original, counted; only what was never redefined */
+};
 
 struct rdf_change {
     enum rdf_change_kind kind;
@@ -17,6 +21,10 @@ struct rdf_change {
     uint64_t replacement;
     const void *owner;       /* whose layer: null for the in-process calls */
     void (**original)(void); /* filled before the first call of the replacement; may be null */
+    uint64_t counter_addr;   /* RDF_CHANGE_COUNT: 8 bytes that stay mapped */
+    /* Told why this change cannot be made, which then does not fail the commit; null: it does. */
+    void (*refused)(const struct rdf_change *change, const struct rdf_error *why);
+    void *refused_ctx;
 };
 
 struct rdf_engine {

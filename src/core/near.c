@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 enum {
@@ -35,8 +36,10 @@ static void reach_of(const struct rdf_near *near, uint64_t addr, uint64_t *ret_l
     int64_t reach = back < ahead ? back : ahead;
     reach -= reach > 4 * REACH_SPARE ? REACH_SPARE : reach / 16;
     uint64_t least = rdf_os_page_bytes() * 16; /* the lowest pages are the system's */
-    *ret_low = addr > (uint64_t)reach + least ? addr - (uint64_t)reach : least;
-    *ret_high = addr + (uint64_t)reach < addr ? UINT64_MAX : addr + (uint64_t)reach;
+    uint64_t most = rdf_os_address_end();
+    uint64_t page = rdf_os_page_bytes();
+    *ret_low = round_up(addr > (uint64_t)reach + least ? addr - (uint64_t)reach : least, page);
+    *ret_high = (addr < most - (uint64_t)reach ? addr + (uint64_t)reach : most) / page * page;
 }
 
 static bool path_is(const char *path, const char *wanted)
@@ -47,37 +50,37 @@ static bool path_is(const char *path, const char *wanted)
     return path[i] == wanted[i];
 }
 
-/* The best place for `len` bytes inside the gap [start, end), as near to `addr` as may be; 0: none. */
-static uint64_t place_in_gap(uint64_t start, uint64_t end, uint64_t len, uint64_t addr, uint64_t low,
-                             uint64_t high)
+/* Candidates in one gap: as near to `addr` as may be, but farther away than `beyond`. */
+static void take_nearer(uint64_t *best, uint64_t start, uint64_t end, uint64_t len, uint64_t addr, uint64_t beyond)
 {
-    if (start < low)
-        start = round_up(low, rdf_os_page_bytes());
-    if (end > high)
-        end = high / rdf_os_page_bytes() * rdf_os_page_bytes();
-    if (start >= end || end - start < len)
-        return 0;
-    return distance(start, addr) < distance(end - len, addr) ? start : end - len;
+    uint64_t page = rdf_os_page_bytes();
+    uint64_t below_end = addr > beyond && addr - beyond < end ? (addr - beyond) / page * page : end;
+    if (below_end > start && below_end - start >= len && below_end <= addr &&
+        (!*best || distance(below_end - len, addr) < distance(*best, addr)))
+        *best = below_end - len;
+    uint64_t above_start = round_up(addr + beyond > start ? addr + beyond : start, page);
+    if (above_start < end && end - above_start >= len && above_start >= addr &&
+        (!*best || distance(above_start, addr) < distance(*best, addr)))
+        *best = above_start;
 }
 
-/* The free place nearest to `addr` that is farther away than `beyond`; 0: none. Called again with the
- * distance of a place that the system refused. */
+/* The free place nearest to `addr` in [low, high) that is farther away than `beyond`; 0: none. Called again
+ * with the distance of a place that the system refused. */
 static uint64_t free_place(const struct rdf_maps *maps, uint64_t len, uint64_t addr, uint64_t low,
                            uint64_t high, uint64_t beyond)
 {
     uint64_t best = 0;
-    uint64_t gap_start = 0;
-    for (size_t i = 0; i <= maps->count; i++) {
+    uint64_t start = low;
+    for (size_t i = 0; i <= maps->count && start < high; i++) {
         const struct rdf_map *next = i < maps->count ? &maps->map[i] : NULL;
-        uint64_t gap_end = next ? next->start : UINT64_MAX;
+        uint64_t end = next ? next->start : high;
         if (next && path_is(next->path, "[stack]"))
-            gap_end = gap_end > STACK_ROOM ? gap_end - STACK_ROOM : 0;
-        uint64_t place = place_in_gap(gap_start, gap_end, len, addr, low, high);
-        if (place && distance(place, addr) > beyond &&
-            (!best || distance(place, addr) < distance(best, addr)))
-            best = place;
-        if (next)
-            gap_start = next->end + (path_is(next->path, "[heap]") ? HEAP_ROOM : 0);
+            end = end > STACK_ROOM ? end - STACK_ROOM : 0;
+        end = end < high ? end : high;
+        if (start < end)
+            take_nearer(&best, start, end, len, addr, beyond);
+        uint64_t behind = next ? next->end + (path_is(next->path, "[heap]") ? HEAP_ROOM : 0) : high;
+        start = behind > start ? behind : start;
     }
     return best;
 }
@@ -87,17 +90,31 @@ static bool chunk_serves(const struct rdf_near *near, const struct rdf_near_chun
 {
     uint64_t low, high;
     reach_of(near, addr, &low, &high);
-    return !chunk->full && chunk->code_addr >= low && chunk->slot_addr + SLOT_BYTES <= high &&
+    bool can_be_filled = chunk->fresh || near->mode != RDF_NEAR_FRESH;
+    return !chunk->full && can_be_filled && chunk->code_addr >= low && chunk->slot_addr + SLOT_BYTES <= high &&
            chunk->code_bytes - chunk->code_used >= code_bytes && chunk->slot_used < chunk->slot_count;
+}
+
+/* A system can say that it wrote and not have done so: in a sandbox the file of /proc may be another. */
+static bool reads_as(struct rdf_near *near, uint64_t addr, const uint8_t *code, size_t len_bytes)
+{
+    const struct rdf_space_ops *ops = near->space->ops;
+    uint8_t part[256];
+    for (size_t off = 0; off < len_bytes; off += sizeof part) {
+        size_t len = len_bytes - off < sizeof part ? len_bytes - off : sizeof part;
+        if (ops->read(near->space, addr + off, part, len) < 0 || !rdf_bytes_equal(part, code + off, len))
+            return false;
+    }
+    return true;
 }
 
 /* Whether the system lets us write into pages that are mapped read and execute; asked once, with a byte
  * of a chunk that nothing uses yet. */
 static enum rdf_near_mode probe_mode(struct rdf_near *near, const struct rdf_near_chunk *chunk)
 {
-    const uint8_t zero = 0;
-    int status = near->space->ops->write(near->space, NULL, RDF_WRITE_SELF_MEM, chunk->code_addr, &zero, 1);
-    return status == 0 ? RDF_NEAR_WRITTEN : RDF_NEAR_FRESH;
+    const uint8_t one = 1;
+    int status = near->space->ops->write(near->space, NULL, RDF_WRITE_SELF_MEM, chunk->code_addr, &one, 1);
+    return status == 0 && reads_as(near, chunk->code_addr, &one, 1) ? RDF_NEAR_WRITTEN : RDF_NEAR_FRESH;
 }
 
 static int map_chunk(struct rdf_near *near, uint64_t addr, struct rdf_near_chunk *ret)
@@ -126,17 +143,12 @@ static void unmap_chunk(struct rdf_near *near, const struct rdf_near_chunk *chun
     (void)near->space->ops->unmap(near->space, chunk->code_addr, CODE_BYTES + SLOT_BYTES);
 }
 
-static redefine_status add_chunk(struct rdf_near *near, const struct rdf_maps *maps, uint64_t addr,
-                                 struct rdf_error *err)
+/* A chunk at the free place nearest to `addr`. -EEXIST when there is none, as `maps` tells. */
+static int add_chunk_near(struct rdf_near *near, const struct rdf_maps *maps, uint64_t addr, uint64_t low,
+                          uint64_t high, int tries)
 {
-    if (near->chunk_count == RDF_NEAR_CHUNKS_MAX)
-        return rdf_fail(err, REDEFINE_ENOMEM, "all %d mappings for trampolines are in use",
-                        (int)RDF_NEAR_CHUNKS_MAX);
-    uint64_t low, high;
-    reach_of(near, addr, &low, &high);
-    uint64_t beyond = 0;
-    int status = -17; /* EEXIST, or nothing free at all */
-    for (int tries = 0; tries < 64; tries++) {
+    int status = -EEXIST;
+    for (uint64_t beyond = 0; tries > 0 && status == -EEXIST; tries--) {
         uint64_t place = free_place(maps, CODE_BYTES + SLOT_BYTES, addr, low, high, beyond);
         if (!place)
             break;
@@ -149,17 +161,37 @@ static redefine_status add_chunk(struct rdf_near *near, const struct rdf_maps *m
                 status = map_chunk(near, place, &chunk);
             }
         }
-        if (status == 0) {
+        if (status == 0)
             near->chunk[near->chunk_count++] = chunk;
-            return REDEFINE_OK;
-        }
-        if (status != -17)
-            break;
-        /* Something is there that the snapshot did not show (or an emulator keeps it for itself): look
-         * for a place that is farther away by at least a chunk. */
+        /* Else something is there that the snapshot does not show (an emulator keeps places for itself): look
+         * farther away by at least a chunk. */
         beyond = distance(place, addr) + CODE_BYTES;
     }
-    if (status == -1 || status == -13)
+    return status;
+}
+
+static redefine_status add_chunk(struct rdf_near *near, const struct rdf_maps *maps, uint64_t addr,
+                                 struct rdf_error *err)
+{
+    enum { TRIES = 64 };
+    if (near->chunk_count == RDF_NEAR_CHUNKS_MAX)
+        return rdf_fail(err, REDEFINE_ENOMEM, "all %d mappings for trampolines are in use",
+                        (int)RDF_NEAR_CHUNKS_MAX);
+    uint64_t low, high;
+    reach_of(near, addr, &low, &high);
+    int status = add_chunk_near(near, maps, addr, low, high, 1);
+    if (status == -EEXIST) {
+        /* The snapshot is older than what this commit itself has mapped. */
+        struct rdf_arena arena;
+        struct rdf_maps now;
+        rdf_arena_init(&arena, near->pages);
+        if (near->space->ops->maps(near->space, &arena, &now) == 0)
+            status = add_chunk_near(near, &now, addr, low, high, TRIES);
+        rdf_arena_free(&arena);
+    }
+    if (status == 0)
+        return REDEFINE_OK;
+    if (status == -EPERM || status == -EACCES)
         return rdf_fail(err, REDEFINE_EDENIED,
                         "the system refuses executable memory for a trampoline (mmap: %s); a seccomp filter "
                         "or a security module forbids it", rdf_errno_name(status));
@@ -206,14 +238,18 @@ redefine_status rdf_near_fill(struct rdf_near *near, size_t chunk, uint64_t addr
                               size_t len_bytes, struct rdf_error *err)
 {
     bool fresh = near->chunk[chunk].fresh;
-    int status = near->space->ops->write(near->space, NULL, fresh ? RDF_WRITE_PROTECT : RDF_WRITE_SELF_MEM,
-                                         addr, code, len_bytes);
-    if (status < 0)
-        return rdf_fail(err, REDEFINE_ESYSTEM, "the trampolines at 0x%" PRIx64 " could not be written (%s: %s)",
-                        addr,
-                        rdf_write_method_name(fresh ? RDF_WRITE_PROTECT : RDF_WRITE_SELF_MEM),
-                        rdf_errno_name(status));
-    return REDEFINE_OK;
+    enum rdf_write_method method = fresh ? RDF_WRITE_PROTECT : RDF_WRITE_SELF_MEM;
+    int status = near->space->ops->write(near->space, NULL, method, addr, code, len_bytes);
+    if (status == 0 && !reads_as(near, addr, code, len_bytes))
+        status = -5; /* EIO */
+    if (status == 0)
+        return REDEFINE_OK;
+    if (!fresh) { /* allowed once, and no longer: a filter was installed meanwhile */
+        near->mode = RDF_NEAR_FRESH;
+        near->is_refused = true;
+    }
+    return rdf_fail(err, REDEFINE_ESYSTEM, "the trampolines at 0x%" PRIx64 " could not be written (%s: %s)", addr,
+                    rdf_write_method_name(method), rdf_errno_name(status));
 }
 
 int rdf_near_set_slot(struct rdf_near *near, uint64_t slot_addr, uint64_t value)

@@ -32,7 +32,9 @@ enum rdf_near_mode { RDF_NEAR_UNKNOWN, RDF_NEAR_WRITTEN, RDF_NEAR_FRESH };
 struct rdf_near {
     struct rdf_space *space;
     const struct rdf_arch *arch;
+    const struct rdf_page_source *pages;
     enum rdf_near_mode mode;
+    bool is_refused; /* the last fill failed in a way that fresh chunks avoid: mode says so now */
     size_t chunk_count;
     struct rdf_near_chunk chunk[RDF_NEAR_CHUNKS_MAX];
 };

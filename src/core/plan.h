@@ -10,11 +10,18 @@
 #include "core/near.h"
 #include "image/image.h"
 
-enum { RDF_EDIT_BYTES_MAX = 16 };
+enum {
+    RDF_EDIT_BYTES_MAX = 16,
+    RDF_EXTRA_EDITS_MAX = 5,
+};
 
+/* In the order in which they are tried: the least intrusive that fits. */
 enum rdf_strategy {
-    RDF_STRATEGY_ENTRY_JUMP,   /* a jump over the first instructions, behind a landing pad */
-    RDF_STRATEGY_PADDED_JUMP,  /* the same, and its tail lies in padding behind the function */
+    RDF_STRATEGY_SLED,        /* the entry jump lies over no-operations that were left for it */
+    RDF_STRATEGY_ENTRY_JUMP,  /* a jump over the first instructions, behind a landing pad */
+    RDF_STRATEGY_PADDED_JUMP, /* the same, and its tail lies in padding behind the function */
+    RDF_STRATEGY_SHORT_JUMP,  /* a short jump into padding nearby, which holds the entry jump */
+    RDF_STRATEGY_TRAP,        /* a one-byte trap and a handler that redirects: slow */
 };
 
 const char *rdf_strategy_name(enum rdf_strategy strategy);
@@ -31,33 +38,54 @@ struct rdf_edit {
 struct rdf_window {
     struct rdf_function function;
     enum rdf_strategy strategy;
-    uint64_t patched_start; /* the entry jump goes here … */
+    uint64_t patched_start; /* the entry jump (or short jump, or trap) goes here … */
     uint64_t patched_end;   /* … to here */
     uint64_t end;           /* behind the last instruction that is relocated; from function.start */
     size_t insn_count;
+    uint64_t padding_addr;  /* RDF_STRATEGY_SHORT_JUMP: where the entry jump goes */
+    size_t branch_count;    /* branches farther down that lead into the overwritten bytes … */
+    uint64_t branch[RDF_EXTRA_EDITS_MAX - 1]; /* … and are made to lead into the trampoline */
+    bool branches_back;     /* a branch of the window leads into the overwritten bytes: all of it is left at once */
+    bool is_loop_head;      /* a branch leads to the entry: who stands there need not be making a call */
     uint8_t bytes[RDF_WINDOW_BYTES_MAX];
 };
 
 struct rdf_plan {
     struct rdf_window window;
-    struct rdf_edit edit;
+    struct rdf_edit edit; /* at the entry */
+    struct rdf_edit extra[RDF_EXTRA_EDITS_MAX];
+    size_t extra_count;
     struct rdf_near_place place; /* relay first, then the trampoline */
     uint64_t relay_addr;
+    uint64_t count_addr; /* counts a call and runs into the trampoline; 0: nothing is counted */
     uint64_t trampoline_addr;
-    uint32_t code_bytes; /* of the place, relay and trampoline together */
-    uint8_t code[RDF_JUMP_BYTES_MAX + RDF_TRAMPOLINE_BYTES_MAX + 8];
+    uint32_t code_bytes; /* of the place: relay, counting and trampoline together */
+    uint8_t code[RDF_JUMP_BYTES_MAX + RDF_COUNT_BYTES_MAX + RDF_TRAMPOLINE_BYTES_MAX + 8];
     struct rdf_relocated relocated;
 };
 
 /* Inspect the function: where the entry jump goes, which whole instructions must be displaced for it.
- * Errors: REDEFINE_ESHORT, REDEFINE_EUNSUPPORTED with the reason */
+ * Errors: REDEFINE_ESHORT, REDEFINE_EUNSUPPORTED: why the last strategy failed, and which were tried */
 redefine_status rdf_plan_window(struct rdf_images *images, const struct rdf_function *function,
                                 struct rdf_window *ret, struct rdf_error *err);
 
-/* Reserve memory near the window and work out every byte. On failure the reservation stays with `near`
- * until its mark is rolled back. */
+/* Padding that another redefinition has been given, though nothing may be written there yet, or any more. */
+struct rdf_taken {
+    bool (*is_taken)(void *ctx, uint64_t start, uint64_t end);
+    void *ctx;
+    uint64_t branched_to; /* the first place behind the entry that another function branches to; 0: none */
+};
+
+/* The same; `taken` says which padding is not free. */
+redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct rdf_function *function,
+                                       const struct rdf_taken *taken, struct rdf_window *ret,
+                                       struct rdf_error *err);
+
+/* Reserve memory near the window and work out every byte; with `counter_addr`, code that counts there as well.
+ * On failure the reservation stays with `near` until its mark is rolled back. */
 redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
-                              const struct rdf_window *window, struct rdf_plan *ret, struct rdf_error *err);
+                              const struct rdf_window *window, uint64_t counter_addr, struct rdf_plan *ret,
+                              struct rdf_error *err);
 
 /* Where a thread at `pc` must continue once the edit is made: `pc` itself where it may stay, 0 when it
  * stands inside the overwritten bytes but at no instruction's start. */

@@ -132,6 +132,8 @@ void rdf_registry_add(struct rdf_registry *registry, struct rdf_redef *redef)
     struct rdf_redef *former = rdf_table_find(newest_table(registry), entry);
     rdf_table_insert(newest_table(registry), entry, redef);
     /* The same entry again: other code is mapped there now, and the newer record is the true one. */
+    if (former && former->window.function.start != entry)
+        former = NULL; /* it was known by this address: an alias once, and a function of its own now */
     for (size_t i = 0; former && i < registry->count; i++)
         if (registry->redef[i] == former) {
             registry->redef[i] = redef;

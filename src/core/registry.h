@@ -25,6 +25,8 @@ struct rdf_layer {
 struct rdf_redef {
     struct rdf_window window;
     struct rdf_edit edit; /* old_bytes → new_bytes while it is in force */
+    const struct rdf_edit *extra; /* more of them: padding, branches */
+    size_t extra_count;
     uint64_t relay_addr;
     uint64_t trampoline_addr;
     uint64_t slot_addr;

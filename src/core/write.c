@@ -23,7 +23,14 @@ enum { DEADLINE_MS = 2000, SCAN_BYTES = 2048, UNKNOWN_STACK_BYTES = 1 << 20 };
 
 /* What the body of the stopped world answers, besides 0 and -EAGAIN. */
 enum body_result { BODY_DONE, BODY_CHANGED, BODY_FAILED, BODY_MOVE_FAILED };
-enum { TRY_AGAIN = -11 };
+enum { TRY_AGAIN = -11, TIMED_OUT = -110 };
+
+/* Behind the last byte at which a thread is moved: the window may be longer than what is overwritten. */
+static uint64_t end_of(const struct rdf_write_item *item)
+{
+    uint64_t end = item->edit.addr + item->edit.len_bytes;
+    return item->moves && item->window_end > end ? item->window_end : end;
+}
 
 static const struct rdf_write_item *item_at(const struct rdf_write *write, uint64_t addr)
 {
@@ -34,7 +41,7 @@ static const struct rdf_write_item *item_at(const struct rdf_write *write, uint6
         const struct rdf_write_item *item = &write->item[middle];
         if (addr < item->edit.addr)
             high = middle;
-        else if (addr >= item->edit.addr + item->edit.len_bytes)
+        else if (addr >= end_of(item))
             low = middle + 1;
         else
             return item;
@@ -49,31 +56,42 @@ static bool is_inside(const struct rdf_write *write, uint64_t value)
     if (value <= write->item[0].edit.addr)
         return false;
     const struct rdf_write_item *last = &write->item[write->count - 1];
-    if (value >= last->edit.addr + last->edit.len_bytes)
+    if (value >= end_of(last))
         return false;
     const struct rdf_write_item *item = item_at(write, value);
-    return item && item->moves && value != item->edit.addr;
+    if (!item || !item->moves || value == item->edit.addr)
+        return false;
+    return value < item->edit.addr + item->edit.len_bytes || item->branches_back;
+}
+
+static bool words_have_address(const struct rdf_write *write, const uint64_t *word, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_inside(write, word[i]))
+            return true;
+    return false;
 }
 
 /* Conservative: any aligned word between the stack pointer and the end of the stack counts. The red zone
- * below the stack pointer cannot hold what will be returned to. Read through the system, not in place: the
- * snapshot of mappings is older than the stop, and a neighbour's stack may be gone. */
+ * below the stack pointer cannot hold what will be returned to.
+ * Read through the system, not in place: the snapshot of mappings is older than the stop, so a neighbour's
+ * stack may be gone; and words that were never written are no error of the program. A stack that the snapshot
+ * does not show (of a thread started since, or grown since) is read until that fails. */
 static bool stack_has_address(const struct rdf_write *write, uint64_t sp)
 {
-    uint64_t word[SCAN_BYTES / 8];
-    const struct rdf_map *stack = rdf_maps_find(write->maps, sp);
-    uint64_t at = (sp + 7) / 8 * 8;
-    /* A stack that is newer than the snapshot: as far as it can be read, within reason. */
-    uint64_t end = stack ? stack->end : at + UNKNOWN_STACK_BYTES;
-    while (at + 8 <= end) {
-        /* Up to a page's end at a time: what can be read ends at one. */
-        uint64_t len = SCAN_BYTES - at % SCAN_BYTES < end - at ? SCAN_BYTES - at % SCAN_BYTES : (end - at) / 8 * 8;
-        if (write->space->ops->read(write->space, at, word, (size_t)len) < 0)
-            return false;
-        for (size_t i = 0; i < len / 8; i++)
-            if (is_inside(write, word[i]))
-                return true;
-        at += len;
+    enum { PART_WORDS = 256, PART_BYTES = PART_WORDS * 8, UNKNOWN_BYTES = 8 << 20, FAULT = -14 };
+    uint64_t part[PART_WORDS];
+    uint64_t start = (sp + 7) / 8 * 8;
+    const struct rdf_map *stack = rdf_maps_find(write->maps, start);
+    uint64_t end = stack ? stack->end : start + UNKNOWN_BYTES;
+    /* Part by part, so that none reaches into a page that cannot be read. */
+    for (uint64_t at = start; at < end; at = at / PART_BYTES * PART_BYTES + PART_BYTES) {
+        size_t len = PART_BYTES - (size_t)(at % PART_BYTES);
+        int status = write->space->ops->read(write->space, at, part, len);
+        if (status < 0)
+            return status != FAULT; /* what cannot be looked at may hold one */
+        if (words_have_address(write, part, len / 8))
+            return true;
     }
     return false;
 }
@@ -87,27 +105,58 @@ static bool read_back_is(const struct rdf_write *write, uint64_t addr, const uin
     return write->space->ops->read(write->space, addr, copy, len) == 0 && rdf_bytes_equal(copy, bytes, len);
 }
 
-/* Store through added write permission. Execute permission goes away meanwhile unless the engine's own
- * code may share the page: nobody else runs now. */
-static int store_protected(const struct rdf_write *write, const struct rdf_write_item *item,
-                           struct rdf_world *world, const uint8_t *bytes)
+/* The page that the item begins in (0) or ends in (1); false when it has no second one. */
+static bool page_of(const struct rdf_write_item *item, size_t which, uint64_t *ret_start)
+{
+    uint64_t page = rdf_os_page_bytes();
+    uint64_t first = item->edit.addr / page * page;
+    uint64_t last = (item->edit.addr + item->edit.len_bytes - 1) / page * page;
+    *ret_start = which ? last : first;
+    return which == 0 || last != first;
+}
+
+/* Execute permission goes away meanwhile unless the engine's own code may share the page: nobody else
+ * runs now. */
+static int open_pages(const struct rdf_write *write, struct rdf_write_item *item)
 {
     struct rdf_space *space = write->space;
-    uint64_t page = rdf_os_page_bytes();
-    uint64_t start = item->edit.addr / page * page;
-    uint64_t len = (item->edit.addr + item->edit.len_bytes + page - 1) / page * page - start;
-    uint8_t prot = item->prot | RDF_PROT_WRITE;
-    if (!item->has_engine)
-        prot &= (uint8_t)~RDF_PROT_EXEC;
-    int status = space->ops->protect(space, start, (size_t)len, prot);
-    if (status < 0)
-        return status;
-    status = space->ops->write(space, world, RDF_WRITE_PROTECT, item->edit.addr, bytes, item->edit.len_bytes);
-    int back = space->ops->protect(space, start, (size_t)len, item->prot);
+    uint64_t start;
+    int status = 0;
+    for (size_t i = 0; i < 2 && status == 0 && page_of(item, i, &start); i++) {
+        uint8_t prot = item->prot[i] | RDF_PROT_WRITE;
+        if (!item->has_engine)
+            prot &= (uint8_t)~RDF_PROT_EXEC;
+        status = space->ops->protect(space, start, rdf_os_page_bytes(), prot);
+        item->is_open |= status == 0;
+    }
+    return status;
+}
+
+static int close_pages(const struct rdf_write *write, struct rdf_write_item *item)
+{
+    struct rdf_space *space = write->space;
+    uint64_t start;
+    int failed = 0;
+    for (size_t i = 0; i < 2 && item->is_open && page_of(item, i, &start); i++) {
+        int status = space->ops->protect(space, start, rdf_os_page_bytes(), item->prot[i]);
+        failed = status < 0 ? status : failed;
+    }
+    item->is_open = failed < 0;
+    return failed;
+}
+
+static int store_protected(const struct rdf_write *write, struct rdf_write_item *item, struct rdf_world *world,
+                           const uint8_t *bytes)
+{
+    struct rdf_space *space = write->space;
+    int status = open_pages(write, item);
+    if (status == 0)
+        status = space->ops->write(space, world, RDF_WRITE_PROTECT, item->edit.addr, bytes, item->edit.len_bytes);
+    int back = close_pages(write, item);
     return status < 0 ? status : back;
 }
 
-static int store_by(const struct rdf_write *write, const struct rdf_write_item *item, struct rdf_world *world,
+static int store_by(const struct rdf_write *write, struct rdf_write_item *item, struct rdf_world *world,
                     enum rdf_write_method method, const uint8_t *bytes)
 {
     if (method == RDF_WRITE_PROTECT)
@@ -144,32 +193,42 @@ static void undo(struct rdf_write *write, struct rdf_world *world, size_t count)
         if (!read_back_is(write, item->edit.addr, item->edit.old_bytes, item->edit.len_bytes) &&
             store(write, item, world, item->edit.old_bytes) < 0)
             write->undone = false;
+        if (item->is_open && close_pages(write, item) < 0)
+            write->undone = false;
     }
 }
 
-static uint64_t new_place(const struct rdf_write *write, uint64_t pc)
+/* 0: the thread must go on a little before the bytes can change. */
+static uint64_t new_place(const struct rdf_write *write, const struct rdf_thread *thread)
 {
-    const struct rdf_write_item *item = item_at(write, pc);
+    const struct rdf_write_item *item = item_at(write, thread->pc);
     if (!item || !item->moves)
-        return pc;
-    return rdf_plan_move_pc(item->edit.addr, item->edit.addr + item->edit.len_bytes, item->window_start,
-                            item->trampoline_addr, item->pcs, item->pc_count, pc);
+        return thread->pc;
+    /* A new call, or the next round of a loop? It cannot be told. */
+    if (thread->pc == item->edit.addr && item->is_loop_head)
+        return 0;
+    /* At the first byte a thread makes a new call; but not when it is in a system call there, which may
+     * end behind it: then it stands inside, as one that has passed the first byte does. */
+    uint64_t start = item->edit.addr - (thread->restart_bytes ? 1 : 0);
+    return rdf_plan_move_pc(start, end_of(item), item->window_start, item->trampoline_addr, item->pcs,
+                            item->pc_count, thread->pc);
 }
 
 /* Step 2, without changing anything. */
-static bool everyone_can_move(struct rdf_write *write, const struct rdf_world *world)
+static bool everyone_can_move(struct rdf_write *write, struct rdf_world *world)
 {
+    write->has_waited = true;
     for (size_t i = 0; i < world->thread_count; i++) {
         const struct rdf_thread *thread = &world->thread[i];
-        if (new_place(write, thread->pc) == 0 || stack_has_address(write, thread->sp)) {
-            write->stop.blocking_tid = thread->tid;
+        if (new_place(write, thread) == 0 || stack_has_address(write, thread->sp)) {
+            write->waiting_tid = world->blocking_tid = thread->tid;
             return false;
         }
     }
-    if (write->caller_sp && stack_has_address(write, write->caller_sp)) {
-        write->stop.blocking_tid = 0;
+    write->waiting_tid = world->blocking_tid = 0;
+    if (write->caller_sp && stack_has_address(write, write->caller_sp))
         return false;
-    }
+    write->has_waited = false;
     return true;
 }
 
@@ -194,9 +253,8 @@ static int body(struct rdf_world *world, void *ctx)
         }
     }
     for (size_t i = 0; i < world->thread_count; i++) {
-        uint64_t pc = world->thread[i].pc;
-        uint64_t place = new_place(write, pc);
-        if (place == pc)
+        uint64_t place = new_place(write, &world->thread[i]);
+        if (place == world->thread[i].pc)
             continue;
         write->err = world->set_pc(world, i, place);
         if (write->err < 0) {
@@ -214,15 +272,22 @@ static int body(struct rdf_world *world, void *ctx)
 static redefine_status explain_stop(const struct rdf_write *write, int status, struct rdf_error *err)
 {
     const struct rdf_stop_report *stop = &write->stop;
-    if (status == TRY_AGAIN && stop->blocking_tid)
+    if (stop->body_began)
+        return rdf_fail(err, REDEFINE_EROLLBACK,
+                        "the task that was changing the code was ended by someone else (%s: %s): SOME BYTES COULD "
+                        "NOT BE PUT BACK", stop->step ? stop->step : "stop", rdf_errno_name(status));
+    bool has_waited = status == TRY_AGAIN || (status == TIMED_OUT && write->has_waited &&
+                                              stop->blocking_tid == write->waiting_tid);
+    if (has_waited && write->waiting_tid)
         return rdf_fail(err, REDEFINE_EBUSY,
                         "thread %d stays inside the bytes that would be overwritten (or will return into "
-                        "them); nothing was changed; try again when it has left them", stop->blocking_tid);
-    if (status == TRY_AGAIN)
+                        "them); nothing was changed; try again when it has left them", write->waiting_tid);
+    if (has_waited)
         return rdf_fail(err, REDEFINE_EBUSY,
                         "this thread itself will return into the bytes that would be overwritten; nothing was "
                         "changed; try again from a caller that the function does not call");
-    if (stop->blocking_tid)
+    bool is_denied = status == -1 || status == -13 || status == -38; /* EPERM, EACCES, ENOSYS */
+    if (stop->blocking_tid && !is_denied)
         return rdf_fail(err, REDEFINE_EBUSY,
                         "thread %d could not be stopped (%s: %s), and code must not change under a running "
                         "thread; nothing was changed",
@@ -236,7 +301,7 @@ static redefine_status explain_stop(const struct rdf_write *write, int status, s
 static redefine_status explain_body(const struct rdf_write *write, int result, struct rdf_error *err)
 {
     uint64_t addr = write->item[write->failed_item].edit.addr;
-    const char *undone = write->undone ? "every byte is as it was" : "SOME BYTES COULD NOT BE PUT BACK";
+    const char *undone = write->undone ? "every byte is as it was" : "SOME BYTES OR PROTECTIONS COULD NOT BE PUT BACK";
     switch (result) {
     case BODY_DONE:
         return REDEFINE_OK;
@@ -274,10 +339,8 @@ redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
     }
     struct rdf_stop_report report = {0};
     int status = ops->with_world_stopped(write->space, DEADLINE_MS, body, write, &result, &report);
-    if (write->stop.blocking_tid && !report.blocking_tid)
-        report.blocking_tid = write->stop.blocking_tid;
     write->stop = report;
-    if (status < 0 && result == BODY_FAILED)
+    if (status < 0 && result == BODY_FAILED && !report.body_began)
         return explain_body(write, result, err); /* what failed before the tracer was asked for */
     if (status < 0)
         return explain_stop(write, status, err);

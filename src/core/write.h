@@ -10,14 +10,18 @@
 /* What a thread that stands inside an edit's bytes needs: see rdf_plan_move_pc. */
 struct rdf_write_item {
     struct rdf_edit edit;
-    uint8_t prot;         /* recorded protection of the page(s), put back by RDF_WRITE_PROTECT */
+    uint8_t prot[2];      /* recorded protections of the pages it begins and ends in, put back by PROTECT */
     bool has_engine;      /* the engine itself runs from the object that holds these bytes */
-    bool moves;           /* threads inside [edit.addr, +len) move as pcs say; else none can be inside */
+    bool moves;           /* threads inside [edit.addr, window_end) move as pcs say; else none can be inside */
+    bool branches_back;   /* see struct rdf_window */
+    bool is_loop_head;
     uint64_t window_start;
+    uint64_t window_end;
     uint64_t trampoline_addr;
     const struct rdf_pc_pair *pcs;
     size_t pc_count;
     enum rdf_write_method method; /* set: how it was written */
+    bool is_open;                 /* set: a page did not get its recorded protection back */
 };
 
 struct rdf_write {
@@ -34,13 +38,15 @@ struct rdf_write {
 
     /* Set by rdf_write_apply: */
     struct rdf_stop_report stop;
+    bool has_waited;  /* body said -EAGAIN the last time, because of … */
+    int waiting_tid;  /* … this thread; 0: the one that asked */
     size_t failed_item;
     int err;
-    bool undone; /* after a failure: every byte is what it was */
+    bool undone; /* after a failure: every byte and protection is what it was */
 };
 
 /* Make every edit, or none: compares the old bytes first, moves threads out of the way, keeps an undo
- * list. Errors: REDEFINE_EBUSY EDENIED ESYSTEM EROLLBACK. */
+ * list. Errors: REDEFINE_EBUSY EDENIED EROLLBACK. */
 redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err);
 
 #endif

@@ -4,8 +4,6 @@
  */
 #include "live.h"
 
-#define TARGET __attribute__((noinline, noclone))
-
 TARGET int add(int a, int b)
 {
     __asm__ volatile("");
@@ -142,8 +140,6 @@ static void restore_all(void)
 
 /* ---- batches ---- */
 
-#define ADDRESS(function) ((void *)(uintptr_t)(function))
-
 static void batch(void)
 {
     live_world_take(&live_before);
@@ -230,13 +226,23 @@ __asm__(".text\n.globl begins_with_long\n.type begins_with_long, @function\nbegi
         ".cfi_startproc\nmovl $42, %eax\nnop\nnop\nnop\nret\n.cfi_endproc\n"
         ".size begins_with_long, .-begins_with_long\n");
 
-/* Six bytes that end where the next function begins: one too few would be an error. */
+/* Three bytes between neighbours that leave no padding. */
 int too_short(void);
-int after_too_short(void);
-__asm__(".text\n.globl too_short\n.type too_short, @function\ntoo_short:\n.cfi_startproc\nxorl %eax, %eax\nret\n"
+int before_too_short(int);
+int after_too_short(int);
+__asm__(".text\n.globl before_too_short\n.type before_too_short, @function\nbefore_too_short:\n.cfi_startproc\n"
+        "movl %edi, %eax\n.rept 150\nincl %eax\n.endr\nret\n.cfi_endproc\n"
+        ".size before_too_short, .-before_too_short\n"
+        ".globl too_short\n.type too_short, @function\ntoo_short:\n.cfi_startproc\nxorl %eax, %eax\nret\n"
         ".cfi_endproc\n.size too_short, .-too_short\n"
         ".globl after_too_short\n.type after_too_short, @function\nafter_too_short:\n.cfi_startproc\n"
-        "movl $7, %eax\nret\n.cfi_endproc\n.size after_too_short, .-after_too_short\n");
+        "movl %edi, %eax\n.rept 150\nincl %eax\n.endr\nret\n.cfi_endproc\n"
+        ".size after_too_short, .-after_too_short\n");
+
+static int longer(void)
+{
+    return redefine_original(too_short)() + 1000;
+}
 
 static void refuse(void *target, void *replacement, int wanted)
 {
@@ -273,9 +279,24 @@ static void errors(void)
     for (int inside = 1; inside < 5; inside++)
         refuse((char *)ADDRESS(begins_with_long) + inside, ADDRESS(add_more), REDEFINE_EINVAL);
     CHECK_SAYS("begins_with_long");
-    refuse(ADDRESS(too_short), ADDRESS(begins_with_long), REDEFINE_ESHORT);
-    CHECK_SAYS("too_short");
-    CHECK_INT(after_too_short(), 7);
+}
+
+/* Whatever the engine makes of it, the neighbours stay as they are. */
+static void short_function(void)
+{
+    live_world_take(&live_before);
+    int status = redefine(too_short, longer);
+    if (status == REDEFINE_OK) {
+        CHECK_INT(too_short(), 1000);
+        CHECK_INT(before_too_short(1) + after_too_short(2), 303);
+        CHECK_OK(redefine_restore(too_short));
+    } else {
+        CHECK_STATUS(status, REDEFINE_ESHORT);
+        CHECK_SAYS("too_short");
+    }
+    CHECK_WORLD(&live_before, &live_now, status != REDEFINE_OK);
+    CHECK_INT(too_short(), 0);
+    CHECK_INT(before_too_short(1) + after_too_short(2), 303);
 }
 
 /* Bytes that no table knows: executable, and nobody says how long they are. */
@@ -417,11 +438,13 @@ out:
 
 static void scope_that_cannot_be_entered(void)
 {
+    static int data;
+    int (*no_function)(int) = (int (*)(int))(uintptr_t)&data;
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
         (void)!freopen("/dev/null", "w", stderr);
-        REDEFINE_SCOPED(too_short, after_too_short);
+        REDEFINE_SCOPED(no_function, twice_more);
         _exit(0);
     }
     int status;
@@ -466,6 +489,7 @@ int main(void)
         {"batches: one refusal, and nothing is changed", batch_refused, 0},
         {"a batch of 20000 changes", big_batch, 0},
         {"errors: nothing is changed", errors, 0},
+        {"a function of three bytes without padding", short_function, 0},
         {"code whose bounds nobody knows", code_without_bounds, 0},
         {"bytes that someone else has changed", changed_by_someone_else, 0},
         {"strerror, explain, errno", strerror_and_explain, 0},

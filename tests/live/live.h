@@ -28,10 +28,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* A function that callers really call, and of which they know nothing but its type: they must not have
+ * derived from its body which registers it leaves alone (-fipa-ra), for the replacement is another body. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define TARGET __attribute__((noipa))
+#else
+#define TARGET __attribute__((noinline))
+#endif
+
+#define ADDRESS(function) ((void *)(uintptr_t)(function))
+
 /* ---- cases ---- */
 
 /* `skipped` begins the first line of a child that skips; what follows is the reason. */
-enum { LIVE_SKIPPED = 77, LIVE_LIMIT_S = 60 };
+enum { LIVE_SKIPPED = 77 };
+static const unsigned live_limit_s = 60;
 
 #define CHECK(condition) \
     do { \
@@ -94,14 +105,21 @@ __attribute__((unused, noreturn, format(printf, 1, 2))) static void live_skip(co
 struct live_case {
     const char *name;
     void (*body)(void);
-    unsigned limit_s; /* 0: LIVE_LIMIT_S */
+    unsigned limit_s; /* 0: live_limit_s */
 };
+
+/* Valgrind lives in the same process: its own mappings come and go, and are nobody's business. */
+__attribute__((unused)) static bool live_under_valgrind(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+    return preload && strstr(preload, "vgpreload");
+}
 
 /* A child's end, or its death when it takes too long; what it prints is kept in `output`. */
 __attribute__((unused)) static int live_wait(pid_t pid, unsigned limit_s, bool *ret_timed_out)
 {
     *ret_timed_out = false;
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    int pidfd = live_under_valgrind() ? -1 : (int)syscall(SYS_pidfd_open, pid, 0); /* which it does not know */
     struct pollfd end = {pidfd, POLLIN, 0};
     int status = 0;
     if (pidfd >= 0 && poll(&end, 1, (int)limit_s * 1000) == 0) {
@@ -129,7 +147,7 @@ __attribute__((unused)) static bool live_run(size_t number, const struct live_ca
         _exit(0);
     }
     bool timed_out;
-    int status = live_wait(pid, test->limit_s ? test->limit_s : LIVE_LIMIT_S, &timed_out);
+    int status = live_wait(pid, test->limit_s ? test->limit_s : live_limit_s, &timed_out);
     ssize_t len = pread(output, text, sizeof text - 1, 0);
     text[len > 0 ? len : 0] = 0;
     close(output);
@@ -143,7 +161,7 @@ __attribute__((unused)) static bool live_run(size_t number, const struct live_ca
     else
         printf("\n");
     if (timed_out)
-        printf("# took longer than %u s\n", test->limit_s ? test->limit_s : LIVE_LIMIT_S);
+        printf("# took longer than %u s\n", test->limit_s ? test->limit_s : live_limit_s);
     else if (WIFSIGNALED(status))
         printf("# ended by signal %d\n", WTERMSIG(status));
     if (!skipped)
@@ -185,12 +203,16 @@ struct live_maps {
     struct live_map map[LIVE_MAPS_MAX];
 };
 
+/* /proc, for tests that take it away. */
+__attribute__((unused)) static int live_proc_fd = AT_FDCWD;
+
 /* Raw: a test may have denied what stdio needs, and malloc would add to what is looked at. */
 __attribute__((unused)) static void live_maps_read(struct live_maps *ret)
 {
     static char text[LIVE_MAPS_TEXT];
     ret->count = 0;
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    bool kept = live_proc_fd != AT_FDCWD;
+    int fd = openat(live_proc_fd, kept ? "self/maps" : "/proc/self/maps", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         live_fail(__FILE__, __LINE__, "/proc/self/maps: %s", strerror(errno));
     size_t len = 0;
@@ -275,7 +297,7 @@ __attribute__((unused)) static void live_world_take(struct live_world *ret)
     for (size_t i = 0; i < ret->maps.count; i++) {
         const struct live_map *map = &ret->maps.map[i];
         bool named = map->path[0] == '/' || !strcmp(map->path, "[vdso]");
-        if (!named || map->prot[0] != 'r' || map->prot[2] != 'x')
+        if (!named || map->prot[0] != 'r' || map->prot[2] != 'x' || strstr(map->path, "/valgrind/"))
             continue;
         for (uint64_t page = map->start; page < map->end && ret->page_count < LIVE_PAGES_MAX; page += 4096) {
             ret->page_addr[ret->page_count] = page;
@@ -313,6 +335,8 @@ __attribute__((unused)) static const char *live_world_difference(const struct li
                      sigismember(&now->blocked, signal) ? "" : "un");
             return text;
         }
+    if (live_under_valgrind())
+        return NULL;
     for (size_t i = 0; i < before->maps.count; i++) {
         const struct live_map *map = &before->maps.map[i];
         if (!strcmp(map->path, "[stack]")) /* it grows */

@@ -74,7 +74,8 @@ mkdir shims
 printf '#!/usr/bin/env bash\nset -e\nexec "%s" exec "${0##*/}" "$@"\n' "$PWD/shims/manager" >shims/python3
 printf '#!/bin/bash\nshift 2\nPATH=/usr/bin:/bin exec python3 "$@"\n' >shims/manager
 chmod +x shims/*
-PATH=$PWD/shims:$PATH run "$redefine" run --patch five_pm.so -- python3 -c 'import time; print(time.strftime("%H"))'
+run env PATH="$PWD/shims:$PATH" "$redefine" run --patch five_pm.so -- \
+    python3 -c 'import time; print(time.strftime("%H"))'
 expect "a shim in PATH, of scripts that exec (as pyenv has)" 0 17
 
 # shellcheck disable=SC2016
@@ -85,7 +86,7 @@ expect "--follow: children" 0 same
 run "$redefine" run --follow --patch five_pm.so -- sh -c 'sh -c "sh -c \"date +%H:%M\"; :"; :'
 expect "--follow: grandchildren" 0 17:00
 run "$redefine" run --follow --patch five_pm.so -- \
-    /usr/bin/python3 -c 'import subprocess; print(subprocess.check_output(["date", "+%H:%M"]).decode(), end="")'
+    /usr/bin/python3 -c 'import subprocess as s; print(s.check_output(["date", "+%H:%M"]).decode(), end="")'
 expect "--follow: what python starts" 0 17:00
 run "$redefine" run --follow --patch five_pm.so -- sh -c 'date +%H:%M | cat | sed s/17/yes/'
 expect "--follow: a pipeline" 0 yes:00
@@ -125,7 +126,8 @@ run "$redefine" run --patch five_pm.so -- "$redefine" run --patch later.so -- da
 expect "redefine run under redefine run: the inner patches stack upon the outer ones" 0 18:00
 run "$redefine" run --patch later.so -- "$redefine" run --patch five_pm.so -- date +%H:%M
 expect "the same, the other way round" 0 17:00
-run "$redefine" run --follow --patch five_pm.so -- sh -c "'$redefine' run --patch later.so -- date +%H:%M; date +%H:%M"
+run "$redefine" run --follow --patch five_pm.so -- \
+    sh -c "'$redefine' run --patch later.so -- date +%H:%M; date +%H:%M"
 expect "redefine run in a child of one that follows" 0 "18:00${newline}17:00"
 
 # ---- Where the patch lies ----
@@ -142,7 +144,8 @@ run "$redefine" run --patch "a folder/deeper/$(printf 'new\nline.so')" -- date +
 expect "a line break in the patch's name" 0 17
 run "$redefine" run --patch "a folder/link.so" -- date +%H
 expect "a symbolic link" 0 17
-run sh -c 'cd "a folder/deeper" && exec "$1" run --follow --patch ../link.so -- sh -c "cd /; date +%H; :"' - "$redefine"
+run sh -c 'cd "a folder/deeper" && exec "$1" run --follow --patch ../link.so -- sh -c "cd /; date +%H; :"' \
+    - "$redefine"
 expect "a relative path is that of where redefine was started" 0 17
 
 # ---- What it says ----
@@ -163,5 +166,6 @@ result "--verbose: a line on stderr for each function, none on stdout" \
            [ "$(grep -c "^redefine: $PWD/five_pm.so: [a-z_]*: .*displaced, relay .*original" err)" -eq 3 ] ||
            { cat out err; false; }'
 run "$redefine" run --verbose --patch five_pm.so --patch later.so -- ./asks
-result "--verbose: a line for the second patch as well" sh -c 'grep "later.so: clock_gettime:" err || { cat err; false; }'
+result "--verbose: a line for the second patch as well" \
+    sh -c 'grep "later.so: clock_gettime:" err || { cat err; false; }'
 finish

@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ static const char *const op_name[MEMORY_OPS] = {
     [MEMORY_SIGNALS_HELD] = "hold signals",
     [MEMORY_WORLD_STOPPED] = "stop the world",
     [MEMORY_SET_PC] = "set pc",
+    [MEMORY_CATCH_TRAPS] = "catch traps",
 };
 
 static _Noreturn void give_up(const char *what)
@@ -122,6 +124,14 @@ static void remove_region(struct memory_os *os, struct memory_region *region)
     os->region_count--;
 }
 
+void memory_os_remove_region(struct memory_os *os, uint64_t start)
+{
+    struct memory_region *region = region_at(os, start);
+    if (!region || region->start != start)
+        give_up("nothing to remove");
+    remove_region(os, region);
+}
+
 void memory_os_own_protect(struct memory_os *os, uint64_t addr, uint64_t len, uint8_t prot)
 {
     for (uint64_t at = addr; at < addr + len; at = at / PAGE * PAGE + PAGE) {
@@ -147,7 +157,7 @@ static int begin(struct memory_os *os, enum memory_op op, uint64_t addr, uint64_
     struct memory_call *call = note_call(os, op, addr, detail);
     os->op_count[op]++;
     bool outside_only = op == MEMORY_MAPS || op == MEMORY_MAP || op == MEMORY_UNMAP || op == MEMORY_SIGNALS_HELD ||
-                        op == MEMORY_WORLD_STOPPED;
+                        op == MEMORY_WORLD_STOPPED || op == MEMORY_CATCH_TRAPS;
     if (os->world != MEMORY_RUNS && outside_only)
         note_fault(os, "%s was called while the world stood still", op_name[op]);
     const struct memory_failure *failure = &os->failure;
@@ -309,6 +319,8 @@ static int os_write(struct rdf_space *space, struct rdf_world *world, enum rdf_w
         note_fault(os, "the code at 0x%" PRIx64 " was written while threads ran", addr);
     for (size_t i = 0; i < len; i++)
         *memory_os_at(os, addr + i) = ((const uint8_t *)bytes)[i];
+    if (os->kill_helper && os->world == MEMORY_STOPPED)
+        longjmp(os->killed, 1);
     return 0;
 }
 
@@ -355,22 +367,28 @@ static int os_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, 
         ret_report->step = "clone";
         return status;
     }
-    int result = -EAGAIN;
+    volatile int result = -EAGAIN; /* survives longjmp, as the next two do */
     struct rdf_world world;
-    for (int attempt = 0; attempt < MEMORY_ATTEMPTS && result == -EAGAIN; attempt++) {
-        if (attempt && os->between)
-            os->between(os);
+    for (volatile int attempt = 0; attempt < MEMORY_ATTEMPTS && result == -EAGAIN; attempt++) {
+        if (attempt ? os->between != NULL : os->before_stop != NULL)
+            (attempt ? os->between : os->before_stop)(os);
         /* What the body sees does not change while it moves threads. */
-        struct rdf_thread *seen = malloc((os->thread_count + 1) * sizeof *seen);
+        struct rdf_thread *volatile seen = malloc((os->thread_count + 1) * sizeof *seen);
         memcpy(seen, os->thread, os->thread_count * sizeof *seen);
         world = (struct rdf_world){.thread = seen,
                                    .thread_count = os->thread_count,
                                    .set_pc = world_set_pc,
                                    .os = os};
         os->world = MEMORY_STOPPED;
-        result = body(&world, ctx);
+        bool was_killed = setjmp(os->killed) != 0;
+        if (!was_killed)
+            result = body(&world, ctx);
         os->world = MEMORY_RUNS;
         free(seen);
+        if (was_killed) {
+            *ret_report = (struct rdf_stop_report){.body_began = true, .err = -EOWNERDEAD, .step = "the helper was killed"};
+            return -EOWNERDEAD;
+        }
     }
     ret_report->thread_count = os->thread_count;
     if (result == -EAGAIN) {
@@ -379,13 +397,18 @@ static int os_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, 
         ret_report->step = "waiting for a thread to leave the code";
         return -ETIMEDOUT;
     }
-    if (os->kill_helper) {
-        ret_report->body_began = true;
-        ret_report->err = -EOWNERDEAD;
-        ret_report->step = "the helper was killed";
-        return -EOWNERDEAD;
-    }
     *ret_body = result;
+    return 0;
+}
+
+static int os_catch_traps(struct rdf_space *space, uint64_t (*where)(void *ctx, uint64_t addr), void *ctx)
+{
+    struct memory_os *os = space->os;
+    int status = begin(os, MEMORY_CATCH_TRAPS, 0, 0);
+    if (status)
+        return status;
+    os->trap_where = where;
+    os->trap_ctx = ctx;
     return 0;
 }
 
@@ -418,6 +441,7 @@ static const struct rdf_space_ops memory_ops = {
     .has_other_threads = os_has_other_threads,
     .with_world_stopped = os_with_world_stopped,
     .with_signals_held = os_with_signals_held,
+    .catch_traps = os_catch_traps,
     .call_resolver = os_call_resolver,
     .open_file = os_open_file,
     .close_file = os_close_file,
@@ -457,11 +481,9 @@ size_t memory_os_add_thread(struct memory_os *os, uint64_t pc)
     if (os->thread_count == MEMORY_THREADS_MAX)
         give_up("too many threads");
     size_t i = os->thread_count++;
-    /* One region for all of them: a stack ends where the next begins, as it can in a process. */
-    if (i == 0)
-        (void)memory_os_add_region(os, stacks_start, (uint64_t)MEMORY_THREADS_MAX * MEMORY_STACK_BYTES,
-                                   RDF_PROT_READ | RDF_PROT_WRITE, "[stack]");
-    uint64_t top = stacks_start + (i + 1) * MEMORY_STACK_BYTES;
+    uint64_t bottom = stacks_start + i * MEMORY_STACK_BYTES;
+    (void)memory_os_add_region(os, bottom, MEMORY_STACK_BYTES, RDF_PROT_READ | RDF_PROT_WRITE, i ? "" : "[stack]");
+    uint64_t top = bottom + MEMORY_STACK_BYTES;
     os->thread[i] = (struct rdf_thread){.tid = MEMORY_FIRST_TID + (int)i, .pc = pc, .sp = top - 512};
     return i;
 }

@@ -13,8 +13,10 @@
 #include "arch/arch.h"
 #include "os/os.h"
 
+#include <setjmp.h>
+
 enum {
-    MEMORY_REGIONS_MAX = 96,
+    MEMORY_REGIONS_MAX = 400,
     MEMORY_THREADS_MAX = 300,
     MEMORY_CALLS_MAX = 4096,
     MEMORY_ATTEMPTS = 3, /* of a body that says -EAGAIN, until the deadline */
@@ -32,6 +34,7 @@ enum memory_op {
     MEMORY_SIGNALS_HELD = MEMORY_WRITE + RDF_WRITE_METHODS,
     MEMORY_WORLD_STOPPED,
     MEMORY_SET_PC,
+    MEMORY_CATCH_TRAPS,
     MEMORY_OPS,
 };
 
@@ -72,13 +75,18 @@ struct memory_os {
     uint64_t next_stack;
     /* Called before each attempt to stop the world but the first: lets threads go on. */
     void (*between)(struct memory_os *os);
+    /* Called right before the first: what the program does behind the engine's back. */
+    void (*before_stop)(struct memory_os *os);
 
     bool no_views;   /* as a traced process */
     bool no_tracer;  /* stopping does not give the right to write */
     bool may_be_wx;  /* the engine runs from the page that it writes to */
-    bool kill_helper; /* the stopped body is cut off behind the first write */
+    bool kill_helper; /* the stopped body is cut off behind its first write */
+    jmp_buf killed;
     int denied[MEMORY_OPS]; /* errno value that every such call gives; 0: it works */
     uint64_t resolver_answer;
+    uint64_t (*trap_where)(void *ctx, uint64_t addr); /* who catches traps; null: nobody */
+    void *trap_ctx;
 
     struct memory_failure failure;
     size_t counted; /* operations that count for `failure` */
@@ -118,6 +126,9 @@ void memory_os_add_image(struct memory_os *os, uint16_t machine, uint64_t base, 
 /* Plain memory. */
 struct memory_region *memory_os_add_region(struct memory_os *os, uint64_t start, uint64_t len_bytes,
                                            uint8_t prot, const char *path);
+
+/* What starts there is unmapped, as dlclose does. */
+void memory_os_remove_region(struct memory_os *os, uint64_t start);
 
 /* A thread at `pc` with a stack of its own; returns its index. */
 size_t memory_os_add_thread(struct memory_os *os, uint64_t pc);

@@ -20,13 +20,13 @@ newline='
 # result NAME COMMAND…: one TAP line; ok when the command succeeds. Its output is shown when it does not.
 result()
 {
-    name=$1
+    result_name=$1
     shift
     number=$((number + 1))
     if "$@" >why 2>&1; then
-        echo "ok $number - $name"
+        echo "ok $number - $result_name"
     else
-        echo "not ok $number - $name"
+        echo "not ok $number - $result_name"
         failures=1
         sed 's/^/#   /' why
         return 1
@@ -122,7 +122,7 @@ patch()
     patch_file=$1
     patch_source=$2
     shift 2
-    "$CC" -shared -fPIC -I"$SRC/include" "$@" -o "$patch_file" "$patch_source" ||
+    "$CC" -shared -fPIC "$@" -I"$SRC/include" -o "$patch_file" "$patch_source" ||
         { echo "Bail out! $patch_source cannot be built"; exit 1; }
 }
 

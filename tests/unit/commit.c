@@ -4,7 +4,8 @@
  * can be repeated.
  *
  * Each batch is carried out again and again in a new program. Operation number 1 of the system fails, then
- * number 2, until none does, once for each errno value; then the same with the source of pages.
+ * number 2, until none does, once for each errno value (big batches: with one value after the other); then
+ * the same with the source of pages.
  */
 
 /* Every piece of memory is asked for by itself, so that each can be refused. In a test program the
@@ -267,8 +268,9 @@ static void sweep(const struct setting *how, bool of_pages)
     tried = refused = carried_out = 0;
     for (size_t i = 0; i < sizeof scenario / sizeof scenario[0]; i++)
         for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++)
-            for (size_t k = 0; k < (of_pages ? 1 : sizeof errs / sizeof errs[0]); k++)
-                for (size_t at = 1; try_failure(&scenario[i], how, counts[j], at, errs[k], of_pages); at++)
+            for (size_t k = 0; k < (of_pages || counts[j] > 3 ? 1 : sizeof errs / sizeof errs[0]); k++)
+                for (size_t at = 1; try_failure(&scenario[i], how, counts[j], at,
+                                                errs[counts[j] > 3 ? (at + i) % 4 : k], of_pages); at++)
                     ;
     printf("# %s: %zu failures of %s: %zu refused, %zu got round\n", how->name, tried,
            of_pages ? "the page source" : "the system", refused, carried_out);

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inspect: which bytes at a function's entry are overwritten, and which instructions move for it.
+ *
+ * The strategies are tried from the least intrusive on. Each needs some bytes at the entry; the window is
+ * the whole instructions under them, grown until no branch from the rest of the function leads into bytes
+ * that will not be what they were: a short branch is displaced along with the window, a long one is made to
+ * lead into the trampoline.
+ */
+#include "core/plan.h"
+
+#include "base/bytes.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { TAIL_BYTES = RDF_JUMP_BYTES_MAX }; /* what may be padding behind the end */
+
+/* The function's code, and room behind it that may be padding. */
+struct body {
+    struct rdf_images *images;
+    const struct rdf_function *function;
+    const uint8_t *code; /* from function->start */
+    uint64_t end;        /* behind the last byte of `code` */
+    const struct rdf_taken *taken; /* or null */
+};
+
+static const void *view_code(struct rdf_images *images, uint64_t addr, size_t len, struct rdf_error *err)
+{
+    if (!rdf_maps_allow(&images->maps, addr, len, RDF_PROT_READ)) {
+        rdf_fail(err, REDEFINE_EUNSUPPORTED, "the code at 0x%" PRIx64 " may be executed but not read", addr);
+        return NULL;
+    }
+    const void *view = images->space->ops->view(images->space, addr, len);
+    if (view)
+        return view;
+    uint8_t *copy = rdf_arena_alloc(images->arena, len);
+    if (!copy)
+        rdf_fail(err, REDEFINE_ENOMEM, "no memory to read %zu bytes of code", len);
+    int status = copy ? images->space->ops->read(images->space, addr, copy, len) : 0;
+    if (status < 0)
+        rdf_fail(err, REDEFINE_ESYSTEM, "the code at 0x%" PRIx64 " could not be read (%s)", addr,
+                 rdf_errno_name(status));
+    return status < 0 ? NULL : copy;
+}
+
+/* A debugger keeps its breakpoints in the memory of the program: what they hide is in the file. Moved along
+ * they would stay for ever, and what follows them would be taken for another instruction. */
+static redefine_status refuse_breakpoints(const struct body *body, struct rdf_error *err)
+{
+    const struct rdf_arch *arch = body->images->arch;
+    const struct rdf_function *function = body->function;
+    const struct rdf_space_ops *ops = body->images->space->ops;
+    struct rdf_span file = {NULL, 0};
+    uint64_t found = 0;
+    for (uint64_t at = function->start; arch->trap_bytes && at + arch->trap_bytes <= function->end && !found; at++) {
+        if (!rdf_bytes_equal(body->code + (at - function->start), arch->trap, arch->trap_bytes))
+            continue;
+        const struct rdf_map *map = rdf_maps_find(&body->images->maps, at);
+        if (!map || !map->ino)
+            break;
+        if (!file.data && ops->open_file(body->images->space, map->path, map->dev, map->ino, &file) < 0)
+            break;
+        uint64_t off = map->file_off + (at - map->start);
+        if (off + arch->trap_bytes <= file.len_bytes && !rdf_bytes_equal(file.data + off, arch->trap, arch->trap_bytes))
+            found = at;
+    }
+    if (file.data)
+        ops->close_file(body->images->space, file);
+    if (!found)
+        return REDEFINE_OK;
+    return rdf_fail(err, REDEFINE_EBUSY,
+                    "a breakpoint that its file does not have lies at %s+%" PRIu64 " (0x%" PRIx64 "), as debuggers "
+                    "set them; delete it, redefine, and set it again", function->name ? function->name : "the function",
+                    found - function->start, found);
+}
+
+static redefine_status read_body(struct rdf_images *images, const struct rdf_function *function,
+                                 const struct rdf_taken *taken, struct body *ret, struct rdf_error *err)
+{
+    uint64_t end = rdf_images_next_start(images, function);
+    if (end > function->end + TAIL_BYTES)
+        end = function->end + TAIL_BYTES;
+    if (end < function->end)
+        end = function->end;
+    struct rdf_error why = {0};
+    const uint8_t *code = view_code(images, function->start, (size_t)(end - function->start), &why);
+    if (!code)
+        return rdf_fail(err, why.status, "%s", why.sentence);
+    *ret = (struct body){images, function, code, end, taken};
+    return refuse_breakpoints(ret, err);
+}
+
+static struct rdf_span code_at(const struct body *body, uint64_t addr)
+{
+    uint64_t end = addr < body->function->end ? body->function->end : body->end;
+    return (struct rdf_span){body->code + (addr - body->function->start), (size_t)(end - addr)};
+}
+
+static bool decode_at(const struct body *body, uint64_t addr, struct rdf_insn *ret)
+{
+    return body->images->arch->decode(code_at(body, addr), addr, ret);
+}
+
+static const char *name_of(const struct rdf_function *function)
+{
+    return function->name ? function->name : "the function";
+}
+
+static bool is_padding(const struct rdf_insn *insn)
+{
+    return insn->role == RDF_ROLE_NOP || insn->role == RDF_ROLE_TRAP;
+}
+
+/* Asked of places that would do, not of each instruction: there may be many redefinitions to look through. */
+static bool is_taken(const struct body *body, uint64_t start, uint64_t end)
+{
+    return body->taken && start < end && body->taken->is_taken(body->taken->ctx, start, end);
+}
+
+/* ---- The instructions of a window ---- */
+
+static redefine_status too_long(const struct body *body, struct rdf_error *err)
+{
+    return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                    "more than %d bytes at the entry of %s would have to be moved, because short branches "
+                    "farther down lead back into them", (int)RDF_WINDOW_BYTES_MAX, name_of(body->function));
+}
+
+/* Whole instructions from the entry up to at least `least`; what is missing at the function's end must be
+ * padding behind it. Fills end and insn_count. */
+static redefine_status take_instructions(const struct body *body, uint64_t least, struct rdf_window *window,
+                                         struct rdf_error *err)
+{
+    const struct rdf_function *function = body->function;
+    uint64_t at = function->start;
+    for (window->insn_count = 0; at < least && at < function->end; window->insn_count++) {
+        struct rdf_insn insn;
+        if (!decode_at(body, at, &insn))
+            return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                            "the bytes at %s+%" PRIu64 " (0x%" PRIx64 ") are no instruction that the decoder "
+                            "knows, so they cannot be moved", name_of(function), at - function->start, at);
+        at += insn.len_bytes;
+        if (at - function->start > RDF_WINDOW_BYTES_MAX || window->insn_count + 1 > RDF_WINDOW_INSNS_MAX)
+            return too_long(body, err);
+    }
+    window->end = at;
+    while (at < least) {
+        struct rdf_insn insn;
+        if (at >= body->end || !decode_at(body, at, &insn) || !is_padding(&insn) ||
+            is_taken(body, window->end, least))
+            return rdf_fail(err, REDEFINE_ESHORT, "%s at 0x%" PRIx64 " has %" PRIu64 " byte%s, and what follows "
+                            "at 0x%" PRIx64 " is not padding", name_of(function), function->start,
+                            function->end - function->start, function->end - function->start == 1 ? "" : "s", at);
+        at += insn.len_bytes;
+        if (window->strategy == RDF_STRATEGY_ENTRY_JUMP)
+            window->strategy = RDF_STRATEGY_PADDED_JUMP;
+    }
+    return REDEFINE_OK;
+}
+
+/* ---- Branches into it ---- */
+
+static bool can_be_retargeted(const struct body *body, uint64_t addr)
+{
+    uint8_t unused[RDF_JUMP_BYTES_MAX];
+    /* The trampoline will be near; any place beyond a short branch's reach tells the form. */
+    uint64_t far = addr + UINT64_C(0x100000);
+    return body->images->arch->retarget(unused, code_at(body, addr), addr, far) != 0;
+}
+
+/* Note the branches behind the window that lead into the overwritten bytes or to the entry itself (a loop
+ * whose head is the entry). *ret_extend: the last one that must be displaced, since its form reaches no
+ * trampoline; 0 for none. */
+static redefine_status find_branches(const struct body *body, struct rdf_window *window, uint64_t *ret_extend,
+                                     struct rdf_error *err)
+{
+    *ret_extend = 0;
+    window->branch_count = 0;
+    for (uint64_t at = window->end; at < body->function->end;) {
+        struct rdf_insn insn;
+        if (!decode_at(body, at, &insn)) {
+            /* Data between the instructions: go on at the next place where one can start. */
+            at += body->images->arch->insn_align_bytes;
+            continue;
+        }
+        bool leads_in = (insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_JUMP) &&
+                        insn.target >= body->function->start && insn.target < window->patched_end;
+        if (leads_in && !can_be_retargeted(body, at))
+            *ret_extend = at;
+        else if (leads_in && window->branch_count == RDF_EXTRA_EDITS_MAX - 1)
+            return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                            "more than %d branches of %s lead back into its first bytes",
+                            RDF_EXTRA_EDITS_MAX - 1, name_of(body->function));
+        else if (leads_in)
+            window->branch[window->branch_count++] = at;
+        at += insn.len_bytes;
+    }
+    return REDEFINE_OK;
+}
+
+/* ---- One strategy ---- */
+
+/* A relocation for a trampoline that is as near as it will be: what cannot be moved is known before anything
+ * is reserved, and the next strategy may displace less. */
+static redefine_status try_relocation(const struct body *body, const struct rdf_window *window,
+                                      struct rdf_error *err)
+{
+    struct rdf_relocated relocated;
+    struct rdf_relocate_request request = {
+        .window = {window->bytes, (size_t)(window->end - body->function->start)},
+        .window_addr = body->function->start,
+        .patched_start = window->patched_start,
+        .patched_end = window->patched_end,
+        .trampoline_addr = body->function->start + UINT64_C(0x100000),
+    };
+    redefine_status status = body->images->arch->relocate(&request, &relocated, err);
+    return status == REDEFINE_ENOMEM ? REDEFINE_OK : status; /* reach is a question of the real place */
+}
+
+static void note_branch(const struct body *body, struct rdf_window *window, uint64_t at)
+{
+    struct rdf_insn insn;
+    bool is_branch = decode_at(body, at, &insn) && (insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_JUMP);
+    if (!is_branch || insn.target < body->function->start || insn.target >= window->patched_end)
+        return;
+    window->branches_back |= at < window->end;
+    window->is_loop_head |= insn.target <= window->patched_start;
+}
+
+/* What a thread must not do while the bytes change: go on with a loop whose head will be the entry jump. */
+static void note_loops(const struct body *body, struct rdf_window *window)
+{
+    struct rdf_insn insn;
+    for (uint64_t at = body->function->start; at < window->end && decode_at(body, at, &insn); at += insn.len_bytes)
+        note_branch(body, window, at);
+    for (size_t i = 0; i < window->branch_count; i++)
+        note_branch(body, window, window->branch[i]);
+}
+
+static redefine_status try_window(const struct body *body, enum rdf_strategy strategy, uint64_t patched_start,
+                                  size_t patched_bytes, struct rdf_window *ret, struct rdf_error *err)
+{
+    const struct rdf_function *function = body->function;
+    struct rdf_window window = {.function = *function,
+                                .strategy = strategy,
+                                .patched_start = patched_start,
+                                .patched_end = patched_start + patched_bytes};
+    uint64_t branched_to = body->taken ? body->taken->branched_to : 0;
+    if (branched_to && branched_to < window.patched_end)
+        return rdf_fail(err, REDEFINE_ESHORT, "another function branches to %s+%" PRIu64 ", so no more than these bytes "
+                        "of it can be overwritten", name_of(function), branched_to - function->start);
+    uint64_t extend = window.patched_end - 1;
+    while (extend) {
+        redefine_status status = take_instructions(body, extend + 1, &window, err);
+        if (status == REDEFINE_OK)
+            status = find_branches(body, &window, &extend, err);
+        if (status == REDEFINE_OK && extend && extend - function->start >= RDF_WINDOW_BYTES_MAX)
+            status = too_long(body, err);
+        if (status != REDEFINE_OK)
+            return status;
+    }
+    note_loops(body, &window);
+    rdf_bytes_copy(window.bytes, body->code, (size_t)(window.end - function->start));
+    redefine_status status = try_relocation(body, &window, err);
+    if (status == REDEFINE_OK)
+        *ret = window;
+    return status;
+}
+
+/* ---- Padding for a short jump ---- */
+
+static uint64_t distance(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
+/* Bytes [low, high) around `addr` that belong to no function and are nothing but padding, as far as a short
+ * jump reaches: a place for `need` bytes, the nearest; 0 when there is none. */
+static uint64_t find_padding(const struct body *body, uint64_t jump_end, size_t need)
+{
+    struct rdf_images *images = body->images;
+    const struct rdf_arch *arch = images->arch;
+    uint64_t low = jump_end - arch->short_jump_reach - 1;
+    uint64_t high = jump_end + arch->short_jump_reach + need;
+    uint64_t best = 0;
+    for (uint64_t at = low; at < high;) {
+        uint64_t end = rdf_images_gap(images, body->function->image, at, high);
+        uint64_t run = at; /* start of what is padding, in this gap */
+        while (at < end) {
+            struct rdf_insn insn;
+            const uint8_t *code = view_code(images, at, (size_t)(end - at), NULL);
+            bool padding = code && arch->decode((struct rdf_span){code, (size_t)(end - at)}, at, &insn) &&
+                           is_padding(&insn);
+            at += padding ? insn.len_bytes : 1;
+            if (!padding)
+                run = at;
+            if (at - run < need || run > jump_end + arch->short_jump_reach ||
+                (best && distance(run, jump_end) >= distance(best, jump_end)))
+                continue;
+            if (is_taken(body, run, run + need))
+                run = at;
+            else
+                best = run;
+        }
+        at = at > end ? at : end + 1;
+    }
+    return best;
+}
+
+static redefine_status try_short_jump(const struct body *body, uint64_t patched_start, struct rdf_window *ret,
+                                      struct rdf_error *err)
+{
+    const struct rdf_arch *arch = body->images->arch;
+    uint64_t jump_end = patched_start + arch->short_jump_bytes;
+    uint64_t padding = arch->short_jump_bytes && jump_end <= body->function->end
+                           ? find_padding(body, jump_end, arch->jump_bytes)
+                           : 0;
+    if (!padding)
+        return rdf_fail(err, REDEFINE_ESHORT, "no padding of %u bytes lies within reach of a short jump at 0x%"
+                        PRIx64, arch->jump_bytes, patched_start);
+    redefine_status status =
+        try_window(body, RDF_STRATEGY_SHORT_JUMP, patched_start, arch->short_jump_bytes, ret, err);
+    if (status == REDEFINE_OK)
+        ret->padding_addr = padding;
+    return status;
+}
+
+/* ---- All of them ---- */
+
+/* A window that consists of nothing but no-operations (behind a landing pad): left there to be overwritten,
+ * by -fpatchable-function-entry and its like. Its original is what lies behind it. */
+static bool is_sled(const struct body *body, const struct rdf_window *window)
+{
+    for (uint64_t at = window->patched_start; at < window->end;) {
+        struct rdf_insn insn;
+        if (!decode_at(body, at, &insn) || insn.role != RDF_ROLE_NOP)
+            return false;
+        at += insn.len_bytes;
+    }
+    return window->strategy == RDF_STRATEGY_ENTRY_JUMP && window->branch_count == 0;
+}
+
+redefine_status rdf_plan_window(struct rdf_images *images, const struct rdf_function *function,
+                                struct rdf_window *ret, struct rdf_error *err)
+{
+    return rdf_plan_window_beside(images, function, NULL, ret, err);
+}
+
+redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct rdf_function *function,
+                                       const struct rdf_taken *taken, struct rdf_window *ret,
+                                       struct rdf_error *err)
+{
+    struct body body;
+    redefine_status status = read_body(images, function, taken, &body, err);
+    if (status != REDEFINE_OK)
+        return status;
+    struct rdf_insn first;
+    if (!decode_at(&body, function->start, &first))
+        return rdf_fail(err, REDEFINE_EUNSUPPORTED, "the bytes at the entry of %s (0x%" PRIx64 ") are no "
+                        "instruction that the decoder knows", name_of(function), function->start);
+
+    /* Behind the landing pad, so that indirect calls still land on one; over it where there is no room. */
+    const struct rdf_arch *arch = images->arch;
+    bool has_pad = first.role == RDF_ROLE_LANDING && first.len_bytes < function->end - function->start;
+    uint64_t behind = function->start + (has_pad ? first.len_bytes : 0);
+    struct rdf_error jump = {0}, over = {0}, hop = {0}, trap = {0};
+    status = try_window(&body, RDF_STRATEGY_ENTRY_JUMP, behind, arch->jump_bytes, ret, &jump);
+    if (status != REDEFINE_OK && has_pad)
+        status = try_window(&body, RDF_STRATEGY_ENTRY_JUMP, function->start, arch->jump_bytes, ret, &over);
+    if (status != REDEFINE_OK)
+        status = try_short_jump(&body, behind, ret, &hop);
+    if (status != REDEFINE_OK && arch->trap_bytes)
+        status = try_window(&body, RDF_STRATEGY_TRAP, behind, arch->trap_bytes, ret, &trap);
+    if (status == REDEFINE_OK) {
+        if (is_sled(&body, ret))
+            ret->strategy = RDF_STRATEGY_SLED;
+        return REDEFINE_OK;
+    }
+    return rdf_fail(err, jump.status, "%s. Tried: entry jump (above)%s%s%s%s%s%s", jump.sentence,
+                    has_pad ? "; entry jump over the landing pad: " : "", over.sentence, "; short jump: ",
+                    hop.sentence, arch->trap_bytes ? "; trap: " : "", trap.sentence);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Entries that other libraries refuse or break: bodies of one to four bytes with a neighbour right behind, with
+ * padding of no-operations or int3, sleds, loops back to the entry from near and far. Each is redefined, called,
+ * its original called, restored, and the neighbours are called all the while.
+ */
+#include <redefine/apply.h>
+#include <redefine/redefine.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static int tests, failed;
+
+static void check(int ok, const char *name, const char *what)
+{
+    tests++;
+    failed += !ok;
+    printf("%sok %d - %s: %s\n", ok ? "" : "not ", tests, name, what);
+    fflush(stdout);
+}
+
+/* Every body leaves its argument alone in rdi and returns something in eax, or leaves eax as it was (the callers
+ * below set it to 7 through a variadic prototype's al, so 1 byte bodies can be told). */
+__asm__(".text\n"
+        ".macro fn name\n.balign 1\n.globl \\name\n.type \\name,@function\n\\name:\n.cfi_startproc\n.endm\n"
+        ".macro end name\n.cfi_endproc\n.size \\name, .-\\name\n.endm\n"
+        ".balign 256\n"
+        /* neighbours right behind each other, no padding anywhere within reach of a short jump */
+        "fn near_before\n mov $100, %eax\n ret\n .fill 140, 1, 0x99\n end near_before\n"
+        "fn crowded1\n ret\n end crowded1\n"
+        "fn crowded2\n xchg %eax, %edi\n ret\n end crowded2\n"
+        "fn crowded3\n mov %edi, %eax\n ret\n end crowded3\n"
+        "fn crowded4\n lea (%rdi), %eax\n ret\n end crowded4\n"
+        "fn near_behind\n mov $200, %eax\n ret\n .fill 140, 1, 0x99\n end near_behind\n"
+        /* room for a long jump lies somewhere near */
+        ".balign 64, 0xcc\n"
+        "fn hop2\n xchg %eax, %edi\n ret\n end hop2\n"
+        "fn hop_behind\n mov $300, %eax\n ret\n end hop_behind\n"
+        ".balign 32, 0xcc\n"
+        "fn padded1_nop\n ret\n end padded1_nop\n .fill 15, 1, 0x90\n"
+        "fn padded3_int3\n mov %edi, %eax\n ret\n end padded3_int3\n .fill 13, 1, 0xcc\n"
+        "fn padded4_long_nop\n lea (%rdi), %eax\n ret\n end padded4_long_nop\n .byte 0x66,0x0f,0x1f,0x44,0,0\n"
+        "fn sled\n .fill 5, 1, 0x90\n mov %edi, %eax\n ret\n end sled\n"
+        "fn sled_endbr\n endbr64\n .byte 0x0f,0x1f,0x44,0,0\n mov %edi, %eax\n ret\n end sled_endbr\n"
+        "fn endbr_ret\n endbr64\n ret\n end endbr_ret\n"
+        "fn endbr_ret_behind\n mov $400, %eax\n ret\n end endbr_ret_behind\n"
+        /* the loop's head is the entry: eax = 7 + edi */
+        "fn loop_near\n add $1, %eax\n dec %edi\n jnz loop_near\n ret\n end loop_near\n"
+        "fn loop_into\n mov %edi, %ecx\n 1: add $1, %eax\n dec %ecx\n jnz 1b\n ret\n end loop_into\n"
+        "fn loop_far\n mov %edi, %ecx\n 1: add $1, %eax\n .fill 200, 1, 0x90\n dec %ecx\n jnz 1b\n ret\n end loop_far\n"
+        "fn loop_far_entry\n add $1, %eax\n .fill 300, 1, 0x90\n dec %edi\n jnz loop_far_entry\n ret\n"
+        "end loop_far_entry\n");
+
+#define DECLARE(name) extern int name(int);
+DECLARE(near_before)
+DECLARE(crowded1)
+DECLARE(crowded2)
+DECLARE(crowded3)
+DECLARE(crowded4)
+DECLARE(near_behind)
+DECLARE(hop2)
+DECLARE(hop_behind)
+DECLARE(padded1_nop)
+DECLARE(padded3_int3)
+DECLARE(padded4_long_nop)
+DECLARE(sled)
+DECLARE(sled_endbr)
+DECLARE(endbr_ret)
+DECLARE(endbr_ret_behind)
+DECLARE(loop_near)
+DECLARE(loop_into)
+DECLARE(loop_far)
+DECLARE(loop_far_entry)
+
+/* Calls with 7 in eax and `argument` in edi. */
+__attribute__((noinline)) static int call(int (*function)(int), int argument)
+{
+    int result = 7;
+    __asm__ volatile("sub $128, %%rsp\n\tcall *%[function]\n\tadd $128, %%rsp"
+                     : "+a"(result), "+D"(argument)
+                     : [function] "r"(function)
+                     : "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "memory", "cc");
+    return result;
+}
+
+static int replacement(int argument)
+{
+    return 1000 + argument;
+}
+
+static const struct {
+    const char *name;
+    int (*function)(int);
+    int expected; /* of a call with 5 */
+    const char *strategy;
+    int (*neighbour)(int);
+    int neighbour_expected;
+} cases[] = {
+    {"one byte, crowded", crowded1, 7, "trap", crowded2, 5},
+    {"two bytes, crowded", crowded2, 5, "trap", crowded3, 5},
+    {"three bytes, crowded", crowded3, 5, "trap", crowded4, 5},
+    {"four bytes, crowded", crowded4, 5, "trap", near_behind, 200},
+    {"two bytes, room nearby", hop2, 5, "short jump into padding", hop_behind, 300},
+    {"one byte, nops behind", padded1_nop, 7, "entry jump with its tail in padding", padded3_int3, 5},
+    {"three bytes, int3 behind", padded3_int3, 5, "entry jump with its tail in padding", padded1_nop, 7},
+    {"four bytes, a long nop behind", padded4_long_nop, 5, "entry jump with its tail in padding", sled, 5},
+    {"a sled", sled, 5, "jump over a sled of no-operations", sled_endbr, 5},
+    {"a sled behind endbr64", sled_endbr, 5, "jump over a sled of no-operations", sled, 5},
+    {"endbr64 and ret, crowded", endbr_ret, 7, "entry jump", endbr_ret_behind, 400},
+    {"a loop whose head is the entry", loop_near, 12, "entry jump", loop_into, 12},
+    {"a loop into the first bytes", loop_into, 12, "entry jump", loop_near, 12},
+    {"a loop into the first bytes from far", loop_far, 12, "entry jump", loop_near, 12},
+    {"a loop to the entry from far", loop_far_entry, 12, "entry jump", loop_near, 12},
+};
+
+int main(void)
+{
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *name = cases[i].name;
+        unsigned char before[512], after[512];
+        memcpy(before, (const void *)near_before, sizeof before);
+        check(call(cases[i].function, 5) == cases[i].expected, name, "as it is");
+        redefine_status status = redefine(cases[i].function, replacement);
+        check(status == REDEFINE_OK, name, status == REDEFINE_OK ? "redefined" : redefine_explain());
+        if (status != REDEFINE_OK)
+            continue;
+        const char *how = redefine_describe((void *)(uintptr_t)cases[i].function);
+        check(strncmp(how, cases[i].strategy, strlen(cases[i].strategy)) == 0, name, how);
+        check(call(cases[i].function, 5) == 1005, name, "the replacement runs");
+        int (*original)(int) = redefine_original(cases[i].function);
+        check(call(original, 5) == cases[i].expected, name, "the original computes the same");
+        check(call(cases[i].neighbour, 5) == cases[i].neighbour_expected, name, "the neighbour is as it was");
+        check(redefine_restore(cases[i].function) == REDEFINE_OK, name, "restored");
+        memcpy(after, (const void *)near_before, sizeof after);
+        check(memcmp(before, after, sizeof before) == 0, name, "every byte is as before");
+        check(call(cases[i].function, 5) == cases[i].expected && call(original, 5) == cases[i].expected, name,
+              "it and the kept original work");
+    }
+    printf("1..%d\n", tests);
+    return failed != 0;
+}
