@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The one list of everything that can go wrong. The enum, redefine_strerror and the table in
- * docs/errors.md are made from it.
+ * The one list of everything that can go wrong: the enum and redefine_strerror are made from it.
  */
 #ifndef REDEFINE_STATUS_H
 #define REDEFINE_STATUS_H
