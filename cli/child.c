@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Standing between a program and who started it, as unnoticed as that can be: the program runs as a child, and what
- * is sent to this process, it gets; what becomes of it, becomes of this process.
+ * Standing between a program and who started it, as unnoticed as that can be: the program runs as a child,
+ * and what is sent to this process, it gets; what becomes of it, becomes of this process.
  */
 #include "count.h"
 
@@ -56,8 +56,9 @@ static void close_all_but(const int *keep_fd, size_t keep_count)
     }
 }
 
-/* The program was stopped from the terminal: so is this process, so that the shell sees it. (By anyone else: who
- * stops the program alone will continue the program alone.) In an orphaned group the kernel stops nobody. */
+/* The program was stopped from the terminal: so is this process, so that the shell sees it. (By anyone else:
+ * who stops the program alone will continue the program alone.) In an orphaned group the kernel stops nobody.
+ */
 static void stop_too(pid_t child, int signal)
 {
     if (signal != SIGTSTP && signal != SIGTTIN && signal != SIGTTOU)
@@ -71,8 +72,8 @@ static void stop_too(pid_t child, int signal)
     (void)kill(child, SIGCONT);
 }
 
-/* Until the child has ended. Signals are taken one by one instead of by handlers: nothing interrupts anything. What
- * the terminal sends to the whole group, the child has got itself. */
+/* Until the child has ended. Signals are taken one by one instead of by handlers: nothing interrupts
+ * anything. What the terminal sends to the whole group, the child has got itself. */
 static int wait_for(pid_t child, const sigset_t *waited)
 {
     for (;;) {
@@ -91,7 +92,8 @@ static int wait_for(pid_t child, const sigset_t *waited)
     }
 }
 
-bool cli_child_run(int (*become)(void *ctx), void *ctx, const int *keep_fd, size_t keep_count, int *ret_wait_status)
+bool cli_child_run(int (*become)(void *ctx), void *ctx, const int *keep_fd, size_t keep_count,
+                   int *ret_wait_status)
 {
     int ends[2];
     sigset_t waited, former;

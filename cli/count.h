@@ -34,9 +34,9 @@ bool cli_count_open(struct cli_count *count);
 bool cli_count_was_refused(const struct cli_count *count, int wait_status);
 void cli_count_close(struct cli_count *count);
 
-/* child.c: `become` turns the child into the program and returns an exit status when that fails. Waits, passing on
- * signals and stops. True: the program ran and ended, *ret_wait_status as waitpid gives it; false: it did not, and
- * *ret_wait_status is what the command itself exits with. */
+/* child.c: `become` turns the child into the program and returns an exit status when that fails. Waits,
+ * passing on signals and stops. True: the program ran and ended, *ret_wait_status as waitpid gives it; false:
+ * it did not, and *ret_wait_status is what the command itself exits with. */
 bool cli_child_run(int (*become)(void *ctx), void *ctx, const int *keep_fd, size_t keep_count,
                    int *ret_wait_status);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is in the counters' file. The counted programs may have written anything into it, and may still do so: every
- * number is read once and compared with its bounds.
+ * What is in the counters' file. The counted programs may have written anything into it, and may still do so:
+ * every number is read once and compared with its bounds.
  */
 #include "count.h"
 
@@ -64,8 +64,9 @@ static void add(const struct rdf_count_file *file, const struct entry *entry, st
     const char *name = text_at(file, entry->at, RDF_COUNT_FUNCTION, &other);
     const char *object = name ? text_at(file, other, RDF_COUNT_OBJECT, &nothing) : NULL;
     if (object) {
-        ret->row[ret->row_count++] =
-            (struct cli_count_row){.name = name, .object = object, .calls = entry->calls};
+        ret->row[ret->row_count++] = (struct cli_count_row){.name = name,
+                                                            .object = object,
+                                                            .calls = entry->calls};
         ret->called_count += entry->calls != 0;
         ret->calls += entry->calls;
         return;

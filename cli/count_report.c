@@ -116,8 +116,10 @@ static void put_refusals(FILE *out, const struct cli_count_result *result)
         next = i + 1;
         while (next < result->refusal_count && strcmp(refusal[next].reason, refusal[i].reason) == 0)
             next++;
+        char *demangled = demangle(refusal[i].name);
         fprintf(out, "redefine: %zu not counted (", next - i);
-        put_text(out, refusal[i].name, INT32_MAX);
+        put_text(out, demangled ? demangled : refusal[i].name, INT32_MAX);
+        free(demangled);
         fputs(next - i > 1 ? " and others): " : "): ", out);
         put_text(out, refusal[i].reason, INT32_MAX);
         fputc('\n', out);
@@ -161,8 +163,8 @@ static json_t *text(const char *from)
 
 static json_t *function_object(const struct cli_count_row *row)
 {
-    json_t *function = json_pack("{s:o, s:o, s:I}", "name", text(row->name), "object", text(row->object), "calls",
-                                 (json_int_t)(row->calls > INT64_MAX ? INT64_MAX : row->calls));
+    json_t *function = json_pack("{s:o, s:o, s:I}", "name", text(row->name), "object", text(row->object),
+                                 "calls", (json_int_t)(row->calls > INT64_MAX ? INT64_MAX : row->calls));
     char *demangled = demangle(row->name);
     if (function && demangled)
         (void)json_object_set_new(function, "demangled", text(demangled));

@@ -121,9 +121,8 @@ static bool check_program(const char *name, const struct cli_program *program)
                 "user names; copy the program without those rights, or become the user that it runs as",
                 name, program->path, program->secure_reason);
     else if (!program->interpreter)
-        cli_say(
-            "%s (%s) is a static program: it has no dynamic loader that could load a patch; not started",
-            name, program->path);
+        cli_say("%s (%s) is a static program: it has no dynamic loader that could load a patch; not started",
+                name, program->path);
     else if (strstr(program->interpreter, "ld-musl"))
         cli_say(
             "%s (%s) is a musl program (%s): the agent and the patches are built for the C library of this "
@@ -235,9 +234,8 @@ static bool set_environment(const struct request *request, const char *agent)
     /* An empty list is one as well: the agent leaves what lies behind its own colon. */
     bool done = asprintf(&preload, former && !nested ? "%s:%s" : "%s", nested ? former : agent, former) >=
                     0 &&
-                text && setenv("LD_PRELOAD", preload, 1) == 0 &&
-                setenv(RDF_REQUEST_ENV, text, 1) == 0 && setenv(RDF_REQUEST_FLAGS_ENV, flags, 1) == 0 &&
-                setenv(RDF_REQUEST_PID_ENV, pid, 1) == 0;
+                text && setenv("LD_PRELOAD", preload, 1) == 0 && setenv(RDF_REQUEST_ENV, text, 1) == 0 &&
+                setenv(RDF_REQUEST_FLAGS_ENV, flags, 1) == 0 && setenv(RDF_REQUEST_PID_ENV, pid, 1) == 0;
     free(preload);
     free(text);
     if (!done)
@@ -305,15 +303,21 @@ static int start(struct request *request, char **argv)
 
 static bool parse(int argc, char **argv, struct request *request, int *ret_first)
 {
-    enum { FIRST = 256, PATCH = FIRST, REPLACE, COUNT, JSON, OUTPUT, FOLLOW, VERBOSE }; /* no letters: long options only */
-    static const struct option options[] = {{"patch", required_argument, NULL, PATCH},
-                                            {"replace", required_argument, NULL, REPLACE},
-                                            {"count", required_argument, NULL, COUNT},
-                                            {"json", no_argument, NULL, JSON},
-                                            {"output", required_argument, NULL, OUTPUT},
-                                            {"follow", no_argument, NULL, FOLLOW},
-                                            {"verbose", no_argument, NULL, VERBOSE},
-                                            {0}};
+    enum {
+        FIRST = 256,
+        PATCH = FIRST,
+        REPLACE,
+        COUNT,
+        JSON,
+        OUTPUT,
+        FOLLOW,
+        VERBOSE
+    }; /* no letters: long options only */
+    static const struct option options[] = {
+        {"patch", required_argument, NULL, PATCH},   {"replace", required_argument, NULL, REPLACE},
+        {"count", required_argument, NULL, COUNT},   {"json", no_argument, NULL, JSON},
+        {"output", required_argument, NULL, OUTPUT}, {"follow", no_argument, NULL, FOLLOW},
+        {"verbose", no_argument, NULL, VERBOSE},     {0}};
     bool ok = true;
     /* getopt counts from the program's name; ours is one word further left. */
     argc++;
@@ -363,7 +367,8 @@ int cli_run(int argc, char **argv)
     else if (request.patches == 0 && request.count.glob_count == 0)
         cli_say("run needs at least one --patch, --replace or --count: nothing would be redefined");
     else if (request.count.glob_count == 0 && (request.count.json || request.count.output))
-        cli_say("%s belongs to --count: there is nothing to write", request.count.json ? "--json" : "--output");
+        cli_say("%s belongs to --count: there is nothing to write",
+                request.count.json ? "--json" : "--output");
     else
         status = start(&request, argv + first);
     cli_count_close(&request.count);

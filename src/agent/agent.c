@@ -84,7 +84,8 @@ static void apply(const char *path, void *handle, struct redefine_patch_change *
         return;
     }
     if (lenient && status == REDEFINE_ENOTFOUND) {
-        rdf_agent_say("%s: %s; %s runs without this patch", path, redefine_explain(), program_invocation_short_name);
+        rdf_agent_say("%s: %s; %s runs without this patch", path, redefine_explain(),
+                      program_invocation_short_name);
         return;
     }
     rdf_agent_say("%s: %s; %s is not started", path, redefine_explain(), program_invocation_short_name);
@@ -95,7 +96,8 @@ static void *load(const char *path)
 {
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
-        rdf_agent_say("%s does not load: %s; %s is not started", path, dlerror(), program_invocation_short_name);
+        rdf_agent_say("%s does not load: %s; %s is not started", path, dlerror(),
+                      program_invocation_short_name);
         give_up();
     }
     return handle;
@@ -106,13 +108,15 @@ static void apply_patch(const char *path)
     void *handle = load(path);
     const struct redefine_patch_table *table = dlsym(handle, "redefine_patch_table");
     if (!table || table->start == table->stop) {
-        rdf_agent_say("%s asks for nothing: it has no REDEFINE_PATCH (use --replace NAME=%s:SYMBOL for a plain shared "
+        rdf_agent_say(
+            "%s asks for nothing: it has no REDEFINE_PATCH (use --replace NAME=%s:SYMBOL for a plain shared "
             "object); %s is not started",
             path, path, program_invocation_short_name);
         give_up();
     }
     if (table->abi != REDEFINE_PATCH_ABI || table->record_bytes != sizeof(struct redefine_patch)) {
-        rdf_agent_say("%s was built with another <redefine/patch.h> (version %u, here %u): build it again; %s is not "
+        rdf_agent_say(
+            "%s was built with another <redefine/patch.h> (version %u, here %u): build it again; %s is not "
             "started",
             path, table->abi, REDEFINE_PATCH_ABI, program_invocation_short_name);
         give_up();
@@ -137,7 +141,8 @@ static void apply_replace(const char *path, const char *symbol, const char *name
     void *handle = load(path);
     void *replacement = dlsym(handle, symbol);
     if (!replacement) {
-        rdf_agent_say("%s exports no symbol %s; %s is not started", path, symbol, program_invocation_short_name);
+        rdf_agent_say("%s exports no symbol %s; %s is not started", path, symbol,
+                      program_invocation_short_name);
         give_up();
     }
     struct redefine_patch_change change = {.name = name, .replacement = replacement};
@@ -185,7 +190,7 @@ static void carry_out(char *item)
         return;
     }
     rdf_agent_say("%s is set to something that redefine did not write; %s is not started", RDF_REQUEST_ENV,
-        program_invocation_short_name);
+                  program_invocation_short_name);
     give_up();
 }
 

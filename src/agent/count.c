@@ -50,7 +50,8 @@ static uint32_t find_text(struct rdf_count_file *file, uint32_t at, uint32_t kin
         const struct rdf_count_text *known = text_at(file, at);
         if (!known)
             return 0;
-        if (known->kind == kind && known->other == other && strncmp(known->text, text, RDF_COUNT_NAME_MAX) == 0)
+        if (known->kind == kind && known->other == other &&
+            strncmp(known->text, text, RDF_COUNT_NAME_MAX) == 0)
             return at;
         at = known->next;
     }
@@ -163,16 +164,29 @@ static uint64_t *counter(void *ctx, const char *object, const char *name)
     return NULL;
 }
 
-/* Addresses differ from process to process, reasons do not. */
-static void leave_out_addresses(const char *from, char *to, size_t to_bytes)
+static bool is_word(char c)
 {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/* Addresses differ from process to process, and a function's name from function to function; reasons do not:
+ * what is left is the same for all to which it applies. */
+static void generalise(const char *from, const char *name, char *to, size_t to_bytes)
+{
+    static const char instead[] = "the function";
+    size_t name_len = strlen(name);
     size_t put = 0;
-    while (*from && put + 8 < to_bytes) {
-        to[put++] = *from++;
-        if (from[-1] == '0' && *from == 'x') {
-            put += (size_t)snprintf(to + put, to_bytes - put, "x...");
-            from++;
-            from += strspn(from, "0123456789abcdefABCDEF");
+    for (char before = ' '; *from && put + sizeof instead < to_bytes; before = from[-1]) {
+        if (name_len && !is_word(before) && strncmp(from, name, name_len) == 0 && !is_word(from[name_len])) {
+            memcpy(to + put, instead, sizeof instead);
+            put += sizeof instead - 1;
+            from += name_len;
+        } else if (!is_word(before) && strncmp(from, "0x", 2) == 0) {
+            memcpy(to + put, "0x...", 5);
+            put += 5;
+            from += 2 + strspn(from + 2, "0123456789abcdefABCDEF");
+        } else {
+            to[put++] = *from++;
         }
     }
     to[put] = '\0';
@@ -185,7 +199,7 @@ static void not_counted(void *ctx, const char *name, const char *why)
     char reason[RDF_COUNT_NAME_MAX];
     if (!is_wanted(counting, NULL, name))
         return;
-    leave_out_addresses(why, reason, sizeof reason);
+    generalise(why, name, reason, sizeof reason);
     uint32_t other = intern(file, RDF_COUNT_REASON, 0, reason);
     uint32_t at = other ? intern(file, RDF_COUNT_REFUSED, other, name) : 0;
     const struct rdf_count_text *text = text_at(file, at);
@@ -198,7 +212,8 @@ static void not_counted(void *ctx, const char *name, const char *why)
 static void say_why(bool is_first, const char *why)
 {
     rdf_agent_say("%s %s: %s", program_invocation_short_name,
-                  is_first ? "is not started, since it cannot be counted" : "runs without being counted", why);
+                  is_first ? "is not started, since it cannot be counted" : "runs without being counted",
+                  why);
 }
 
 static struct rdf_count_file *map_file(const char *path, bool is_first)

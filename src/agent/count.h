@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The counters of `redefine run --count`: a file without a name that the command makes and every counted process
- * maps, so that neither _exit nor a signal nor exec loses a call. Room is taken from it by atomic additions and never
- * given back. Most of it stays a hole: only what is used takes memory.
+ * The counters of `redefine run --count`: a file without a name that the command makes and every counted
+ * process maps, so that neither _exit nor a signal nor exec loses a call. Room is taken from it by atomic
+ * additions and never given back. Most of it stays a hole: only what is used takes memory.
  *
  * What the programs wrote, the command does not trust.
  */
@@ -37,8 +37,8 @@ struct rdf_count_text {
     char text[];
 };
 
-/* Every process has entries of its own, so that two of them seldom write to one at the same instant; behind the first
- * half they share those that are there. */
+/* Every process has entries of its own, so that two of them seldom write to one at the same instant; behind
+ * the first half they share those that are there. */
 struct rdf_count_file {
     char magic[16];
     uint32_t version;

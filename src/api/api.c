@@ -41,7 +41,7 @@ static redefine_status enter(struct rdf_error *err)
                         "must not redefine or restore anything while it runs");
     if (!engine.space) {
         rdf_os_local_space(&space);
-        rdf_engine_init(&engine, &space, rdf_arch_native(), &rdf_os_pages);
+        rdf_engine_init(&engine, &space, rdf_arch_native(), &rdf_os_pages, &rdf_snapshot_pages);
     }
     return REDEFINE_OK;
 }

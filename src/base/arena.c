@@ -82,6 +82,14 @@ void rdf_arena_rollback(struct rdf_arena *arena, struct rdf_arena_mark mark)
     arena->used_bytes = mark.used_bytes;
 }
 
+size_t rdf_arena_bytes(const struct rdf_arena *arena)
+{
+    size_t bytes = 0;
+    for (const struct rdf_arena_chunk *chunk = arena->chunk; chunk; chunk = chunk->older)
+        bytes += chunk->len_bytes;
+    return bytes;
+}
+
 void rdf_arena_free(struct rdf_arena *arena)
 {
     rdf_arena_rollback(arena, (struct rdf_arena_mark){NULL, 0});

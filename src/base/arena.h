@@ -39,6 +39,9 @@ struct rdf_arena_mark {
 struct rdf_arena_mark rdf_arena_take_mark(const struct rdf_arena *arena);
 void rdf_arena_rollback(struct rdf_arena *arena, struct rdf_arena_mark mark);
 
+/* What it has taken from its source. */
+size_t rdf_arena_bytes(const struct rdf_arena *arena);
+
 /* Gives every chunk back. The arena may be used again. */
 void rdf_arena_free(struct rdf_arena *arena);
 

@@ -27,6 +27,7 @@ struct touched {
     size_t layer_count;
     bool was_active;
     bool is_left_out;
+    uint64_t direct_to; /* as it will be: see struct rdf_redef */
     uint64_t branched_to; /* see struct rdf_taken */
     uint64_t counter_addr;
     const struct rdf_change *change; /* the last one that added a layer */
@@ -42,12 +43,12 @@ struct commit {
     struct rdf_engine *engine;
     struct rdf_error *err;
     struct rdf_arena arena; /* for the time of the commit */
-    struct rdf_images images;
+    struct rdf_images *images; /* the engine's snapshot */
     struct rdf_table *fresh; /* entry → redef of the new ones */
     struct rdf_table *index; /* entry → touched, by address of its redef's key */
     struct touched *first, **last;
     struct alias *alias;
-    size_t new_count, alias_count, layer_count, edit_count;
+    size_t new_count, alias_count, layer_count;
 };
 
 static redefine_status no_memory(struct commit *commit)
@@ -59,13 +60,13 @@ static redefine_status no_memory(struct commit *commit)
 
 static bool is_code(const struct commit *commit, uint64_t addr)
 {
-    return rdf_maps_allow(&commit->images.maps, addr, 1, RDF_PROT_EXEC);
+    return rdf_maps_allow(&commit->images->maps, addr, 1, RDF_PROT_EXEC);
 }
 
 static redefine_status follow(struct commit *commit, uint64_t addr, uint64_t *ret)
 {
     struct rdf_error why = {0};
-    redefine_status status = rdf_images_follow(&commit->images, addr, ret, &why);
+    redefine_status status = rdf_images_follow(commit->images, addr, ret, &why);
     return status == REDEFINE_OK ? status : rdf_fail(commit->err, status, "%s", why.sentence);
 }
 
@@ -81,7 +82,7 @@ static redefine_status check_replacement(struct commit *commit, uint64_t replace
     if (runs != entry)
         return REDEFINE_OK;
     char where[256];
-    rdf_images_describe(&commit->images, entry, where, sizeof where);
+    rdf_images_describe(commit->images, entry, where, sizeof where);
     return rdf_fail(commit->err, REDEFINE_EINVAL,
                     "the replacement is the target itself (%s): a call would never end; make the replacement "
                     "static if it has the name of the function that it replaces", where);
@@ -96,24 +97,33 @@ enum code_state {
     CODE_UNREADABLE,
 };
 
+/* What an edit at the entry writes: a jump straight to `direct_to`, or with 0 what the plan says. */
+static void jump_bytes(const struct commit *commit, const struct rdf_redef *redef, uint64_t direct_to,
+                       uint8_t ret_bytes[RDF_JUMP_BYTES_MAX])
+{
+    if (!direct_to || commit->engine->arch->emit_jump(ret_bytes, redef->edit.addr, direct_to) != redef->edit.len_bytes)
+        rdf_bytes_copy(ret_bytes, redef->edit.new_bytes, RDF_JUMP_BYTES_MAX);
+}
+
 static enum code_state state_of(const struct commit *commit, const struct rdf_redef *redef)
 {
     uint8_t now[RDF_WINDOW_BYTES_MAX];
     const struct rdf_window *window = &redef->window;
     size_t len = (size_t)(window->end - window->function.start);
-    struct rdf_space *space = commit->engine->space;
     if (!is_code(commit, window->function.start))
         return CODE_GONE;
-    if (space->ops->read(space, window->function.start, now, len) < 0)
+    if (rdf_plan_read(commit->images, window->function.start, now, len) < 0)
         return CODE_UNREADABLE;
     bool is_original = rdf_bytes_equal(now, window->bytes, len);
     if (!redef->top)
         return is_original ? CODE_AS_RECORDED : CODE_OTHER;
     if (is_original)
         return CODE_ORIGINAL;
+    uint8_t jump[RDF_JUMP_BYTES_MAX];
     size_t off = (size_t)(redef->edit.addr - window->function.start);
     size_t inside = len - off < redef->edit.len_bytes ? len - off : redef->edit.len_bytes;
-    if (!rdf_bytes_equal(now + off, redef->edit.new_bytes, inside))
+    jump_bytes(commit, redef, redef->direct_to, jump);
+    if (!rdf_bytes_equal(now + off, jump, inside))
         return CODE_OTHER;
     rdf_bytes_copy(now + off, redef->edit.old_bytes, inside);
     return rdf_bytes_equal(now, window->bytes, len) ? CODE_AS_RECORDED : CODE_OTHER;
@@ -123,7 +133,7 @@ static enum code_state state_of(const struct commit *commit, const struct rdf_re
 static redefine_status find_function(struct commit *commit, uint64_t entry, struct rdf_function *ret)
 {
     struct rdf_error why = {0};
-    redefine_status status = rdf_images_function(&commit->images, entry, ret, &why);
+    redefine_status status = rdf_images_function(commit->images, entry, ret, &why);
     return status == REDEFINE_OK ? status : rdf_fail(commit->err, status, "%s", why.sentence);
 }
 
@@ -169,7 +179,7 @@ static redefine_status resolve(struct commit *commit, const struct rdf_change *c
     bool is_known = *ret && ((*ret)->window.function.start == entry || (restore && !is_code_now));
     if (!is_known) {
         if (!is_code_now) {
-            const struct rdf_map *map = rdf_maps_find(&commit->images.maps, entry);
+            const struct rdf_map *map = rdf_maps_find(&commit->images->maps, entry);
             if (restore)
                 return REDEFINE_OK;
             return rdf_fail(commit->err, REDEFINE_EINVAL, "0x%" PRIx64 " is %s%s%s, not the entry of a function",
@@ -278,7 +288,7 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
         at = &touched->top;
     }
     struct rdf_function function;
-    bool known = rdf_images_function(&commit->images, change->replacement, &function, NULL) == REDEFINE_OK;
+    bool known = rdf_images_function(commit->images, change->replacement, &function, NULL) == REDEFINE_OK;
     (*at)->owner = change->owner;
     (*at)->replacement = change->replacement;
     (*at)->replacement_end = known ? function.end : 0;
@@ -313,8 +323,6 @@ static redefine_status resolve_all(struct commit *commit, const struct rdf_chang
         for (const struct rdf_layer *layer = touched->top; layer; layer = layer->below)
             touched->layer_count++;
         commit->layer_count += touched->layer_count;
-        if (touched->was_active != (touched->top != NULL))
-            commit->edit_count += 1 + RDF_EXTRA_EDITS_MAX;
     }
     return REDEFINE_OK;
 }
@@ -412,7 +420,7 @@ static redefine_status find_window(struct commit *commit, struct touched *touche
     const struct rdf_taken taken = {is_taken, &planned, touched->branched_to};
     struct rdf_function function = touched->redef->window.function;
     redefine_status status =
-        rdf_plan_window_beside(&commit->images, &function, &taken, &touched->redef->window, &why);
+        rdf_plan_window_beside(commit->images, &function, &taken, &touched->redef->window, &why);
     return status == REDEFINE_OK ? status : rdf_fail(commit->err, status, "%s", why.sentence);
 }
 
@@ -420,7 +428,7 @@ static redefine_status make_plan(struct commit *commit, struct touched *touched,
 {
     struct rdf_error why = {0};
     struct rdf_window window = touched->redef->window;
-    redefine_status status = rdf_plan_make(&commit->engine->near, &commit->images, &window, touched->counter_addr,
+    redefine_status status = rdf_plan_make(&commit->engine->near, commit->images, &window, touched->counter_addr,
                                            scratch, &why);
     if (status != REDEFINE_OK)
         return rdf_fail(commit->err, status, "%s", why.sentence);
@@ -454,7 +462,7 @@ static bool is_branch(struct commit *commit, uint64_t start, uint64_t addr, uint
     struct rdf_insn insn;
     for (uint64_t at = start; at && at <= addr; at += insn.len_bytes) {
         size_t len = (size_t)(addr - at) + commit->engine->arch->insn_bytes_max;
-        while (len && !rdf_maps_allow(&commit->images.maps, at, len, RDF_PROT_READ))
+        while (len && !rdf_maps_allow(&commit->images->maps, at, len, RDF_PROT_READ))
             len--;
         const uint8_t *code = len ? space->ops->view(space, at, len) : NULL;
         if (!code || !commit->engine->arch->decode((struct rdf_span){code, len}, at, &insn))
@@ -477,7 +485,7 @@ static void note_branch(void *ctx, uint64_t addr, uint64_t target)
         bool is_own = addr >= window->function.start && addr < window->function.end;
         if (!is_target || is_own || (touched->branched_to && touched->branched_to <= target))
             continue;
-        if (is_branch(commit, rdf_images_start_of(&commit->images, addr), addr, target))
+        if (is_branch(commit, rdf_images_start_of(commit->images, addr), addr, target))
             touched->branched_to = target;
     }
 }
@@ -520,13 +528,13 @@ static redefine_status fill_set(struct scan *scan)
 
 static redefine_status find_branches_from_elsewhere(struct commit *commit)
 {
-    for (size_t i = 0; i < commit->images.count; i++) {
-        struct scan scan = {.commit = commit, .image = commit->images.image[i]};
+    for (size_t i = 0; i < commit->images->count; i++) {
+        struct scan scan = {.commit = commit, .image = commit->images->image[i]};
         redefine_status status = fill_set(&scan);
         if (status != REDEFINE_OK)
             return status;
         if (scan.set.len_bytes)
-            rdf_image_each_code(&commit->images, scan.image, scan_code, &scan);
+            rdf_image_each_code(commit->images, scan.image, scan_code, &scan);
     }
     return REDEFINE_OK;
 }
@@ -627,6 +635,7 @@ static void set_data(struct commit *commit, const struct touched *touched)
     }
     if (touched->top && !asked)
         asked = redef->trampoline_addr;
+    redef->direct_to = touched->direct_to;
     __atomic_store_n(&redef->asked_original, asked, __ATOMIC_RELEASE);
     __atomic_store_n(&redef->asked_replacement, asked_replacement, __ATOMIC_RELEASE);
     if (touched->top)
@@ -669,16 +678,44 @@ static void publish(void *ctx)
 
 /* ---- write ---- */
 
+/* A replacement within reach of the entry jump is jumped to directly, which is the fastest there is. When it is
+ * replaced the jump is turned to the relay, once; from then on a change of replacement is a change of data. */
+static void choose_jump(const struct commit *commit, struct touched *touched)
+{
+    const struct rdf_redef *redef = touched->redef;
+    enum rdf_strategy strategy = redef->window.strategy;
+    uint64_t replacement = touched->top ? touched->top->replacement : 0;
+    uint8_t jump[RDF_JUMP_BYTES_MAX];
+    touched->direct_to = 0;
+    if (touched->was_active && redef->direct_to == replacement)
+        touched->direct_to = redef->direct_to;
+    else if (!touched->was_active && touched->layer_count == 1 && strategy <= RDF_STRATEGY_PADDED_JUMP &&
+             commit->engine->arch->emit_jump(jump, redef->edit.addr, replacement) == redef->edit.len_bytes)
+        touched->direct_to = replacement;
+}
+
+/* How many edits take it from what it is to what it will be: all, the entry's alone, or none. */
+static size_t edits_of(const struct touched *touched)
+{
+    if (touched->was_active != (touched->top != NULL))
+        return 1 + touched->redef->extra_count;
+    return touched->top && touched->direct_to != touched->redef->direct_to;
+}
+
 /* The write of edit number `index`: 0 at the entry, the extra ones behind it. */
 static struct rdf_write_item item_for(const struct commit *commit, const struct touched *touched, size_t index)
 {
     const struct rdf_redef *redef = touched->redef;
-    const struct rdf_edit *edit = index == 0 ? &redef->edit : &redef->extra[index - 1];
-    struct rdf_write_item item = {.edit = *edit, .pcs = redef->pcs, .pc_count = redef->pc_count};
-    if (touched->was_active) {
-        rdf_bytes_copy(item.edit.old_bytes, edit->new_bytes, sizeof item.edit.old_bytes);
-        rdf_bytes_copy(item.edit.new_bytes, edit->old_bytes, sizeof item.edit.new_bytes);
-    }
+    struct rdf_edit edit = index == 0 ? redef->edit : redef->extra[index - 1];
+    struct rdf_write_item item = {.edit = edit, .pcs = redef->pcs, .pc_count = redef->pc_count};
+    if (index == 0)
+        jump_bytes(commit, redef, touched->direct_to, item.edit.new_bytes);
+    if (touched->was_active && index == 0)
+        jump_bytes(commit, redef, redef->direct_to, item.edit.old_bytes);
+    else if (touched->was_active)
+        rdf_bytes_copy(item.edit.old_bytes, edit.new_bytes, sizeof edit.new_bytes);
+    if (!touched->top)
+        rdf_bytes_copy(item.edit.new_bytes, edit.old_bytes, sizeof edit.old_bytes);
     /* The entry jump is one instruction, and so is a branch: nobody is inside them. Padding never runs. */
     item.moves = index == 0 && !touched->was_active;
     item.branches_back = redef->window.branches_back;
@@ -688,12 +725,12 @@ static struct rdf_write_item item_for(const struct commit *commit, const struct 
     item.trampoline_addr = redef->trampoline_addr;
     for (size_t i = 0; i < 2; i++) {
         uint64_t addr = item.edit.addr + (i ? item.edit.len_bytes - 1u : 0);
-        const struct rdf_map *map = rdf_maps_find(&commit->images.maps, addr);
+        const struct rdf_map *map = rdf_maps_find(&commit->images->maps, addr);
         item.prot[i] = map ? map->prot : RDF_PROT_READ | RDF_PROT_EXEC;
     }
-    struct rdf_image *image = rdf_images_at(&commit->images, item.edit.addr);
+    struct rdf_image *image = rdf_images_at(commit->images, item.edit.addr);
     uint64_t engine_code = (uint64_t)(uintptr_t)&rdf_write_apply;
-    item.has_engine = image && image == rdf_images_at(&commit->images, engine_code);
+    item.has_engine = image && image == rdf_images_at(commit->images, engine_code);
     return item;
 }
 
@@ -716,12 +753,17 @@ static void sort_items(struct rdf_write_item *item, size_t count)
 static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
 {
     struct rdf_engine *engine = commit->engine;
-    struct rdf_write_item *item = rdf_arena_alloc(&commit->arena, (commit->edit_count + 1) * sizeof *item);
+    size_t room = 0;
+    for (struct touched *touched = commit->first; touched; touched = touched->next) {
+        choose_jump(commit, touched);
+        room += edits_of(touched);
+    }
+    struct rdf_write_item *item = rdf_arena_alloc(&commit->arena, (room + 1) * sizeof *item);
     if (!item)
         return no_memory(commit);
     size_t count = 0;
     for (const struct touched *touched = commit->first; touched; touched = touched->next)
-        for (size_t i = 0; touched->was_active != (touched->top != NULL) && i <= touched->redef->extra_count; i++)
+        for (size_t i = 0; i < edits_of(touched); i++)
             item[count++] = item_for(commit, touched, i);
     sort_items(item, count);
     for (size_t i = 1; i < count; i++)
@@ -730,7 +772,7 @@ static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
                             "the entry jumps at 0x%" PRIx64 " and 0x%" PRIx64 " would overlap; redefine one of them",
                             item[i - 1].edit.addr, item[i].edit.addr);
     struct rdf_write write = {.space = engine->space,
-                              .maps = &commit->images.maps,
+                              .maps = &commit->images->maps,
                               .item = item,
                               .count = count,
                               .caller_sp = caller_sp,
@@ -747,6 +789,16 @@ static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
     return status;
 }
 
+/* A function that was followed to lies where nobody has asked about: whether the snapshot is right there, too. */
+static bool is_followed_current(const struct commit *commit)
+{
+    for (const struct alias *alias = commit->alias; alias; alias = alias->next)
+        if (commit->engine->snapshot.uses &&
+            !rdf_snapshot_is_current(&commit->engine->snapshot, &alias->redef->window.function.start, 1))
+            return false;
+    return true;
+}
+
 static redefine_status run(struct commit *commit, const struct rdf_change *change, size_t count,
                            uint64_t caller_sp, const struct rdf_near_mark *near_mark)
 {
@@ -755,12 +807,14 @@ static redefine_status run(struct commit *commit, const struct rdf_change *chang
     commit->index = rdf_table_new(&commit->arena, NULL, count);
     if (!commit->fresh || !commit->index)
         return no_memory(commit);
-    redefine_status status =
-        rdf_images_load(engine->space, engine->arch, &commit->arena, &commit->images, commit->err);
-    if (status == REDEFINE_OK)
-        status = resolve_all(commit, change, count);
+    redefine_status status = resolve_all(commit, change, count);
+    engine->is_stale = status == REDEFINE_OK && !is_followed_current(commit);
+    if (engine->is_stale)
+        status = rdf_fail(commit->err, REDEFINE_EBUSY, "objects are being loaded and unloaded; try again");
     if (status == REDEFINE_OK)
         status = plan_all(commit);
+    /* A refusal that rests on what was there earlier: look again. */
+    engine->is_stale |= status != REDEFINE_OK && engine->snapshot.uses;
     if (status == REDEFINE_OK &&
         !rdf_registry_reserve(&engine->registry, commit->new_count + commit->alias_count, commit->new_count,
                               commit->layer_count))
@@ -770,6 +824,25 @@ static redefine_status run(struct commit *commit, const struct rdf_change *chang
     if (status == REDEFINE_OK)
         status = write_all(commit, caller_sp);
     return status;
+}
+
+/* The addresses that a commit is about. Of many only as many as say that there are too many to ask for. */
+static redefine_status take_snapshot(struct rdf_engine *engine, const struct rdf_change *change, size_t count,
+                                     struct rdf_error *err)
+{
+    enum { ASKED_MAX = 24 };
+    uint64_t addr[ASKED_MAX + 3];
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < ASKED_MAX; i++) {
+        const struct rdf_redef *redef = rdf_registry_find(&engine->registry, change[i].target);
+        addr[used++] = change[i].target;
+        if (redef)
+            addr[used++] = redef->window.function.start;
+        if (change[i].replacement)
+            addr[used++] = change[i].replacement;
+    }
+    return rdf_snapshot_refresh(&engine->snapshot, engine->space, engine->arch, engine->snapshot_pages, addr, used,
+                                err);
 }
 
 /* On failure everything is as it was, but for near.mode. */
@@ -785,12 +858,17 @@ static redefine_status attempt(struct rdf_engine *engine, const struct rdf_chang
     if (!near_mark)
         return no_memory(&commit);
     rdf_near_take_mark(&engine->near, near_mark);
-    redefine_status status = run(&commit, change, count, caller_sp, near_mark);
+    redefine_status status = take_snapshot(engine, change, count, err);
+    commit.images = &engine->snapshot.images;
+    if (status == REDEFINE_OK)
+        status = run(&commit, change, count, caller_sp, near_mark);
     if (status != REDEFINE_OK && status != REDEFINE_EROLLBACK) {
         rdf_near_rollback(&engine->near, near_mark);
         rdf_registry_rollback(&engine->registry, &registry_mark);
     }
-    rdf_images_free(&commit.images);
+    if (engine->is_stale)
+        rdf_snapshot_drop(&engine->snapshot);
+    rdf_snapshot_settle(&engine->snapshot);
     rdf_arena_free(&commit.arena);
     return status;
 }
@@ -802,10 +880,13 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
         return REDEFINE_OK;
     enum rdf_near_mode mode = engine->near.mode;
     engine->near.is_refused = false;
+    engine->is_stale = false;
     redefine_status status = attempt(engine, change, count, caller_sp, err);
-    if (status != REDEFINE_OK && engine->near.is_refused && err)
-        err->status = REDEFINE_OK; /* what has failed is tried in another way */
-    if (status != REDEFINE_OK && engine->near.is_refused)
+    /* What has failed is tried in another way: without a write, with a new snapshot. */
+    bool again = status != REDEFINE_OK && (engine->near.is_refused || engine->is_stale);
+    if (again && err)
+        err->status = REDEFINE_OK;
+    if (again)
         status = attempt(engine, change, count, caller_sp, err);
     if (status != REDEFINE_OK && status != REDEFINE_EROLLBACK)
         engine->near.mode = mode;
@@ -813,12 +894,13 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
 }
 
 void rdf_engine_init(struct rdf_engine *engine, struct rdf_space *space, const struct rdf_arch *arch,
-                     const struct rdf_page_source *pages)
+                     const struct rdf_page_source *pages, const struct rdf_page_source *snapshot_pages)
 {
     /* Not the lock: the caller holds it, and others wait for it. */
     engine->space = space;
     engine->arch = arch;
     engine->pages = pages;
+    engine->snapshot_pages = snapshot_pages;
     engine->write_methods = (1u << RDF_WRITE_METHODS) - 1;
     engine->near = (struct rdf_near){.space = space, .arch = arch, .pages = pages};
     engine->last_stop = (struct rdf_stop_report){0};

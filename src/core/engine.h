@@ -7,6 +7,7 @@
 
 #include "core/near.h"
 #include "core/registry.h"
+#include "core/snapshot.h"
 #include "core/write.h"
 
 enum rdf_change_kind {
@@ -31,16 +32,19 @@ struct rdf_engine {
     struct rdf_space *space;
     const struct rdf_arch *arch;
     const struct rdf_page_source *pages;
+    const struct rdf_page_source *snapshot_pages;
     unsigned write_methods; /* bit per rdf_write_method */
     struct rdf_os_lock lock;
     struct rdf_near near;
     struct rdf_registry registry;
+    struct rdf_snapshot snapshot;
+    bool is_stale; /* the commit that has just failed found the snapshot wrong: it is dropped now */
     struct rdf_stop_report last_stop;
 };
 
 /* Zeroed memory is an engine without a space; this gives it one. */
 void rdf_engine_init(struct rdf_engine *engine, struct rdf_space *space, const struct rdf_arch *arch,
-                     const struct rdf_page_source *pages);
+                     const struct rdf_page_source *pages, const struct rdf_page_source *snapshot_pages);
 
 /* Carry out all changes in their order, or none. `caller_sp` is where the calling thread entered the
  * engine (0 when the space is not this process): its stack is searched from there.

@@ -20,6 +20,17 @@ const char *rdf_strategy_name(enum rdf_strategy strategy)
     return "unknown";
 }
 
+int rdf_plan_read(const struct rdf_images *images, uint64_t addr, void *ret_bytes, size_t len_bytes)
+{
+    struct rdf_space *space = images->space;
+    bool is_readable = rdf_maps_allow(&images->maps, addr, len_bytes, RDF_PROT_READ);
+    const void *view = is_readable ? space->ops->view(space, addr, len_bytes) : NULL;
+    if (!view)
+        return space->ops->read(space, addr, ret_bytes, len_bytes);
+    rdf_bytes_copy(ret_bytes, view, len_bytes);
+    return 0;
+}
+
 /* Nothing is displaced but no-operations: the original is what lies behind them. */
 static void lay_out_sled(const struct rdf_near *near, struct rdf_plan *plan)
 {
@@ -73,7 +84,7 @@ static redefine_status set_edit(struct rdf_images *images, struct rdf_edit *edit
 {
     edit->addr = addr;
     edit->len_bytes = (uint8_t)len;
-    int status = images->space->ops->read(images->space, addr, edit->old_bytes, len);
+    int status = rdf_plan_read(images, addr, edit->old_bytes, len);
     if (status < 0)
         return rdf_fail(err, REDEFINE_ESYSTEM, "the code at 0x%" PRIx64 " could not be read (%s)", addr,
                         rdf_errno_name(status));
@@ -117,7 +128,7 @@ static redefine_status branch_edit(const struct rdf_near *near, struct rdf_image
     uint64_t left = plan->window.function.end - addr;
     size_t len = left < sizeof code ? (size_t)left : sizeof code;
     struct rdf_span span = {code, len};
-    if (images->space->ops->read(images->space, addr, code, len) < 0 || !near->arch->decode(span, addr, &insn))
+    if (rdf_plan_read(images, addr, code, len) < 0 || !near->arch->decode(span, addr, &insn))
         return rdf_fail(err, REDEFINE_ESYSTEM, "the code at 0x%" PRIx64 " could not be read", addr);
     uint64_t old_off = insn.target - plan->window.function.start;
     const struct rdf_relocated *relocated = &plan->relocated;

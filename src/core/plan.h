@@ -87,6 +87,10 @@ redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
                               const struct rdf_window *window, uint64_t counter_addr, struct rdf_plan *ret,
                               struct rdf_error *err);
 
+/* Copy code that the snapshot of mappings shows as readable: in place where the space has views, which saves a
+ * system call for each function of a batch. 0 or -errno. */
+int rdf_plan_read(const struct rdf_images *images, uint64_t addr, void *ret_bytes, size_t len_bytes);
+
 /* Where a thread at `pc` must continue once the edit is made: `pc` itself where it may stay, 0 when it
  * stands inside the overwritten bytes but at no instruction's start. */
 uint64_t rdf_plan_move_pc(uint64_t patched_start, uint64_t patched_end, uint64_t window_start,

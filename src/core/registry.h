@@ -24,7 +24,8 @@ struct rdf_layer {
 
 struct rdf_redef {
     struct rdf_window window;
-    struct rdf_edit edit; /* old_bytes → new_bytes while it is in force */
+    struct rdf_edit edit; /* old_bytes → new_bytes, the jump to the relay, while it is in force … */
+    uint64_t direct_to;   /* … unless the jump leads straight to this replacement, within reach; 0: it does not */
     const struct rdf_edit *extra; /* more of them: padding, branches */
     size_t extra_count;
     uint64_t relay_addr;

@@ -185,6 +185,45 @@ static int store(const struct rdf_write *write, struct rdf_write_item *item, str
     return err;
 }
 
+/* How many items from `first` on lie in one page, wholly. */
+static size_t run_length(const struct rdf_write *write, size_t first)
+{
+    uint64_t page = rdf_os_page_bytes();
+    uint64_t end = write->item[first].edit.addr / page * page + page;
+    size_t count = 0;
+    while (first + count < write->count &&
+           write->item[first + count].edit.addr + write->item[first + count].edit.len_bytes <= end)
+        count++;
+    return count;
+}
+
+/* Several edits of one page in one write, with what lies between them as it is: the world stands still. False:
+ * not done, or not wholly; each by itself may do better, and the undo knows them all. */
+static bool store_run(struct rdf_write *write, struct rdf_world *world, size_t first, size_t count)
+{
+    enum { RUN_BYTES_MAX = 4096 };
+    uint8_t bytes[RUN_BYTES_MAX];
+    struct rdf_write_item *item = &write->item[first];
+    const struct rdf_edit *last = &item[count - 1].edit;
+    uint64_t start = item->edit.addr;
+    size_t len = (size_t)(last->addr + last->len_bytes - start);
+    const void *live = count > 1 && len <= sizeof bytes ? write->space->ops->view(write->space, start, len) : NULL;
+    if (!live)
+        return false;
+    enum rdf_write_method method = world->os ? RDF_WRITE_TRACER_MEM : RDF_WRITE_SELF_MEM;
+    if (!(write->methods & 1u << method))
+        return false;
+    rdf_bytes_copy(bytes, live, len);
+    for (size_t i = 0; i < count; i++)
+        rdf_bytes_copy(bytes + (item[i].edit.addr - start), item[i].edit.new_bytes, item[i].edit.len_bytes);
+    if (write->space->ops->write(write->space, world, method, start, bytes, len) < 0 ||
+        !rdf_bytes_equal(live, bytes, len))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        item[i].method = method;
+    return true;
+}
+
 static void undo(struct rdf_write *write, struct rdf_world *world, size_t count)
 {
     write->undone = true;
@@ -244,12 +283,17 @@ static int body(struct rdf_world *world, void *ctx)
             return BODY_CHANGED;
         }
     }
-    for (size_t i = 0; i < write->count; i++) {
-        write->err = store(write, &write->item[i], world, write->item[i].edit.new_bytes);
-        if (write->err < 0) {
-            write->failed_item = i;
-            undo(write, world, i + 1);
-            return BODY_FAILED;
+    for (size_t first = 0, count; first < write->count; first += count) {
+        count = run_length(write, first);
+        count = count ? count : 1; /* one that lies in two pages */
+        bool stored = store_run(write, world, first, count);
+        for (size_t i = first; !stored && i < first + count; i++) {
+            write->err = store(write, &write->item[i], world, write->item[i].edit.new_bytes);
+            if (write->err < 0) {
+                write->failed_item = i;
+                undo(write, world, first + count);
+                return BODY_FAILED;
+            }
         }
     }
     for (size_t i = 0; i < world->thread_count; i++) {

@@ -45,6 +45,9 @@ redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *
                                 struct rdf_images *ret, struct rdf_error *err);
 void rdf_images_free(struct rdf_images *images);
 
+/* Close the files that were opened: what comes from them is read again when it is asked for again. */
+void rdf_images_close_files(struct rdf_images *images);
+
 /* Leave this image out of name searches (a patch file, the agent, the engine itself). */
 void rdf_image_hide(struct rdf_image *image);
 

@@ -251,16 +251,23 @@ redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *
     return REDEFINE_OK;
 }
 
-void rdf_images_free(struct rdf_images *images)
+void rdf_images_close_files(struct rdf_images *images)
 {
-    if (!images)
-        return;
     for (size_t i = 0; i < images->count; i++) {
         struct rdf_image *image = images->image[i];
         if (image->file_is_open)
             images->space->ops->close_file(images->space, image->file);
-        image->file_is_open = false;
+        image->file_is_open = image->file_tried = image->symtab_tried = false;
+        image->file = image->sections = image->section_names = (struct rdf_span){0};
+        image->symtab = (struct rdf_symbols){0};
     }
+}
+
+void rdf_images_free(struct rdf_images *images)
+{
+    if (!images)
+        return;
+    rdf_images_close_files(images);
     images->count = 0;
 }
 

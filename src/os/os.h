@@ -107,6 +107,10 @@ struct rdf_space_ops {
     /* A snapshot of what is mapped, allocated from `arena`. */
     int (*maps)(struct rdf_space *space, struct rdf_arena *arena, struct rdf_maps *ret);
 
+    /* The mappings that hold `count` addresses, as they are now, without their paths; end 0 where nothing is
+     * mapped. Much cheaper than `maps`. Null, or -errno: cannot tell. */
+    int (*maps_at)(struct rdf_space *space, const uint64_t *addr, size_t count, struct rdf_map *ret);
+
     /* Copy out. -EFAULT where a byte is not mapped or not readable (bytes before it may then have been
      * copied); never a signal. */
     int (*read)(struct rdf_space *space, uint64_t addr, void *ret_bytes, size_t len_bytes);

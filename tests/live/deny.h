@@ -24,9 +24,18 @@ struct live_rule {
     uint32_t value;
 };
 
-#define DENY(name, err) {SYS_##name, err, 0, 0, 0}
-#define DENY_WRITABLE(err) {SYS_mprotect, err, 2, PROT_WRITE, PROT_WRITE}
-#define DENY_POKE(err) {SYS_ptrace, err, 0, UINT32_MAX, PTRACE_POKETEXT}
+#define DENY(name, err)          \
+    {                            \
+        SYS_##name, err, 0, 0, 0 \
+    }
+#define DENY_WRITABLE(err)                           \
+    {                                                \
+        SYS_mprotect, err, 2, PROT_WRITE, PROT_WRITE \
+    }
+#define DENY_POKE(err)                                  \
+    {                                                   \
+        SYS_ptrace, err, 0, UINT32_MAX, PTRACE_POKETEXT \
+    }
 
 /* For this thread and what it makes from now on: threads that are there already go on undisturbed, so that
  * what is tested is the engine, which runs here and in the helper that it makes. */

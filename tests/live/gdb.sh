@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# What a debugger sees of helper_gdb: whole stacks from the replacement and from below the original; inside the
-# trampoline, which is in no file; and its own breakpoints on what is to be redefined.
+# What a debugger sees of helper_gdb: whole stacks from the replacement and from below the original; inside
+# the trampoline, which is in no file; and its own breakpoints on what is to be redefined.
 set -u
 number=0
 failures=0

@@ -4,9 +4,9 @@
  * kind of them always. Then either it works all the same, or there is a status with a sentence and everything
  * is as it was; never a crash, never a hang.
  *
- * The child installs a filter that asks us, its parent, about each system call (SECCOMP_RET_USER_NOTIF): unlike
- * a tracer this leaves ptrace to the engine, and its helper task inherits the filter. Two calls that no system
- * has tell us where the part begins and ends in which calls are counted.
+ * The child installs a filter that asks us, its parent, about each system call (SECCOMP_RET_USER_NOTIF):
+ * unlike a tracer this leaves ptrace to the engine, and its helper task inherits the filter. Two calls that
+ * no system has tell us where the part begins and ends in which calls are counted.
  *
  * LIVE_ALL=1 tries every error at each place, not only one of them.
  */
@@ -22,7 +22,9 @@ enum { MARK_ON = 9998, MARK_OFF = 9999, CALLS_MAX = 4096, CHILD_LIMIT_MS = 15000
 
 static const int errors[] = {EPERM, ENOSYS, ENOMEM, EACCES, EIO};
 
-TARGET int first(int value)
+/* Far from other code: a function that something seems to branch into gets a trap, and a trap dies where
+ * signals are blocked. */
+__attribute__((aligned(512))) TARGET int first(int value)
 {
     __asm__ volatile("");
     return value + 1;
@@ -119,8 +121,8 @@ static void check_nothing_changed(const struct live_world *before, long failed_n
 }
 
 /* Returns the status; *ret_nr is the call that was failed meanwhile, -1 for none. */
-static redefine_status under_fire(redefine_status (*act)(const struct scenario *), const struct scenario *scenario,
-                                  long *ret_nr)
+static redefine_status under_fire(redefine_status (*act)(const struct scenario *),
+                                  const struct scenario *scenario, long *ret_nr)
 {
     syscall(MARK_ON);
     redefine_status status = act(scenario);
@@ -172,7 +174,8 @@ static void child_body(const struct scenario *scenario, bool fails_always)
 static int install_filter(void)
 {
     /* Allowed at once: what hands the listener over, ends a task, or is only the test's own. */
-    static const int allowed[] = {SYS_sendmsg, SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_fcntl, SYS_dup2};
+    static const int allowed[] = {SYS_sendmsg,      SYS_exit,  SYS_exit_group,
+                                  SYS_rt_sigreturn, SYS_fcntl, SYS_dup2};
     struct sock_filter code[2 * LIVE_COUNT(allowed) + 2];
     unsigned short at = 0;
     code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
@@ -197,7 +200,9 @@ static void give_fd(int socket, int fd)
     struct iovec part = {&byte, 1};
     union control control;
     memset(&control, 0, sizeof control);
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
                              .msg_controllen = sizeof control};
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
@@ -213,7 +218,9 @@ static int take_fd(int socket)
     int fd = -1;
     struct iovec part = {&byte, 1};
     union control control;
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
                              .msg_controllen = sizeof control};
     if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(&message))
         memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
@@ -239,7 +246,8 @@ static bool is_always(const struct scenario *scenario, int nr)
     return false;
 }
 
-static void answer_all(int listener, const struct scenario *scenario, const struct fault *fault, struct run *ret)
+static void answer_all(int listener, const struct scenario *scenario, const struct fault *fault,
+                       struct run *ret)
 {
     bool counts = false;
     int failed_nr = -1;
@@ -272,6 +280,10 @@ static void answer_all(int listener, const struct scenario *scenario, const stru
                 ret->nr[ret->calls] = nr;
             ret->calls++;
             bool hit = fault->at == ret->calls || fault->nr == nr;
+            if (nr == SYS_mmap && live_shares_process()) { /* it gives up when it has no memory */
+                ret->failed += hit;
+                hit = false;
+            }
             if (hit || is_always(scenario, nr)) {
                 answer.flags = 0;
                 answer.error = hit ? -fault->err : -EPERM;
@@ -332,12 +344,41 @@ static const char *name_of(int nr)
         const char *name;
     } known[] = {
 #define KNOWN(name) {SYS_##name, #name}
-        KNOWN(clock_gettime), KNOWN(clone), KNOWN(close), KNOWN(fstat), KNOWN(futex), KNOWN(getdents64),
-        KNOWN(getpid), KNOWN(getppid), KNOWN(gettid), KNOWN(lseek), KNOWN(madvise), KNOWN(membarrier), KNOWN(mmap),
-        KNOWN(mprotect), KNOWN(munmap), KNOWN(nanosleep), KNOWN(newfstatat), KNOWN(openat), KNOWN(pipe2),
-        KNOWN(prctl), KNOWN(pread64), KNOWN(process_vm_readv), KNOWN(ptrace), KNOWN(pwrite64), KNOWN(read),
-        KNOWN(readlinkat), KNOWN(rt_sigaction), KNOWN(rt_sigprocmask), KNOWN(rt_sigtimedwait), KNOWN(tgkill),
-        KNOWN(sched_getattr), KNOWN(sched_setattr), KNOWN(sched_setscheduler), KNOWN(wait4), KNOWN(waitid),
+        KNOWN(clock_gettime),
+        KNOWN(clone),
+        KNOWN(close),
+        KNOWN(fstat),
+        KNOWN(futex),
+        KNOWN(getdents64),
+        KNOWN(getpid),
+        KNOWN(getppid),
+        KNOWN(gettid),
+        KNOWN(lseek),
+        KNOWN(madvise),
+        KNOWN(membarrier),
+        KNOWN(mmap),
+        KNOWN(mprotect),
+        KNOWN(munmap),
+        KNOWN(nanosleep),
+        KNOWN(newfstatat),
+        KNOWN(openat),
+        KNOWN(pipe2),
+        KNOWN(prctl),
+        KNOWN(pread64),
+        KNOWN(process_vm_readv),
+        KNOWN(ptrace),
+        KNOWN(pwrite64),
+        KNOWN(read),
+        KNOWN(readlinkat),
+        KNOWN(rt_sigaction),
+        KNOWN(rt_sigprocmask),
+        KNOWN(rt_sigtimedwait),
+        KNOWN(tgkill),
+        KNOWN(sched_getattr),
+        KNOWN(sched_setattr),
+        KNOWN(sched_setscheduler),
+        KNOWN(wait4),
+        KNOWN(waitid),
         KNOWN(write),
 #undef KNOWN
     };
@@ -421,12 +462,12 @@ static void conclude(void)
     CHECK(runs > 20);
 }
 
-#define SCENARIO(name, test, ...) \
-    static void name(void) \
-    { \
+#define SCENARIO(name, test, ...)                              \
+    static void name(void)                                     \
+    {                                                          \
         static const struct scenario scenario = {__VA_ARGS__}; \
-        test(&scenario); \
-        conclude(); \
+        test(&scenario);                                       \
+        conclude();                                            \
     }
 
 #endif

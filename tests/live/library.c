@@ -230,14 +230,15 @@ __asm__(".text\n.globl begins_with_long\n.type begins_with_long, @function\nbegi
 int too_short(void);
 int before_too_short(int);
 int after_too_short(int);
-__asm__(".text\n.globl before_too_short\n.type before_too_short, @function\nbefore_too_short:\n.cfi_startproc\n"
-        "movl %edi, %eax\n.rept 150\nincl %eax\n.endr\nret\n.cfi_endproc\n"
-        ".size before_too_short, .-before_too_short\n"
-        ".globl too_short\n.type too_short, @function\ntoo_short:\n.cfi_startproc\nxorl %eax, %eax\nret\n"
-        ".cfi_endproc\n.size too_short, .-too_short\n"
-        ".globl after_too_short\n.type after_too_short, @function\nafter_too_short:\n.cfi_startproc\n"
-        "movl %edi, %eax\n.rept 150\nincl %eax\n.endr\nret\n.cfi_endproc\n"
-        ".size after_too_short, .-after_too_short\n");
+__asm__(
+    ".text\n.globl before_too_short\n.type before_too_short, @function\nbefore_too_short:\n.cfi_startproc\n"
+    "movl %edi, %eax\n.rept 150\nincl %eax\n.endr\nret\n.cfi_endproc\n"
+    ".size before_too_short, .-before_too_short\n"
+    ".globl too_short\n.type too_short, @function\ntoo_short:\n.cfi_startproc\nxorl %eax, %eax\nret\n"
+    ".cfi_endproc\n.size too_short, .-too_short\n"
+    ".globl after_too_short\n.type after_too_short, @function\nafter_too_short:\n.cfi_startproc\n"
+    "movl %edi, %eax\n.rept 150\nincl %eax\n.endr\nret\n.cfi_endproc\n"
+    ".size after_too_short, .-after_too_short\n");
 
 static int longer(void)
 {
@@ -266,7 +267,7 @@ static void errors(void)
     refuse(&data, ADDRESS(add_more), REDEFINE_EINVAL);
     CHECK_SAYS("data");
     refuse(&local, ADDRESS(add_more), REDEFINE_EINVAL);
-    refuse((void *)(uintptr_t)"constant", ADDRESS(add_more), REDEFINE_EINVAL);
+    refuse((void *)(uintptr_t) "constant", ADDRESS(add_more), REDEFINE_EINVAL);
     refuse((void *)16, ADDRESS(add_more), REDEFINE_EINVAL);
     CHECK_SAYS("not mapped");
     refuse((void *)(uintptr_t)UINT64_C(0x7ffffffff000), ADDRESS(add_more), REDEFINE_EINVAL);

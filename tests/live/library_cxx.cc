@@ -55,10 +55,8 @@ template <class T> static T shape_more(T value)
     return redefine_original(shape<T>)(value) + T(1000);
 }
 
-namespace outer
-{
-namespace inner
-{
+namespace outer {
+namespace inner {
 TARGET int overloaded(int value)
 {
     __asm__ volatile("");
@@ -78,10 +76,11 @@ TARGET int alone(int value, const std::string &text)
 }
 } // namespace inner
 
-class thing
-{
-public:
-    explicit thing(int value) : value_(value) {}
+class thing {
+  public:
+    explicit thing(int value) : value_(value)
+    {
+    }
     TARGET int get(int more) const
     {
         __asm__ volatile("");
@@ -97,9 +96,11 @@ public:
         __asm__ volatile("");
         return value_ * value;
     }
-    virtual ~thing() {}
+    virtual ~thing()
+    {
+    }
 
-private:
+  private:
     int value_;
 };
 } // namespace outer
@@ -176,7 +177,8 @@ static void templates()
 
 static void lambdas()
 {
-    CHECK_OK(redefine(plain, +[](int value) { return value + 7000; }));
+    CHECK_OK(redefine(
+        plain, +[](int value) { return value + 7000; }));
     CHECK_INT(plain(1), 7001);
     CHECK_OK(redefine_restore(plain));
 }
@@ -194,7 +196,8 @@ static void names()
 {
     using with_int = int(int);
     using with_text = int(const char *);
-    CHECK(find("outer::inner::overloaded(int)") == ADDRESS(static_cast<with_int *>(outer::inner::overloaded)));
+    CHECK(find("outer::inner::overloaded(int)") ==
+          ADDRESS(static_cast<with_int *>(outer::inner::overloaded)));
     CHECK(find("outer::inner::overloaded(char const*)") ==
           ADDRESS(static_cast<with_text *>(outer::inner::overloaded)));
     void *found = nullptr;

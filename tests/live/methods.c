@@ -13,9 +13,9 @@ enum { PR_SET_MDWE = 65, PR_MDWE_REFUSE_EXEC_GAIN = 1 };
 #endif
 
 #define BY_TRACER_MEM "written by tracer's /proc/PID/mem"
-#define BY_POKE "written by PTRACE_POKETEXT"
-#define BY_SELF_MEM "written by /proc/self/mem"
-#define BY_PROTECT "written by mprotect"
+#define BY_POKE       "written by PTRACE_POKETEXT"
+#define BY_SELF_MEM   "written by /proc/self/mem"
+#define BY_PROTECT    "written by mprotect"
 
 TARGET int first(int value)
 {
@@ -58,7 +58,8 @@ static void works_by(const char *method)
             live_fail(__FILE__, __LINE__, "not %s: %s", method, redefine_describe(ADDRESS(first)));
         CHECK_INT(first(1), 102);
         CHECK_INT(redefine_original(first)(1), 2);
-        CHECK_OK(redefine(second, second_more)); /* with a trampoline beside the first one, or in a new chunk */
+        CHECK_OK(
+            redefine(second, second_more)); /* with a trampoline beside the first one, or in a new chunk */
         CHECK(strstr(redefine_describe(ADDRESS(second)), method));
         CHECK_INT(second(2), 204);
         CHECK_OK(redefine_restore(first));
@@ -126,7 +127,8 @@ static void one_poke(void)
 
 static void one_all_denied(void)
 {
-    static const struct live_rule rules[] = {DENY_WRITABLE(EACCES), DENY(pwrite64, EPERM), DENY(ptrace, EPERM)};
+    static const struct live_rule rules[] = {DENY_WRITABLE(EACCES), DENY(pwrite64, EPERM),
+                                             DENY(ptrace, EPERM)};
     live_deny(rules, LIVE_COUNT(rules));
     is_refused(REDEFINE_EDENIED);
     CHECK_SAYS("/proc/self/mem");
@@ -157,8 +159,8 @@ static void one_mdwe_without_self_mem(void)
     is_refused(REDEFINE_EDENIED);
 }
 
-/* A program that gives up rights once it has begun: what is redefined already can be restored, and more can be
- * redefined, in another way than at first. */
+/* A program that gives up rights once it has begun: what is redefined already can be restored, and more can
+ * be redefined, in another way than at first. */
 static void rights_given_up(size_t threads)
 {
     static const struct live_rule rules[] = {DENY(pwrite64, EPERM)};

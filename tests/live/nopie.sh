@@ -9,7 +9,8 @@ failures=0
 sanitize=
 nm -D "$BUILD/libredefine.so" | grep -q __asan_init && sanitize=-fsanitize=address,undefined
 
-for flags in "-Wl,-z,lazy" "-Wl,-z,now" "-fcf-protection=full -Wl,-z,lazy" "-fcf-protection=full -Wl,-z,now -O0"; do
+for flags in "-Wl,-z,lazy" "-Wl,-z,now" "-fcf-protection=full -Wl,-z,lazy" \
+    "-fcf-protection=full -Wl,-z,now -O0"; do
     # Flags are words.
     # shellcheck disable=SC2086
     $CC -std=gnu11 -D_GNU_SOURCE -O2 -fno-pic -no-pie -mcmodel=small $sanitize $flags -I"$SRC/include" \

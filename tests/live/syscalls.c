@@ -25,7 +25,8 @@ int main(void)
         {"without pwrite64: each call fails once", no_pwrite_each_once, LIMIT_S},
         {"without pwrite64: each kind of call always fails", no_pwrite_each_always, LIMIT_S},
         {"without process_vm_readv: each call fails once", no_readv_each_once, LIMIT_S},
-        {"without process_vm_readv and membarrier: each kind of call always fails", no_readv_each_always, LIMIT_S},
+        {"without process_vm_readv and membarrier: each kind of call always fails", no_readv_each_always,
+         LIMIT_S},
     };
     return live_main(cases, LIVE_COUNT(cases));
 }

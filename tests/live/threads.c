@@ -13,13 +13,14 @@ enum { CALLERS = 4, MS_EACH = 250 };
 typedef long target_type(long);
 
 /* The fixtures return 3 * n + 1, whatever they look like. */
-#define FUNCTION(name, body) \
+#define FUNCTION(name, body)                                                          \
     ".globl " #name "\n.type " #name ", @function\n" #name ":\n.cfi_startproc\n" body \
     ".cfi_endproc\n.size " #name ", .-" #name "\n"
 
 /* One instruction of ten bytes: nobody can stand inside. */
 target_type one_long;
-__asm__(".text\n.p2align 6\n" FUNCTION(one_long, "movabsq $1, %rax\nleaq (%rdi,%rdi,2), %rcx\naddq %rcx, %rax\nret\n"));
+__asm__(".text\n.p2align 6\n" FUNCTION(one_long,
+                                       "movabsq $1, %rax\nleaq (%rdi,%rdi,2), %rcx\naddq %rcx, %rax\nret\n"));
 
 /* Twelve instructions of one byte: somebody stands at each of them. */
 target_type nops;
@@ -29,33 +30,34 @@ __asm__(".text\n.p2align 6\n" FUNCTION(nops, ".rept 12\nnop\n.endr\nleaq 1(%rdi,
 target_type six_bytes;
 target_type behind_six_bytes;
 __asm__(".text\n.p2align 6\n" FUNCTION(six_bytes, "leaq 1(%rdi,%rdi,2), %rax\nret\n")
-        FUNCTION(behind_six_bytes, "movabsq $1, %rax\nleaq (%rdi,%rdi,2), %rcx\naddq %rcx, %rax\nret\n"));
+            FUNCTION(behind_six_bytes, "movabsq $1, %rax\nleaq (%rdi,%rdi,2), %rcx\naddq %rcx, %rax\nret\n"));
 
-/* Loops whose heads are the entry itself, a byte behind it, and right behind the jump. (The first one counts in
- * the upper half of its argument.) */
+/* Loops whose heads are the entry itself, a byte behind it, and right behind the jump. (The first one counts
+ * in the upper half of its argument.) */
 target_type loop_to_entry;
-__asm__(".text\n.p2align 6\n"
-        FUNCTION(loop_to_entry, "btcq $63, %rdi\njnc loop_to_entry\nbtrq $63, %rdi\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
+__asm__(".text\n.p2align 6\n" FUNCTION(
+    loop_to_entry, "btcq $63, %rdi\njnc loop_to_entry\nbtrq $63, %rdi\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
 
 target_type loop_behind_window;
-__asm__(".text\n.p2align 6\n"
-        FUNCTION(loop_behind_window, "movl $3, %ecx\n1: decl %ecx\njnz 1b\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
+__asm__(".text\n.p2align 6\n" FUNCTION(
+    loop_behind_window, "movl $3, %ecx\n1: decl %ecx\njnz 1b\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
 
 target_type loop_into_window;
-__asm__(".text\n.p2align 6\n"
-        FUNCTION(loop_into_window, "movb $3, %cl\n1: nop\ndecb %cl\njnz 1b\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
+__asm__(".text\n.p2align 6\n" FUNCTION(
+    loop_into_window, "movb $3, %cl\n1: nop\ndecb %cl\njnz 1b\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
 
 /* Begins with a call. */
 target_type calls_first;
 target_type called_first;
 __asm__(".text\n.p2align 6\n" FUNCTION(called_first, "leaq (%rdi,%rdi,2), %rax\nret\n")
-        FUNCTION(calls_first, "call called_first\naddq $1, %rax\nret\n"));
+            FUNCTION(calls_first, "call called_first\naddq $1, %rax\nret\n"));
 
 /* Entries at each of the last bytes of a cache line. */
-#define STRADDLING(off) \
-    target_type straddling_##off; \
-    __asm__(".text\n.p2align 6\n.skip " #off ", 0xcc\n" \
-            FUNCTION(straddling_##off, "nop\nnop\nnop\nleaq (%rdi,%rdi,2), %rax\naddq $1, %rax\nret\n"))
+#define STRADDLING(off)                           \
+    target_type straddling_##off;                 \
+    __asm__(".text\n.p2align 6\n.skip " #off      \
+            ", 0xcc\n" FUNCTION(straddling_##off, \
+                                "nop\nnop\nnop\nleaq (%rdi,%rdi,2), %rax\naddq $1, %rax\nret\n"))
 STRADDLING(56);
 STRADDLING(57);
 STRADDLING(58);
@@ -153,8 +155,8 @@ static void toggle(target_type *function, target_type *with)
     stop = true;
     for (size_t i = 0; i < CALLERS; i++)
         pthread_join(thread[i], NULL);
-    printf("%p: %u times there and back, %u busy, %lu calls, %lu of them replaced\n", ADDRESS(function), toggles,
-           busy, calls, replaced);
+    printf("%p: %u times there and back, %u busy, %lu calls, %lu of them replaced\n", ADDRESS(function),
+           toggles, busy, calls, replaced);
     CHECK(toggles > busy);
     live_world_take(&live_now);
     for (size_t i = 0; i < live_before.page_count; i++)

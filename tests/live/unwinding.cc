@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Stacks that lead through a redefinition: exceptions thrown by the replacement, by the original that it
-// calls, and through both; backtraces from everywhere. The trampoline itself must never be on a stack: nothing
-// tells an unwinder about it.
+// calls, and through both; backtraces from everywhere. The trampoline itself must never be on a stack:
+// nothing tells an unwinder about it.
 #include "live.h"
 
 #include <dlfcn.h>
@@ -29,11 +29,12 @@ extern "C" TARGET int caller(int value)
 
 // Begins with a call, after as few bytes as an aligned stack allows: the call lies in the window.
 extern "C" int begins_with_call(int value);
-__asm__(".text\n.globl begins_with_call\n.type begins_with_call, @function\nbegins_with_call:\n.cfi_startproc\n"
-        "pushq %rbx\n.cfi_def_cfa_offset 16\n.cfi_offset %rbx, -16\n"
-        "call callee\n"
-        "movl %eax, %ebx\naddl $5, %ebx\nmovl %ebx, %eax\n"
-        "popq %rbx\n.cfi_def_cfa_offset 8\nret\n.cfi_endproc\n.size begins_with_call, .-begins_with_call\n");
+__asm__(
+    ".text\n.globl begins_with_call\n.type begins_with_call, @function\nbegins_with_call:\n.cfi_startproc\n"
+    "pushq %rbx\n.cfi_def_cfa_offset 16\n.cfi_offset %rbx, -16\n"
+    "call callee\n"
+    "movl %eax, %ebx\naddl $5, %ebx\nmovl %ebx, %eax\n"
+    "popq %rbx\n.cfi_def_cfa_offset 8\nret\n.cfi_endproc\n.size begins_with_call, .-begins_with_call\n");
 
 // The same with the very first instruction. The stack is 8 bytes off below it, as its callee knows.
 extern "C" int off_by_eight(int value);
@@ -53,8 +54,14 @@ struct counts {
 } static counts;
 
 struct guard {
-    guard() { counts.entered++; }
-    ~guard() { counts.left++; }
+    guard()
+    {
+        counts.entered++;
+    }
+    ~guard()
+    {
+        counts.left++;
+    }
 };
 
 extern "C" TARGET int passes_through(int value)
@@ -188,7 +195,10 @@ extern "C" TARGET int outermost(int value)
 static void check_frames(const char *const *names, size_t count);
 static void backtraces();
 
-#define NAMED(function) {reinterpret_cast<uintptr_t>(function), #function}
+#define NAMED(function)                                  \
+    {                                                    \
+        reinterpret_cast<uintptr_t>(function), #function \
+    }
 
 // The nearest of our functions below an address; null when that lies in no object, or in another one.
 static const char *name_of(void *addr)
@@ -196,9 +206,19 @@ static const char *name_of(void *addr)
     static const struct {
         uintptr_t start;
         const char *name;
-    } own[] = {NAMED(looks_in_replacement), NAMED(looks_around), NAMED(calls_looks_around), NAMED(passes_through),
-               NAMED(window_calls_looks_around), NAMED(outermost), NAMED(call_target), NAMED(check_frames),
-               NAMED(backtraces), NAMED(callee), NAMED(caller), NAMED(throws_itself), NAMED(catches)};
+    } own[] = {NAMED(looks_in_replacement),
+               NAMED(looks_around),
+               NAMED(calls_looks_around),
+               NAMED(passes_through),
+               NAMED(window_calls_looks_around),
+               NAMED(outermost),
+               NAMED(call_target),
+               NAMED(check_frames),
+               NAMED(backtraces),
+               NAMED(callee),
+               NAMED(caller),
+               NAMED(throws_itself),
+               NAMED(catches)};
     size_t best = 0;
     bool found = false;
     for (size_t i = 0; i < LIVE_COUNT(own); i++)
@@ -236,7 +256,8 @@ static void check_frames(const char *const *names, size_t count)
 static void backtraces()
 {
     static const char *const in_replacement[] = {"looks_in_replacement", "outermost"};
-    static const char *const in_callee[] = {"looks_around", "calls_looks_around", "passes_through", "outermost"};
+    static const char *const in_callee[] = {"looks_around", "calls_looks_around", "passes_through",
+                                            "outermost"};
     static const char *const below_window[] = {"looks_around", "window_calls_looks_around", "passes_through",
                                                "outermost"};
     target = calls_looks_around;

@@ -61,11 +61,13 @@ int main(void)
         return 2;
     redefine_status status = redefine(target, replacement);
     printf("%d %s\n", status, redefine_explain());
-    return status == REDEFINE_OK ? target(1) != 102 : target(1) != 2 || !strstr(redefine_explain(), "valgrind");
+    if (status == REDEFINE_OK)
+        return target(1) != 102;
+    return target(1) != 2 || !strstr(redefine_explain(), "valgrind");
 }
 EOF
-result "a program of two threads: builds" $CC -std=gnu11 -O1 -g -I"$SRC/include" -o threads threads.c -L"$BUILD" \
-    -lredefine -Wl,-rpath,"$BUILD"
+result "a program of two threads: builds" $CC -std=gnu11 -O1 -g -I"$SRC/include" -o threads threads.c \
+    -L"$BUILD" -lredefine -Wl,-rpath,"$BUILD"
 result "a program of two threads: works, or says why not" clean ./threads
 
 if [ -x "$BUILD/redefine" ]; then
@@ -82,7 +84,8 @@ int main(void)
 }
 EOF
     result "a clock: builds" $CC -O1 -g -o clock clock.c
-    result "a patch file: builds" $CC -shared -fPIC -O1 -I"$SRC/include" -o five_pm.so "$SRC/examples/five_pm.c"
+    result "a patch file: builds" \
+        $CC -shared -fPIC -O1 -I"$SRC/include" -o five_pm.so "$SRC/examples/five_pm.c"
     result "redefine run -- valgrind program" sh -c '
         "$BUILD/redefine" run --patch ./five_pm.so -- valgrind --error-exitcode=9 ./clock >time.txt || exit 1
         cat time.txt; grep -qx 17:00 time.txt'

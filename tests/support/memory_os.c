@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/memory_os.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
@@ -16,6 +15,7 @@ static const uint64_t stacks_start = UINT64_C(0x7ffc00000000);
 
 static const char *const op_name[MEMORY_OPS] = {
     [MEMORY_MAPS] = "maps",
+    [MEMORY_MAPS_AT] = "maps at",
     [MEMORY_READ] = "read",
     [MEMORY_MAP] = "map",
     [MEMORY_UNMAP] = "unmap",
@@ -156,14 +156,15 @@ static int begin(struct memory_os *os, enum memory_op op, uint64_t addr, uint64_
 {
     struct memory_call *call = note_call(os, op, addr, detail);
     os->op_count[op]++;
-    bool outside_only = op == MEMORY_MAPS || op == MEMORY_MAP || op == MEMORY_UNMAP || op == MEMORY_SIGNALS_HELD ||
-                        op == MEMORY_WORLD_STOPPED || op == MEMORY_CATCH_TRAPS;
+    bool outside_only = op == MEMORY_MAPS || op == MEMORY_MAPS_AT || op == MEMORY_MAP || op == MEMORY_UNMAP ||
+                        op == MEMORY_SIGNALS_HELD || op == MEMORY_WORLD_STOPPED || op == MEMORY_CATCH_TRAPS;
     if (os->world != MEMORY_RUNS && outside_only)
         note_fault(os, "%s was called while the world stood still", op_name[op]);
     const struct memory_failure *failure = &os->failure;
     bool counts = failure->ops == 0 || failure->ops & 1u << op;
     os->counted += counts;
-    if (failure->at && counts && (os->counted == failure->at || (failure->lasting && os->counted > failure->at))) {
+    if (failure->at && counts &&
+        (os->counted == failure->at || (failure->lasting && os->counted > failure->at))) {
         os->failed = true;
         call->result = -failure->err;
     } else {
@@ -181,37 +182,66 @@ static int finish(struct memory_os *os, int result)
 
 /* ---- the operations ---- */
 
+/* Everything that is mapped; into map[] unless that is null. Returns how many. */
+static size_t list_maps(const struct memory_os *os, struct rdf_map *map)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < os->region_count; i++) {
+        const struct memory_region *region = &os->region[i];
+        for (uint64_t at = region->start; at < region->end; at += PAGE) {
+            uint8_t prot = region->prot[(at - region->start) / PAGE];
+            if (!map)
+                count++;
+            else if (at > region->start && map[count - 1].prot == prot)
+                map[count - 1].end += PAGE;
+            else
+                map[count++] = (struct rdf_map){.start = at,
+                                                .end = at + PAGE,
+                                                .file_off = region->ino ? at - region->start : 0,
+                                                .dev = region->ino ? 1 : 0,
+                                                .ino = region->ino,
+                                                .prot = prot,
+                                                .path = region->path};
+        }
+    }
+    for (size_t i = 0; i < os->wall_count; i++) {
+        size_t at = count++;
+        for (; map && at > 0 && map[at - 1].start > os->wall[i].start; at--)
+            map[at] = map[at - 1];
+        if (map)
+            map[at] = os->wall[i];
+    }
+    return count;
+}
+
 static int os_maps(struct rdf_space *space, struct rdf_arena *arena, struct rdf_maps *ret)
 {
     struct memory_os *os = space->os;
     int status = begin(os, MEMORY_MAPS, 0, 0);
     if (status)
         return status;
-    size_t pages = 0;
-    for (size_t i = 0; i < os->region_count; i++)
-        pages += (os->region[i].end - os->region[i].start) / PAGE;
-    struct rdf_map *map = rdf_arena_alloc(arena, (pages + 1) * sizeof *map);
+    struct rdf_map *map = rdf_arena_alloc(arena, (list_maps(os, NULL) + 1) * sizeof *map);
     if (!map)
         return finish(os, -ENOMEM);
-    size_t count = 0;
-    for (size_t i = 0; i < os->region_count; i++) {
-        const struct memory_region *region = &os->region[i];
-        for (uint64_t at = region->start; at < region->end; at += PAGE) {
-            uint8_t prot = region->prot[(at - region->start) / PAGE];
-            if (at > region->start && map[count - 1].prot == prot) {
-                map[count - 1].end += PAGE;
-                continue;
-            }
-            map[count++] = (struct rdf_map){.start = at,
-                                            .end = at + PAGE,
-                                            .file_off = region->ino ? at - region->start : 0,
-                                            .dev = region->ino ? 1 : 0,
-                                            .ino = region->ino,
-                                            .prot = prot,
-                                            .path = region->path};
-        }
-    }
+    size_t count = list_maps(os, map);
     *ret = (struct rdf_maps){map, count};
+    return 0;
+}
+
+static int os_maps_at(struct rdf_space *space, const uint64_t *addr, size_t count, struct rdf_map *ret)
+{
+    struct memory_os *os = space->os;
+    int status = begin(os, MEMORY_MAPS_AT, count ? addr[0] : 0, count);
+    if (status)
+        return status;
+    struct rdf_map *map = malloc((list_maps(os, NULL) + 1) * sizeof *map);
+    struct rdf_maps maps = {map, list_maps(os, map)};
+    for (size_t i = 0; i < count; i++) {
+        const struct rdf_map *found = rdf_maps_find(&maps, addr[i]);
+        ret[i] = found ? *found : (struct rdf_map){0};
+        ret[i].path = "";
+    }
+    free(map);
     return 0;
 }
 
@@ -252,6 +282,9 @@ static int os_map(struct rdf_space *space, uint64_t addr, size_t len, uint8_t pr
         note_fault(os, "map at 0x%" PRIx64 " writable and executable", addr);
     for (size_t i = 0; i < os->region_count; i++)
         if (addr < os->region[i].end && os->region[i].start < addr + len)
+            return finish(os, -EEXIST);
+    for (size_t i = 0; i < os->wall_count; i++)
+        if (addr < os->wall[i].end && os->wall[i].start < addr + len)
             return finish(os, -EEXIST);
     (void)memory_os_add_region(os, addr, len, prot, "");
     return 0;
@@ -317,6 +350,8 @@ static int os_write(struct rdf_space *space, struct rdf_world *world, enum rdf_w
     }
     if (os->world == MEMORY_RUNS && region_at(os, addr)->ino)
         note_fault(os, "the code at 0x%" PRIx64 " was written while threads ran", addr);
+    if (os->lie[method] && region_at(os, addr)->ino)
+        len = os->lie[method] == MEMORY_STORES_HALF ? len / 2 : 0;
     for (size_t i = 0; i < len; i++)
         *memory_os_at(os, addr + i) = ((const uint8_t *)bytes)[i];
     if (os->kill_helper && os->world == MEMORY_STOPPED)
@@ -355,8 +390,8 @@ static int os_with_signals_held(struct rdf_space *space, rdf_stopped_body *body,
     return 0;
 }
 
-static int os_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, rdf_stopped_body *body, void *ctx,
-                                 int *ret_body, struct rdf_stop_report *ret_report)
+static int os_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, rdf_stopped_body *body,
+                                 void *ctx, int *ret_body, struct rdf_stop_report *ret_report)
 {
     struct memory_os *os = space->os;
     (void)deadline_ms;
@@ -386,7 +421,9 @@ static int os_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, 
         os->world = MEMORY_RUNS;
         free(seen);
         if (was_killed) {
-            *ret_report = (struct rdf_stop_report){.body_began = true, .err = -EOWNERDEAD, .step = "the helper was killed"};
+            *ret_report = (struct rdf_stop_report){.body_began = true,
+                                                   .err = -EOWNERDEAD,
+                                                   .step = "the helper was killed"};
             return -EOWNERDEAD;
         }
     }
@@ -419,7 +456,8 @@ static uint64_t os_call_resolver(struct rdf_space *space, uint64_t resolver_addr
     return os->resolver_answer;
 }
 
-static int os_open_file(struct rdf_space *space, const char *path, uint64_t dev, uint64_t ino, struct rdf_span *ret)
+static int os_open_file(struct rdf_space *space, const char *path, uint64_t dev, uint64_t ino,
+                        struct rdf_span *ret)
 {
     (void)space, (void)path, (void)dev, (void)ino, (void)ret;
     return -ENOENT;
@@ -432,6 +470,7 @@ static void os_close_file(struct rdf_space *space, struct rdf_span file)
 
 static const struct rdf_space_ops memory_ops = {
     .maps = os_maps,
+    .maps_at = os_maps_at,
     .read = os_read,
     .view = os_view,
     .map = os_map,
@@ -482,7 +521,8 @@ size_t memory_os_add_thread(struct memory_os *os, uint64_t pc)
         give_up("too many threads");
     size_t i = os->thread_count++;
     uint64_t bottom = stacks_start + i * MEMORY_STACK_BYTES;
-    (void)memory_os_add_region(os, bottom, MEMORY_STACK_BYTES, RDF_PROT_READ | RDF_PROT_WRITE, i ? "" : "[stack]");
+    (void)memory_os_add_region(os, bottom, MEMORY_STACK_BYTES, RDF_PROT_READ | RDF_PROT_WRITE,
+                               i ? "" : "[stack]");
     uint64_t top = bottom + MEMORY_STACK_BYTES;
     os->thread[i] = (struct rdf_thread){.tid = MEMORY_FIRST_TID + (int)i, .pc = pc, .sp = top - 512};
     return i;
@@ -491,163 +531,6 @@ size_t memory_os_add_thread(struct memory_os *os, uint64_t pc)
 void memory_os_set_stack(struct memory_os *os, size_t thread, size_t index, uint64_t value)
 {
     memcpy(memory_os_at(os, os->thread[thread].sp + 8 * index), &value, sizeof value);
-}
-
-/* ---- an image ---- */
-
-struct writer {
-    uint8_t *bytes;
-    uint64_t at;
-};
-
-static uint64_t put(struct writer *w, const void *bytes, size_t len)
-{
-    uint64_t at = w->at;
-    memcpy(w->bytes + at, bytes, len);
-    w->at += len;
-    return at;
-}
-
-static uint64_t put_u32(struct writer *w, uint64_t value)
-{
-    uint32_t word = (uint32_t)value;
-    return put(w, &word, sizeof word);
-}
-
-struct layout {
-    const struct memory_function *function;
-    size_t count;
-    const uint64_t *start; /* of each function, from the image's start */
-    uint64_t text, text_end, data;
-    uint64_t hash, symtab, strtab, strtab_end, frame, hdr, hdr_end, dynamic_end;
-};
-
-static void put_symbols(struct writer *w, struct layout *l)
-{
-    static const Elf64_Sym none;
-    uint32_t name_off = 1;
-    l->symtab = put(w, &none, sizeof none);
-    for (size_t i = 0; i < l->count; i++) {
-        const struct memory_function *f = &l->function[i];
-        if (!f->name)
-            continue;
-        Elf64_Sym symbol = {.st_name = name_off,
-                            .st_info = ELF64_ST_INFO(STB_GLOBAL, f->is_ifunc ? STT_GNU_IFUNC : STT_FUNC),
-                            .st_shndx = 1,
-                            .st_value = l->start[i],
-                            .st_size = f->len_bytes};
-        (void)put(w, &symbol, sizeof symbol);
-        name_off += (uint32_t)strlen(f->name) + 1;
-    }
-    uint64_t symbols = (w->at - l->symtab) / sizeof none;
-    l->strtab = put(w, "", 1);
-    for (size_t i = 0; i < l->count; i++)
-        if (l->function[i].name)
-            (void)put(w, l->function[i].name, strlen(l->function[i].name) + 1);
-    l->strtab_end = w->at;
-    w->at = (w->at + 7) / 8 * 8;
-    /* DT_HASH with one bucket: a chain of all of them. */
-    l->hash = put_u32(w, 1);
-    (void)put_u32(w, symbols);
-    (void)put_u32(w, symbols > 1);
-    for (uint64_t i = 0; i < symbols; i++)
-        (void)put_u32(w, i && i + 1 < symbols ? i + 1 : 0);
-}
-
-static void put_unwind(struct writer *w, struct layout *l)
-{
-    /* CIE: version 1, "zR", code 1, data -8, return address 16, one byte: pcrel|sdata4. */
-    static const uint8_t cie[] = {16, 0, 0, 0, 0, 0, 0, 0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, 0x1b, 0, 0, 0};
-    uint64_t *fde = calloc(l->count + 1, sizeof *fde);
-    size_t fdes = 0;
-    l->frame = put(w, cie, sizeof cie);
-    for (size_t i = 0; i < l->count; i++) {
-        if (l->function[i].no_fde)
-            continue;
-        fdes++;
-        fde[i] = put_u32(w, 16);
-        (void)put_u32(w, w->at - l->frame);
-        (void)put_u32(w, l->start[i] - w->at);
-        (void)put_u32(w, l->function[i].len_bytes);
-        (void)put_u32(w, 0);
-    }
-    (void)put_u32(w, 0);
-    static const uint8_t head[] = {1, 0x1b, 0x03, 0x3b};
-    l->hdr = put(w, head, sizeof head);
-    (void)put_u32(w, l->frame - w->at);
-    (void)put_u32(w, fdes);
-    for (size_t i = 0; i < l->count; i++)
-        if (fde[i]) {
-            (void)put_u32(w, l->start[i] - l->hdr);
-            (void)put_u32(w, fde[i] - l->hdr);
-        }
-    l->hdr_end = w->at;
-    free(fde);
-}
-
-static void put_headers(uint8_t *bytes, const struct layout *l, uint16_t machine, uint64_t tables_end)
-{
-    Elf64_Ehdr elf = {.e_type = ET_DYN,
-                      .e_machine = machine,
-                      .e_version = EV_CURRENT,
-                      .e_phoff = sizeof elf,
-                      .e_ehsize = sizeof elf,
-                      .e_phentsize = sizeof(Elf64_Phdr),
-                      .e_phnum = 5};
-    memcpy(elf.e_ident, ELFMAG, SELFMAG);
-    elf.e_ident[EI_CLASS] = ELFCLASS64;
-    elf.e_ident[EI_DATA] = ELFDATA2LSB;
-    elf.e_ident[EI_VERSION] = EV_CURRENT;
-    const Elf64_Phdr header[] = {
-        {PT_LOAD, PF_R, 0, 0, 0, tables_end, tables_end, PAGE},
-        {PT_LOAD, PF_R | PF_X, l->text, l->text, l->text, l->text_end - l->text, l->text_end - l->text, PAGE},
-        {PT_LOAD, PF_R | PF_W, l->data, l->data, l->data, l->dynamic_end - l->data, PAGE, PAGE},
-        {PT_DYNAMIC, PF_R | PF_W, l->data, l->data, l->data, l->dynamic_end - l->data, l->dynamic_end - l->data, 8},
-        {PT_GNU_EH_FRAME, PF_R, l->hdr, l->hdr, l->hdr, l->hdr_end - l->hdr, l->hdr_end - l->hdr, 4},
-    };
-    memcpy(bytes, &elf, sizeof elf);
-    memcpy(bytes + sizeof elf, header, sizeof header);
-}
-
-void memory_os_add_image(struct memory_os *os, uint16_t machine, uint64_t base, const char *path,
-                         const struct memory_function *function, size_t count, uint64_t *ret_addr)
-{
-    uint64_t code_bytes = 0;
-    size_t names_bytes = 0;
-    for (size_t i = 0; i < count; i++) {
-        code_bytes += function[i].len_bytes + function[i].padding_bytes;
-        names_bytes += function[i].name ? strlen(function[i].name) + 1 : 0;
-    }
-    uint64_t tables = page_up(1024 + names_bytes + count * (sizeof(Elf64_Sym) + 4 + 20 + 8));
-    struct layout l = {.function = function, .count = count, .text = tables};
-    l.text_end = l.text + code_bytes;
-    l.data = page_up(l.text_end);
-    struct memory_region *region = memory_os_add_region(os, base, l.data + PAGE, RDF_PROT_READ, path);
-    static uint64_t next_ino = 100;
-    region->ino = next_ino++;
-    memory_os_own_protect(os, base + l.text, l.data - l.text, RDF_PROT_READ | RDF_PROT_EXEC);
-    memory_os_own_protect(os, base + l.data, PAGE, RDF_PROT_READ | RDF_PROT_WRITE);
-
-    uint64_t *start = calloc(count + 1, sizeof *start);
-    struct writer text = {region->bytes, l.text};
-    for (size_t i = 0; i < count; i++) {
-        start[i] = put(&text, function[i].code, function[i].len_bytes);
-        (void)put(&text, function[i].padding, function[i].padding_bytes);
-        ret_addr[i] = base + start[i];
-    }
-    l.start = start;
-    struct writer tables_writer = {region->bytes, 512};
-    put_symbols(&tables_writer, &l);
-    put_unwind(&tables_writer, &l);
-    const Elf64_Dyn dynamic[] = {
-        {DT_HASH, {l.hash}},     {DT_SYMTAB, {l.symtab}}, {DT_STRTAB, {l.strtab}},
-        {DT_STRSZ, {l.strtab_end - l.strtab}}, {DT_NULL, {0}},
-    };
-    struct writer data = {region->bytes, l.data};
-    (void)put(&data, dynamic, sizeof dynamic);
-    l.dynamic_end = data.at;
-    put_headers(region->bytes, &l, machine, tables_writer.at);
-    free(start);
 }
 
 /* ---- life ---- */
@@ -681,8 +564,8 @@ void memory_os_print(const struct memory_os *os)
     size_t first = os->call_count > MEMORY_CALLS_MAX ? os->call_count - MEMORY_CALLS_MAX : 0;
     for (size_t i = first; i < os->call_count; i++) {
         const struct memory_call *call = &os->call[i % MEMORY_CALLS_MAX];
-        printf("# %4zu %-20s 0x%" PRIx64 " 0x%" PRIx64 " = %d\n", i + 1, op_name[call->op], call->addr, call->detail,
-               call->result);
+        printf("# %4zu %-20s 0x%" PRIx64 " 0x%" PRIx64 " = %d\n", i + 1, op_name[call->op], call->addr,
+               call->detail, call->result);
     }
     if (os->fault[0])
         printf("# fault: %s\n", os->fault);
@@ -765,15 +648,15 @@ const char *memory_os_difference(const struct memory_os *os, const struct memory
             continue;
         for (size_t off = 0; off < len; off++)
             if (now->bytes[off] != then->bytes[off] && !is_ignored(snapshot, now->start + off)) {
-                (void)snprintf(text, sizeof text, "the byte at 0x%" PRIx64 " is %02x, was %02x", now->start + off,
-                               now->bytes[off], then->bytes[off]);
+                (void)snprintf(text, sizeof text, "the byte at 0x%" PRIx64 " is %02x, was %02x",
+                               now->start + off, now->bytes[off], then->bytes[off]);
                 return text;
             }
     }
     for (size_t i = 0; i < os->thread_count; i++)
         if (os->thread[i].pc != snapshot->thread[i].pc) {
-            (void)snprintf(text, sizeof text, "thread %d is at 0x%" PRIx64 ", was at 0x%" PRIx64, os->thread[i].tid,
-                           os->thread[i].pc, snapshot->thread[i].pc);
+            (void)snprintf(text, sizeof text, "thread %d is at 0x%" PRIx64 ", was at 0x%" PRIx64,
+                           os->thread[i].tid, os->thread[i].pc, snapshot->thread[i].pc);
             return text;
         }
     return NULL;

@@ -17,6 +17,7 @@
 
 enum {
     MEMORY_REGIONS_MAX = 400,
+    MEMORY_WALLS_MAX = 8,
     MEMORY_THREADS_MAX = 300,
     MEMORY_CALLS_MAX = 4096,
     MEMORY_ATTEMPTS = 3, /* of a body that says -EAGAIN, until the deadline */
@@ -26,6 +27,7 @@ enum {
 
 enum memory_op {
     MEMORY_MAPS,
+    MEMORY_MAPS_AT,
     MEMORY_READ,
     MEMORY_MAP,
     MEMORY_UNMAP,
@@ -69,6 +71,9 @@ struct memory_os {
 
     struct memory_region region[MEMORY_REGIONS_MAX]; /* ascending */
     size_t region_count;
+    /* Mapped as well, with nothing behind it: to keep places from being free. */
+    struct rdf_map wall[MEMORY_WALLS_MAX];
+    size_t wall_count;
 
     struct rdf_thread thread[MEMORY_THREADS_MAX]; /* where they are; moved by set_pc */
     size_t thread_count;
@@ -78,12 +83,14 @@ struct memory_os {
     /* Called right before the first: what the program does behind the engine's back. */
     void (*before_stop)(struct memory_os *os);
 
-    bool no_views;   /* as a traced process */
-    bool no_tracer;  /* stopping does not give the right to write */
-    bool may_be_wx;  /* the engine runs from the page that it writes to */
+    bool no_views;    /* as a traced process */
+    bool no_tracer;   /* stopping does not give the right to write */
+    bool may_be_wx;   /* the engine runs from the page that it writes to */
     bool kill_helper; /* the stopped body is cut off behind its first write */
     jmp_buf killed;
     int denied[MEMORY_OPS]; /* errno value that every such call gives; 0: it works */
+    /* Writes of code that say yes: and have stored nothing, or only the first half. */
+    enum { MEMORY_HONEST, MEMORY_STORES_NOTHING, MEMORY_STORES_HALF } lie[RDF_WRITE_METHODS];
     uint64_t resolver_answer;
     uint64_t (*trap_where)(void *ctx, uint64_t addr); /* who catches traps; null: nobody */
     void *trap_ctx;

@@ -12,25 +12,29 @@
 #include <cmocka.h>
 
 static const uint64_t program_base = UINT64_C(0x7f1000000000);
+static const uint64_t far_base = UINT64_C(0x7e0000000000);
 
 #define BYTES(...) (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__})
-#define INT3(n) (const uint8_t[]){0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc}, n
+#define INT3(n)    (const uint8_t[]){0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc}, n
 
-#define TEN(x) x, x, x, x, x, x, x, x, x, x
-#define MANY(x) TEN(x), TEN(x), TEN(x), TEN(x), TEN(x), TEN(x), TEN(x), TEN(x), TEN(x), TEN(x), TEN(x), TEN(x), TEN(x)
+#define TEN(x)   x, x, x, x, x, x, x, x, x, x
+#define FIFTY(x) TEN(x), TEN(x), TEN(x), TEN(x), TEN(x)
+#define MANY(x)  FIFTY(x), FIFTY(x), TEN(x), TEN(x), TEN(x)
 
 /* 130 times nop; the branch is at 133 and leads to 0. */
 static const uint8_t far_loop[] = {0x48, 0xff, 0xcf, MANY(0x90), 0x0f, 0x85, 0x75, 0xff, 0xff, 0xff, 0xc3};
-static const uint8_t long_code[] = {0xb8, 0x2a, 0x00, 0x00, 0x00, MANY(0x90), 0xc3};
+static const uint8_t long_code[1500] = {0xb8, 0x2a, 0x00, 0x00, 0x00, [5 ... 1498] = 0x90, [1499] = 0xc3};
 
 /* One of each kind that the planner treats differently. */
 static const struct memory_function shape_x86_64[] = {
     /* push %rbp; mov %rsp,%rbp; sub $16,%rsp; xor %eax,%eax; leave; ret */
     {.code = (const uint8_t[]){0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0x31, 0xc0, 0xc9, 0xc3},
-     .len_bytes = 12, .padding = BYTES(0xcc, 0xcc, 0xcc, 0xcc)},
+     .len_bytes = 12,
+     .padding = BYTES(0xcc, 0xcc, 0xcc, 0xcc)},
     /* endbr64; lea 0x100(%rip),%rax; ret: a landing pad, and an operand to be re-encoded */
     {.code = (const uint8_t[]){0xf3, 0x0f, 0x1e, 0xfa, 0x48, 0x8d, 0x05, 0x00, 0x01, 0x00, 0x00, 0xc3},
-     .len_bytes = 12, .padding = BYTES(0xcc, 0xcc, 0xcc, 0xcc)},
+     .len_bytes = 12,
+     .padding = BYTES(0xcc, 0xcc, 0xcc, 0xcc)},
     /* mov $42,%eax; ret: the window is one instruction */
     {.code = (const uint8_t[]){0xb8, 0x2a, 0x00, 0x00, 0x00, 0xc3}, .len_bytes = 6, .padding = INT3(10)},
     /* xor %eax,%eax; ret: the jump's tail lies in padding */
@@ -45,28 +49,32 @@ static const struct memory_function shape_x86_64[] = {
     {.code = far_loop, .len_bytes = sizeof far_loop},
     /* ret, and no padding anywhere near: a trap */
     {.code = (const uint8_t[]){0xc3}, .len_bytes = 1},
-    /* mov $42,%eax; …; ret: keeps padding away from its neighbour */
+    /* mov $42,%eax; …; ret: keeps padding away from its neighbour, and spreads the functions over pages */
     {.code = long_code, .len_bytes = sizeof long_code, .padding = INT3(12)},
 };
 
 static const struct memory_function shape_aarch64[] = {
     /* stp x29,x30,[sp,#-16]!; mov x29,sp; ldp x29,x30,[sp],#16; ret */
-    {.code = (const uint8_t[]){0xfd, 0x7b, 0xbf, 0xa9, 0xfd, 0x03, 0x00, 0x91, 0xfd, 0x7b, 0xc1, 0xa8, 0xc0, 0x03,
-                               0x5f, 0xd6},
+    {.code = (const uint8_t[]){0xfd, 0x7b, 0xbf, 0xa9, 0xfd, 0x03, 0x00, 0x91, 0xfd, 0x7b, 0xc1, 0xa8, 0xc0,
+                               0x03, 0x5f, 0xd6},
      .len_bytes = 16},
     /* bti c; adr x0,.+16; ret */
     {.code = (const uint8_t[]){0x5f, 0x24, 0x03, 0xd5, 0x80, 0x00, 0x00, 0x10, 0xc0, 0x03, 0x5f, 0xd6},
-     .len_bytes = 12, .padding = BYTES(0x1f, 0x20, 0x03, 0xd5)},
+     .len_bytes = 12,
+     .padding = BYTES(0x1f, 0x20, 0x03, 0xd5)},
     /* ret */
     {.code = (const uint8_t[]){0xc0, 0x03, 0x5f, 0xd6}, .len_bytes = 4},
 };
 
 static const struct memory_function plain_x86_64 = {
     /* mov $1,%eax; ret */
-    .code = (const uint8_t[]){0xb8, 0x01, 0x00, 0x00, 0x00, 0xc3}, .len_bytes = 6, .padding = INT3(10)};
+    .code = (const uint8_t[]){0xb8, 0x01, 0x00, 0x00, 0x00, 0xc3},
+    .len_bytes = 6,
+    .padding = INT3(10)};
 static const struct memory_function plain_aarch64 = {
     /* mov w0,#1; ret */
-    .code = (const uint8_t[]){0x20, 0x00, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6}, .len_bytes = 8};
+    .code = (const uint8_t[]){0x20, 0x00, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6},
+    .len_bytes = 8};
 
 /* Owners are told apart by their address alone. */
 static const char owner_mark[PROGRAM_OWNERS];
@@ -76,37 +84,64 @@ static const void *owner_key(int owner)
     return owner ? &owner_mark[owner] : NULL;
 }
 
+static const struct memory_function *shape_of(bool is_x86, size_t i)
+{
+    size_t x86_count = sizeof shape_x86_64 / sizeof shape_x86_64[0];
+    size_t aarch64_count = sizeof shape_aarch64 / sizeof shape_aarch64[0];
+    return is_x86 ? &shape_x86_64[i % x86_count] : &shape_aarch64[i % aarch64_count];
+}
+
+/* Targets, the even replacements and the aliases in one object; the odd replacements in another, which no
+ * jump reaches. */
 static void add_code(struct program *program, const struct rdf_arch *arch)
 {
-    static char name[PROGRAM_FUNCTIONS][16];
-    struct memory_function function[PROGRAM_FUNCTIONS];
-    uint64_t addr[PROGRAM_FUNCTIONS];
+    static char name[PROGRAM_FUNCTIONS][24];
+    struct memory_function near[PROGRAM_FUNCTIONS], far[PROGRAM_REPLACEMENTS];
+    uint64_t near_addr[PROGRAM_FUNCTIONS], far_addr[PROGRAM_REPLACEMENTS];
+    size_t near_count = 0, far_count = 0;
     bool is_x86 = arch->elf_machine == EM_X86_64;
-    size_t shapes = is_x86 ? sizeof shape_x86_64 / sizeof shape_x86_64[0] : sizeof shape_aarch64 / sizeof shape_aarch64[0];
     for (size_t i = 0; i < PROGRAM_FUNCTIONS; i++) {
         bool is_target = i < PROGRAM_TARGETS;
         bool is_alias = i >= PROGRAM_TARGETS + PROGRAM_REPLACEMENTS;
-        function[i] = is_target ? (is_x86 ? shape_x86_64 : shape_aarch64)[i % shapes]
-                                : is_x86 ? plain_x86_64 : plain_aarch64;
-        (void)snprintf(name[i], sizeof name[i], "%s%zu", is_target ? "target" : is_alias ? "alias" : "replacement", i);
-        function[i].name = name[i];
-        function[i].is_ifunc = is_alias;
+        bool is_far = !is_target && !is_alias && (i - PROGRAM_TARGETS) % 2;
+        struct memory_function *function = is_far ? &far[far_count++] : &near[near_count++];
+        *function = is_target ? *shape_of(is_x86, i) : is_x86 ? plain_x86_64 : plain_aarch64;
+        (void)snprintf(name[i], sizeof name[i], "%s%zu",
+                       is_target  ? "target"
+                       : is_alias ? "alias"
+                                  : "replacement",
+                       i);
+        function->name = name[i];
+        function->is_ifunc = is_alias;
     }
-    memory_os_add_image(program->os, arch->elf_machine, program_base, "/test/program", function, PROGRAM_FUNCTIONS,
-                        addr);
-    memcpy(program->target, addr, sizeof program->target);
-    memcpy(program->replacement, addr + PROGRAM_TARGETS, sizeof program->replacement);
-    memcpy(program->alias, addr + PROGRAM_TARGETS + PROGRAM_REPLACEMENTS, sizeof program->alias);
+    memory_os_add_image(program->os, arch->elf_machine, program_base, "/test/program", near, near_count,
+                        near_addr);
+    memory_os_add_image(program->os, arch->elf_machine, far_base, "/test/far", far, far_count, far_addr);
+    memcpy(program->target, near_addr, sizeof program->target);
+    for (size_t i = 0; i < PROGRAM_REPLACEMENTS; i++)
+        program->replacement[i] = i % 2 ? far_addr[i / 2] : near_addr[PROGRAM_TARGETS + i / 2];
+    memcpy(program->alias, near_addr + PROGRAM_TARGETS + PROGRAM_REPLACEMENTS / 2, sizeof program->alias);
 }
 
-struct program *program_new(const struct rdf_arch *arch)
+static struct program *new_program(const struct rdf_arch *arch, bool forgetful)
 {
     struct program *program = calloc(1, sizeof *program);
     program->os = memory_os_new();
     add_code(program, arch);
     program->engine = calloc(1, sizeof *program->engine);
-    rdf_engine_init(program->engine, &program->os->space, arch, &program->os->pages);
+    rdf_engine_init(program->engine, &program->os->space, arch, &program->os->pages,
+                    forgetful ? &program->os->pages : &rdf_snapshot_pages);
     return program;
+}
+
+struct program *program_new(const struct rdf_arch *arch)
+{
+    return new_program(arch, false);
+}
+
+struct program *program_new_forgetful(const struct rdf_arch *arch)
+{
+    return new_program(arch, true);
 }
 
 void program_free(struct program *program)
@@ -114,6 +149,7 @@ void program_free(struct program *program)
     if (!program)
         return;
     rdf_arena_free(&program->engine->registry.arena);
+    rdf_snapshot_drop(&program->engine->snapshot);
     /* The engine gives back whatever it took. */
     assert_int_equal(program->os->page_live, 0);
     memory_os_free(program->os);
@@ -123,8 +159,8 @@ void program_free(struct program *program)
 
 /* ---- batches and the model ---- */
 
-static void add(struct program *program, struct batch *batch, enum rdf_change_kind kind, int target, uint64_t replacement,
-                int owner)
+static void add(struct program *program, struct batch *batch, enum rdf_change_kind kind, int target,
+                uint64_t replacement, int owner)
 {
     assert_true(batch->count < sizeof batch->change / sizeof batch->change[0]);
     size_t i = batch->count++;
@@ -165,22 +201,24 @@ static void model_change(struct model_function *function, const struct rdf_chang
         function->layer[at] = (struct model_layer){owner, change->replacement};
     } else if (at < function->count) {
         function->count--;
-        memmove(&function->layer[at], &function->layer[at + 1], (function->count - at) * sizeof function->layer[0]);
+        memmove(&function->layer[at], &function->layer[at + 1],
+                (function->count - at) * sizeof function->layer[0]);
     }
 }
 
 redefine_status program_commit(struct program *program, const struct batch *batch)
 {
     program->err = (struct rdf_error){0};
-    redefine_status status =
-        rdf_engine_commit(program->engine, batch->change, batch->count, 0, &program->err);
+    redefine_status status = rdf_engine_commit(program->engine, batch->change, batch->count, 0,
+                                               &program->err);
     if (status != program->err.status)
         fail_msg("status %d, and yet: %s", (int)status, program->err.sentence);
     for (size_t i = 0; status == REDEFINE_OK && i < batch->count; i++)
         model_change(&program->model[batch->target[i]], &batch->change[i], batch->owner[i]);
     for (size_t i = 0; status == REDEFINE_OK && i < batch->count; i++) {
         struct model_function *function = &program->model[batch->target[i]];
-        const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, program->target[batch->target[i]]);
+        const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry,
+                                                          program->target[batch->target[i]]);
         if (redef && !function->trampoline)
             function->trampoline = redef->trampoline_addr;
     }
@@ -223,12 +261,13 @@ uint64_t program_runs(const struct program *program, uint64_t addr)
         insn.target = program->os->trap_where ? program->os->trap_where(program->os->trap_ctx, at) : 0;
     else if (insn.flow != RDF_FLOW_JUMP)
         return addr;
-    /* Perhaps a jump in padding; then the relay: one or two instructions, the first loads from the slot. */
+    /* Perhaps a jump in padding; then the relay: one or two instructions, the first loads from the slot. Or
+     * straight to the replacement. */
     at = insn.target;
     if (decode_at(program, at, &insn) && insn.flow == RDF_FLOW_JUMP)
         at = insn.target;
     if (!decode_at(program, at, &insn) || !insn.has_ref || !insn.ref_is_load)
-        return 0;
+        return at;
     return memory_os_word(program->os, insn.ref);
 }
 
@@ -262,8 +301,8 @@ static void check_function(const struct program *program, size_t i)
     const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, program->target[i]);
     uint64_t expected = model->count ? model->layer[model->count - 1].replacement : program->target[i];
     if (program_runs(program, program->target[i]) != expected)
-        fail_msg("target %zu runs 0x%" PRIx64 " instead of 0x%" PRIx64, i, program_runs(program, program->target[i]),
-                 expected);
+        fail_msg("target %zu runs 0x%" PRIx64 " instead of 0x%" PRIx64, i,
+                 program_runs(program, program->target[i]), expected);
     if (!redef) {
         assert_int_equal(model->count, 0);
         return;
@@ -318,12 +357,13 @@ void program_check_pristine(const struct program *program)
 {
     check_rules(program);
     const struct memory_os *os = program->os;
-    const uint8_t *now = memory_os_at(os, program_base);
     struct memory_os *fresh = memory_os_new();
     struct program copy = {.os = fresh};
     add_code(&copy, program->engine->arch);
-    for (size_t i = 0; i < fresh->region_count; i++)
-        assert_memory_equal(now, fresh->region[i].bytes, fresh->region[i].end - fresh->region[i].start);
+    for (size_t i = 0; i < fresh->region_count; i++) {
+        const struct memory_region *region = &fresh->region[i];
+        assert_memory_equal(memory_os_at(os, region->start), region->bytes, region->end - region->start);
+    }
     memory_os_free(fresh);
 }
 
@@ -335,7 +375,8 @@ struct memory_snapshot *program_take(const struct program *program)
     const struct rdf_near *near = &program->engine->near;
     for (size_t i = 0; i < near->chunk_count; i++) {
         const struct rdf_near_chunk *chunk = &near->chunk[i];
-        memory_snapshot_ignore(snapshot, chunk->code_addr + chunk->code_used, chunk->code_addr + chunk->code_bytes);
+        memory_snapshot_ignore(snapshot, chunk->code_addr + chunk->code_used,
+                               chunk->code_addr + chunk->code_bytes);
         memory_snapshot_ignore(snapshot, chunk->slot_addr + 8 * chunk->slot_used,
                                chunk->slot_addr + 8 * chunk->slot_count);
     }
@@ -344,16 +385,18 @@ struct memory_snapshot *program_take(const struct program *program)
 
 static void describe_redef(FILE *out, const struct rdf_redef *redef)
 {
-    fprintf(out, " %p: edit 0x%" PRIx64 " relay 0x%" PRIx64 " trampoline 0x%" PRIx64 " slot 0x%" PRIx64
-                 " asked 0x%" PRIx64 " 0x%" PRIx64 " last 0x%" PRIx64 " pcs %p %zu method %d\n",
-            (const void *)redef, redef->edit.addr, redef->relay_addr, redef->trampoline_addr, redef->slot_addr,
-            redef->asked_original, redef->asked_replacement, redef->last_replacement, (const void *)redef->pcs,
-            redef->pc_count, (int)redef->method);
+    fprintf(out,
+            " %p: edit 0x%" PRIx64 " relay 0x%" PRIx64 " trampoline 0x%" PRIx64 " slot 0x%" PRIx64
+            " asked 0x%" PRIx64 " 0x%" PRIx64 " last 0x%" PRIx64 " pcs %p %zu method %d\n",
+            (const void *)redef, redef->edit.addr, redef->relay_addr, redef->trampoline_addr,
+            redef->slot_addr, redef->asked_original, redef->asked_replacement, redef->last_replacement,
+            (const void *)redef->pcs, redef->pc_count, (int)redef->method);
     for (size_t i = 0; i < redef->edit.len_bytes; i++)
         fprintf(out, " %02x>%02x", redef->edit.old_bytes[i], redef->edit.new_bytes[i]);
     for (const struct rdf_layer *layer = redef->top; layer; layer = layer->below)
-        fprintf(out, " layer %p: owner %p replacement 0x%" PRIx64 "-0x%" PRIx64 " original %p\n", (const void *)layer,
-                layer->owner, layer->replacement, layer->replacement_end, (void *)layer->original);
+        fprintf(out, " layer %p: owner %p replacement 0x%" PRIx64 "-0x%" PRIx64 " original %p\n",
+                (const void *)layer, layer->owner, layer->replacement, layer->replacement_end,
+                (void *)layer->original);
 }
 
 char *program_describe(const struct program *program)
@@ -364,7 +407,8 @@ char *program_describe(const struct program *program)
     const struct rdf_engine *engine = program->engine;
     const struct rdf_registry *registry = &engine->registry;
     fprintf(out, "registry table %p pending %p list %p %zu/%zu\n", (const void *)registry->table,
-            (const void *)registry->pending, (const void *)registry->redef, registry->count, registry->capacity);
+            (const void *)registry->pending, (const void *)registry->redef, registry->count,
+            registry->capacity);
     for (const struct rdf_layer *spare = registry->spare_layers; spare; spare = spare->below)
         fprintf(out, "spare %p\n", (const void *)spare);
     for (size_t i = 0; i < registry->count; i++)
@@ -380,7 +424,7 @@ char *program_describe(const struct program *program)
     for (size_t i = 0; i < engine->near.chunk_count; i++)
         fprintf(out, " chunk 0x%" PRIx64 " code %u slots %u full %d\n", engine->near.chunk[i].code_addr,
                 engine->near.chunk[i].code_used, engine->near.chunk[i].slot_used, engine->near.chunk[i].full);
-    fprintf(out, "pages %zu\n", program->os->page_live);
+    fprintf(out, "registry bytes %zu\n", rdf_arena_bytes(&registry->arena));
     (void)fclose(out);
     return text;
 }

@@ -36,10 +36,12 @@ struct program {
     uint64_t alias[PROGRAM_ALIASES]; /* IFUNCs; memory_os.resolver_answer says of what */
     struct model_function model[PROGRAM_TARGETS];
     void (*original[PROGRAM_TARGETS][PROGRAM_OWNERS])(void); /* where each owner reads its original */
-    struct rdf_error err;             /* of the last commit */
+    struct rdf_error err;                                    /* of the last commit */
 };
 
 struct program *program_new(const struct rdf_arch *arch);
+/* The same, and the engine's snapshots come from memory_os too: then none is kept between commits. */
+struct program *program_new_forgetful(const struct rdf_arch *arch);
 void program_free(struct program *program);
 
 /* The changes of a batch; `target` and `replacement` are indices. */

@@ -252,8 +252,8 @@ static void the_first_failure_wins(void **state)
 static void errors_of_the_system_have_names(void **state)
 {
     (void)state;
-    const int known[] = {EPERM, ENOENT, EINTR, EIO, EAGAIN, ENOMEM, EACCES, EFAULT, EBUSY, EEXIST, EINVAL, ENOSYS,
-                         ETIMEDOUT, ESTALE, EOWNERDEAD, ESRCH};
+    const int known[] = {EPERM, ENOENT, EINTR,  EIO,    EAGAIN,    ENOMEM, EACCES,     EFAULT,
+                         EBUSY, EEXIST, EINVAL, ENOSYS, ETIMEDOUT, ESTALE, EOWNERDEAD, ESRCH};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         assert_string_equal(rdf_errno_name(known[i]), strerrorname_np(known[i]));
         assert_string_equal(rdf_errno_name(-known[i]), strerrorname_np(known[i]));

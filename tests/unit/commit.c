@@ -30,7 +30,7 @@ typedef void make_batch(struct program *program, struct batch *batch, int count)
 
 struct scenario {
     const char *name;
-    make_batch *before; /* what was there already; null: nothing */
+    make_batch *before;   /* what was there already; null: nothing */
     make_batch *restored; /* … and was then taken off again */
     make_batch *batch;
 };
@@ -132,29 +132,33 @@ struct setting {
     const char *name;
     size_t threads;
     bool no_tracer, no_self_mem;
+    size_t counts; /* how many of `counts`: where settings differ little, the big batch is tried in one of
+                      them */
+    bool with_pages;
 };
 
 static const struct setting setting[] = {
-    {"alone", 0, false, false},
-    {"alone, mprotect only", 0, false, true},
-    {"with threads", 3, false, false},
-    {"with threads, mprotect only", 3, true, true},
+    {"alone", 0, false, false, 3, true},
+    {"alone, mprotect only", 0, false, true, 3, false},
+    {"with threads", 3, false, false, 2, false},
+    {"with threads, mprotect only", 3, true, true, 3, true},
 };
 
 static void use_setting(struct program *program, const struct setting *s)
 {
     struct memory_os *os = program->os;
     if (s->no_tracer)
-        os->denied[MEMORY_WRITE + RDF_WRITE_TRACER_MEM] = os->denied[MEMORY_WRITE + RDF_WRITE_TRACER_POKE] = EIO;
+        os->denied[MEMORY_WRITE + RDF_WRITE_TRACER_MEM] = os->denied[MEMORY_WRITE + RDF_WRITE_TRACER_POKE] =
+            EIO;
     if (s->no_self_mem)
         os->denied[MEMORY_WRITE + RDF_WRITE_SELF_MEM] = EPERM;
     for (size_t i = 0; i < s->threads; i++)
         (void)memory_os_add_thread(os, program->replacement[i]);
 }
 
-static struct program *prepare(const struct scenario *s, const struct setting *how, int count)
+static struct program *prepare(const struct scenario *s, const struct setting *how, int count, bool of_pages)
 {
-    struct program *program = program_new(&rdf_arch_x86_64);
+    struct program *program = (of_pages ? program_new_forgetful : program_new)(&rdf_arch_x86_64);
     use_setting(program, how);
     make_batch *const steps[] = {s->before, s->restored};
     for (size_t i = 0; i < 2; i++) {
@@ -189,7 +193,8 @@ static void check_unchanged(const struct program *program, const struct before *
     if (difference || strcmp(engine, before->engine) != 0) {
         memory_os_print(program->os);
         printf("# before:\n%s# after:\n%s", before->engine, engine);
-        fail_msg("%s (%s): %s", what, program->err.sentence, difference ? difference : "the engine's records differ");
+        fail_msg("%s (%s): %s", what, program->err.sentence,
+                 difference ? difference : "the engine's records differ");
     }
     free(engine);
     program_check(program);
@@ -236,7 +241,7 @@ static void check_end(struct program *program)
 static bool try_failure(const struct scenario *s, const struct setting *how, int count, size_t at, int err,
                         bool of_pages)
 {
-    struct program *program = prepare(s, how, count);
+    struct program *program = prepare(s, how, count, of_pages);
     struct batch batch = {.count = 0};
     s->batch(program, &batch, count);
     struct before before = remember(program);
@@ -267,10 +272,11 @@ static void sweep(const struct setting *how, bool of_pages)
     static const int errs[] = {EPERM, ENOMEM, EFAULT, EIO};
     tried = refused = carried_out = 0;
     for (size_t i = 0; i < sizeof scenario / sizeof scenario[0]; i++)
-        for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++)
+        for (size_t j = 0; j < how->counts; j++)
             for (size_t k = 0; k < (of_pages || counts[j] > 3 ? 1 : sizeof errs / sizeof errs[0]); k++)
                 for (size_t at = 1; try_failure(&scenario[i], how, counts[j], at,
-                                                errs[counts[j] > 3 ? (at + i) % 4 : k], of_pages); at++)
+                                                errs[counts[j] > 3 ? (at + i) % 4 : k], of_pages);
+                     at++)
                     ;
     printf("# %s: %zu failures of %s: %zu refused, %zu got round\n", how->name, tried,
            of_pages ? "the page source" : "the system", refused, carried_out);
@@ -293,10 +299,10 @@ static void each_allocation_fails(void **state)
 
 /* From operation `at` on every write and every change of protection fails. EROLLBACK exactly when
  * something is not what it was; the sentence says so. */
-static bool try_lasting(const struct scenario *s, const struct setting *how, int count, size_t at, unsigned ops,
-                        size_t *ret_broken)
+static bool try_lasting(const struct scenario *s, const struct setting *how, int count, size_t at,
+                        unsigned ops, size_t *ret_broken)
 {
-    struct program *program = prepare(s, how, count);
+    struct program *program = prepare(s, how, count, false);
     struct batch batch = {.count = 0};
     s->batch(program, &batch, count);
     struct before before = remember(program);
@@ -305,7 +311,8 @@ static bool try_lasting(const struct scenario *s, const struct setting *how, int
     bool happened = program->os->failed;
     const char *difference = memory_os_difference(program->os, before.memory);
     char what[160];
-    (void)snprintf(what, sizeof what, "%s, %d changes, %s: everything fails from %zu on", s->name, count, how->name, at);
+    (void)snprintf(what, sizeof what, "%s, %d changes, %s: everything fails from %zu on", s->name, count,
+                   how->name, at);
     if (status == REDEFINE_EROLLBACK) {
         if (!strstr(program->err.sentence, "COULD NOT BE PUT BACK"))
             fail_msg("%s: the sentence hides it: %s", what, program->err.sentence);
@@ -338,11 +345,12 @@ static void undo_fails(void **state)
     size_t broken = 0;
     tried = 0;
     for (size_t i = 0; i < sizeof scenario / sizeof scenario[0]; i++)
-        for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++)
+        for (size_t j = 0; j < how->counts; j++)
             for (size_t at = 1; try_lasting(&scenario[i], how, counts[j], at, ops, &broken); at++)
                 ;
-    printf("# %s: %zu lasting failures, %zu of them left something behind and said so\n", how->name, tried, broken);
-    assert_true(broken > 10);
+    printf("# %s: %zu lasting failures, %zu of them left something behind and said so\n", how->name, tried,
+           broken);
+    assert_true(broken > 0 || how->counts < 3); /* one page is written in one go: nothing to undo */
 }
 
 int main(void)
@@ -359,6 +367,8 @@ int main(void)
                     {"each allocation fails", each_allocation_fails},
                     {"the undo fails", undo_fails}};
         for (size_t j = 0; j < 3; j++) {
+            if (kind[j].function == each_allocation_fails && !setting[i].with_pages)
+                continue;
             (void)snprintf(name[count], sizeof name[count], "%s: %s", setting[i].name, kind[j].name);
             test[count] = (struct CMUnitTest){.name = name[count],
                                               .test_func = kind[j].function,

@@ -27,7 +27,8 @@ static void every_order(const struct rdf_arch *arch, bool no_views)
                 for (int i = 0; i < 3; i++) {
                     program_redefine(program, target, 10 + i, order[add][i]);
                     program_check(program);
-                    assert_int_equal(program_runs(program, program->target[target]), program->replacement[10 + i]);
+                    assert_int_equal(program_runs(program, program->target[target]),
+                                     program->replacement[10 + i]);
                 }
                 for (int i = 0; i < 3; i++) {
                     program_restore(program, target, order[take][i]);
@@ -66,7 +67,9 @@ static void a_new_replacement_keeps_the_original(void **state)
         program_check(program);
         assert_ptr_equal((void *)(uintptr_t)program->original[0][owner], (void *)(uintptr_t)before);
         /* A change of data: no code is written and nobody is stopped. */
-        assert_int_equal(program->os->op_count[MEMORY_WORLD_STOPPED] + program->os->op_count[MEMORY_SIGNALS_HELD], 0);
+        assert_int_equal(program->os->op_count[MEMORY_WORLD_STOPPED] +
+                             program->os->op_count[MEMORY_SIGNALS_HELD],
+                         0);
         for (int i = 0; i < RDF_WRITE_METHODS; i++)
             assert_int_equal(program->os->op_count[MEMORY_WRITE + i], 0);
         program_free(program);
@@ -113,10 +116,10 @@ static void steps_of_a_batch_follow_one_another(void **state)
 static uint64_t bad_target(const struct program *program, int kind)
 {
     switch (kind) {
-    case 0: return program->target[0] + 1;                              /* inside an instruction */
-    case 1: return UINT64_C(0x7f1000000000);                            /* data: the image's tables */
-    case 2: return UINT64_C(0x123456789000);                            /* not mapped */
-    default: return program->replacement[0];                            /* becomes its own replacement */
+    case 0: return program->target[0] + 1;   /* inside an instruction */
+    case 1: return UINT64_C(0x7f1000000000); /* data: the image's tables */
+    case 2: return UINT64_C(0x123456789000); /* not mapped */
+    default: return program->replacement[0]; /* becomes its own replacement */
     }
 }
 
@@ -139,9 +142,11 @@ static void one_bad_member_spoils_the_batch(void **state)
                     continue;
                 }
                 if (bad_replacement && kind != 0)
-                    batch.change[at].replacement = kind == 3 ? batch.change[at].target : bad_target(program, kind);
+                    batch.change[at].replacement = kind == 3 ? batch.change[at].target
+                                                             : bad_target(program, kind);
                 else
-                    batch.change[at].target = kind == 3 ? batch.change[at].replacement : bad_target(program, kind);
+                    batch.change[at].target = kind == 3 ? batch.change[at].replacement
+                                                        : bad_target(program, kind);
                 struct memory_snapshot *memory = program_take(program);
                 char *engine = program_describe(program);
                 assert_int_equal(program_commit(program, &batch), REDEFINE_EINVAL);
@@ -167,8 +172,9 @@ static void an_alias_stands_for_its_function(void **state)
     struct program *program = program_new(&rdf_arch_x86_64);
     struct rdf_error err = {0};
     program->os->resolver_answer = program->target[5];
-    struct rdf_change change = {
-        .kind = RDF_CHANGE_REDEFINE, .target = program->alias[0], .replacement = program->replacement[0]};
+    struct rdf_change change = {.kind = RDF_CHANGE_REDEFINE,
+                                .target = program->alias[0],
+                                .replacement = program->replacement[0]};
     assert_int_equal(rdf_engine_commit(program->engine, &change, 1, 0, &err), REDEFINE_OK);
     assert_int_equal(program_runs(program, program->target[5]), program->replacement[0]);
     assert_int_equal(program_runs(program, program->alias[0]), program->alias[0]);
@@ -218,7 +224,9 @@ static const struct memory_function plugin_function[] = {
     {.name = "plugin_b", .code = (const uint8_t[]){0xb8, 2, 0, 0, 0, 0xc3, 0xcc, 0xcc}, .len_bytes = 8},
 };
 static const struct memory_function other_function[] = {
-    {.name = "other_a", .code = (const uint8_t[]){0x31, 0xc0, 0x31, 0xc9, 0x31, 0xd2, 0xc3, 0xcc}, .len_bytes = 8},
+    {.name = "other_a",
+     .code = (const uint8_t[]){0x31, 0xc0, 0x31, 0xc9, 0x31, 0xd2, 0xc3, 0xcc},
+     .len_bytes = 8},
     {.name = "other_b", .code = (const uint8_t[]){0xb8, 2, 0, 0, 0, 0xc3, 0xcc, 0xcc}, .len_bytes = 8},
 };
 
@@ -249,7 +257,8 @@ static void code_that_was_loaded_anew_can_be_redefined(void **state)
                 assert_ok(program, change_one(program, RDF_CHANGE_RESTORE, addr[0], 0));
             unload_plugin(program);
             load_plugin(program, other ? other_function : plugin_function, addr);
-            redefine_status status = change_one(program, RDF_CHANGE_REDEFINE, addr[0], program->replacement[1]);
+            redefine_status status = change_one(program, RDF_CHANGE_REDEFINE, addr[0],
+                                                program->replacement[1]);
             /* Other bytes in place of ours: nobody tells reloading from a second patcher. */
             if (other && !restored_before) {
                 assert_int_equal(status, REDEFINE_EBUSY);
@@ -259,9 +268,11 @@ static void code_that_was_loaded_anew_can_be_redefined(void **state)
             assert_ok(program, status);
             assert_int_equal(program_runs(program, addr[0]), program->replacement[1]);
             const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, addr[0]);
-            assert_memory_equal(memory_os_at(program->os, redef->trampoline_addr), other ? "\x31\xc0" : "\xb8\x01", 2);
+            assert_memory_equal(memory_os_at(program->os, redef->trampoline_addr),
+                                other ? "\x31\xc0" : "\xb8\x01", 2);
             assert_ok(program, change_one(program, RDF_CHANGE_RESTORE, addr[0], 0));
-            assert_memory_equal(memory_os_at(program->os, addr[0]), (other ? other_function : plugin_function)[0].code, 8);
+            assert_memory_equal(memory_os_at(program->os, addr[0]),
+                                (other ? other_function : plugin_function)[0].code, 8);
             program_free(program);
         }
 }
@@ -270,8 +281,10 @@ static void code_that_was_loaded_anew_can_be_redefined(void **state)
 static void an_alias_whose_object_was_exchanged(void **state)
 {
     (void)state;
-    const struct memory_function choosing = {
-        .name = "choosing", .code = (const uint8_t[]){0xb8, 1, 0, 0, 0, 0xc3}, .len_bytes = 6, .is_ifunc = true};
+    const struct memory_function choosing = {.name = "choosing",
+                                             .code = (const uint8_t[]){0xb8, 1, 0, 0, 0, 0xc3},
+                                             .len_bytes = 6,
+                                             .is_ifunc = true};
     for (int restored = 0; restored < 2; restored++) {
         struct program *program = program_new(&rdf_arch_x86_64);
         uint64_t addr[2];
@@ -305,7 +318,8 @@ static void code_that_has_gone_can_be_restored(void **state)
     assert_ok(program, change_one(program, RDF_CHANGE_REDEFINE, addr[0], program->replacement[0]));
     program_redefine(program, 0, 0, 0);
     unload_plugin(program);
-    assert_int_equal(change_one(program, RDF_CHANGE_REDEFINE, addr[0], program->replacement[1]), REDEFINE_EINVAL);
+    assert_int_equal(change_one(program, RDF_CHANGE_REDEFINE, addr[0], program->replacement[1]),
+                     REDEFINE_EINVAL);
     /* Together with one that is still there, as redefine_restore_all does. */
     struct rdf_change both[2] = {{.kind = RDF_CHANGE_RESTORE, .target = addr[0]},
                                  {.kind = RDF_CHANGE_RESTORE, .target = program->target[0]}};
@@ -324,8 +338,8 @@ static void bytes_of_a_second_patcher_are_not_touched(void **state)
     memory_os_at(program->os, program->target[2])[1] ^= 0x40;
     struct memory_snapshot *memory = program_take(program);
     for (int kind = 0; kind < 2; kind++) {
-        assert_int_equal(change_one(program, kind ? RDF_CHANGE_RESTORE : RDF_CHANGE_REDEFINE, program->target[2],
-                                    program->replacement[1]),
+        assert_int_equal(change_one(program, kind ? RDF_CHANGE_RESTORE : RDF_CHANGE_REDEFINE,
+                                    program->target[2], program->replacement[1]),
                          REDEFINE_EBUSY);
         assert_null(memory_os_difference(program->os, memory));
     }
@@ -341,8 +355,11 @@ static const struct memory_function crowd[] = {
     {.name = "far_1", .code = far_away, .len_bytes = 140},
     {.name = "one", .code = (const uint8_t[]){0x31, 0xc0, 0xc3}, .len_bytes = 3},
     {.name = "two", .code = (const uint8_t[]){0x31, 0xc9, 0xc3}, .len_bytes = 3},
-    {.name = "middle", .code = (const uint8_t[]){0xb8, 1, 0, 0, 0, 0xc3}, .len_bytes = 6,
-     .padding = (const uint8_t[]){0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc}, .padding_bytes = 6},
+    {.name = "middle",
+     .code = (const uint8_t[]){0xb8, 1, 0, 0, 0, 0xc3},
+     .len_bytes = 6,
+     .padding = (const uint8_t[]){0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc},
+     .padding_bytes = 6},
     {.name = "far_2", .code = far_away, .len_bytes = 140},
 };
 

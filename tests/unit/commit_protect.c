@@ -103,12 +103,16 @@ static void a_jump_over_two_pages(void **state)
             struct program *program = program_new(&rdf_arch_x86_64);
             deny(program, ALL_BUT_PROTECT);
             const struct memory_function function[] = {
-                {.name = "before", .code = (const uint8_t[]){0xc3}, .len_bytes = 1, .padding = filler,
+                {.name = "before",
+                 .code = (const uint8_t[]){0xc3},
+                 .len_bytes = 1,
+                 .padding = filler,
                  .padding_bytes = PAGE - 1 - tail},
                 {.name = "over", .code = (const uint8_t[]){0xb8, 1, 0, 0, 0, 0xc3}, .len_bytes = 6},
             };
             uint64_t addr[2];
-            memory_os_add_image(program->os, EM_X86_64, UINT64_C(0x7f1010000000), "/test/over", function, 2, addr);
+            memory_os_add_image(program->os, EM_X86_64, UINT64_C(0x7f1010000000), "/test/over", function, 2,
+                                addr);
             assert_int_equal((addr[1] + tail) % PAGE, 0);
             memory_os_own_protect(program->os, addr[1], 1, recorded[i % 2]);
             memory_os_own_protect(program->os, addr[1] + 5, 1, recorded[i / 2]);
@@ -121,9 +125,12 @@ static void a_jump_over_two_pages(void **state)
             /* Each change of protection fails once: the other page comes back as well. */
             for (size_t at = 1;; at++) {
                 memory_os_reset(program->os);
-                program->os->failure = (struct memory_failure){.at = at, .err = EPERM, .ops = 1u << MEMORY_PROTECT};
-                struct rdf_change one = {
-                    .kind = RDF_CHANGE_REDEFINE, .target = addr[1], .replacement = program->replacement[0]};
+                program->os->failure = (struct memory_failure){.at = at,
+                                                               .err = EPERM,
+                                                               .ops = 1u << MEMORY_PROTECT};
+                struct rdf_change one = {.kind = RDF_CHANGE_REDEFINE,
+                                         .target = addr[1],
+                                         .replacement = program->replacement[0]};
                 redefine_status status = rdf_engine_commit(program->engine, &one, 1, 0, NULL);
                 /* Alone, it is tried once more with the help of a tracer. */
                 assert_true(status == REDEFINE_OK || (status == REDEFINE_EDENIED && program->os->failed));
@@ -238,6 +245,35 @@ static void no_way_at_all(void **state)
     }
 }
 
+/* In a sandbox the file of /proc may be another. What is read back tells. */
+static void a_write_that_lies(void **state)
+{
+    (void)state;
+    for (int lie = MEMORY_STORES_NOTHING; lie <= MEMORY_STORES_HALF; lie++)
+        for (int all = 0; all < 2; all++)
+            for (int threads = 0; threads < 2; threads++) {
+                struct program *program = program_new(&rdf_arch_x86_64);
+                if (threads)
+                    (void)memory_os_add_thread(program->os, program->replacement[1]);
+                for (int i = 0; i < RDF_WRITE_METHODS; i++)
+                    program->os->lie[i] = all || i != RDF_WRITE_PROTECT ? lie : MEMORY_HONEST;
+                struct batch batch = {.count = 0};
+                for (int i = 0; i < 20; i++)
+                    batch_redefine(program, &batch, i, i, 0);
+                redefine_status status = program_commit(program, &batch);
+                /* What was stored by halves is put back by halves. */
+                if (all && lie == MEMORY_STORES_HALF && status == REDEFINE_EROLLBACK)
+                    assert_non_null(strstr(program->err.sentence, "COULD NOT BE PUT BACK"));
+                else
+                    assert_int_equal(status, all ? REDEFINE_EDENIED : REDEFINE_OK);
+                if (status != REDEFINE_EROLLBACK)
+                    program_check(program);
+                if (status == REDEFINE_EDENIED)
+                    program_check_pristine(program);
+                program_free(program);
+            }
+}
+
 /* ---- memory near the code ---- */
 
 static void check_chunks(const struct program *program)
@@ -265,7 +301,8 @@ static void one_chunk_serves_all(void **state)
     program_free(program);
 }
 
-/* Without a way to write into executable pages each commit fills a chunk of its own, before it is executable. */
+/* Without a way to write into executable pages each commit fills a chunk of its own, before it is executable.
+ */
 static void fresh_chunks_where_code_cannot_be_written(void **state)
 {
     (void)state;
@@ -323,6 +360,7 @@ int main(void)
         cmocka_unit_test(the_first_way_that_works),
         cmocka_unit_test(the_tracer_is_asked_last),
         cmocka_unit_test(no_way_at_all),
+        cmocka_unit_test(a_write_that_lies),
         cmocka_unit_test(one_chunk_serves_all),
         cmocka_unit_test(fresh_chunks_where_code_cannot_be_written),
         cmocka_unit_test(writing_is_denied_later),

@@ -19,8 +19,9 @@ enum { SHAPES = 10 };
 
 static redefine_status redefine_one(struct program *program, uint64_t target, int replacement)
 {
-    struct rdf_change change = {
-        .kind = RDF_CHANGE_REDEFINE, .target = target, .replacement = program->replacement[replacement]};
+    struct rdf_change change = {.kind = RDF_CHANGE_REDEFINE,
+                                .target = target,
+                                .replacement = program->replacement[replacement]};
     program->err = (struct rdf_error){0};
     memory_os_reset(program->os);
     return rdf_engine_commit(program->engine, &change, 1, 0, &program->err);
@@ -54,19 +55,22 @@ static bool starts_instruction(const struct program *program, const struct rdf_w
     for (size_t off = 0; off < len; off += insn.len_bytes) {
         if (window->function.start + off == pc)
             return true;
-        if (!arch->decode((struct rdf_span){window->bytes + off, len - off}, window->function.start + off, &insn))
+        if (!arch->decode((struct rdf_span){window->bytes + off, len - off}, window->function.start + off,
+                          &insn))
             return false;
     }
     return false;
 }
 
 /* The same instruction: of equal length and flow, or what relocating makes of a branch. */
-static void check_counterpart(const struct program *program, const struct rdf_redef *redef, uint64_t pc, uint64_t place)
+static void check_counterpart(const struct program *program, const struct rdf_redef *redef, uint64_t pc,
+                              uint64_t place)
 {
     const struct rdf_arch *arch = program->engine->arch;
     struct rdf_insn old, new;
     size_t off = (size_t)(pc - redef->window.function.start);
-    assert_true(arch->decode((struct rdf_span){redef->window.bytes + off, RDF_WINDOW_BYTES_MAX - off}, pc, &old));
+    assert_true(
+        arch->decode((struct rdf_span){redef->window.bytes + off, RDF_WINDOW_BYTES_MAX - off}, pc, &old));
     if (redef->window.strategy == RDF_STRATEGY_SLED) {
         assert_int_equal(place, redef->window.end);
         return;
@@ -84,11 +88,16 @@ static void check_one_pc(const struct rdf_arch *arch, int shape, const struct rd
     size_t thread = memory_os_add_thread(program->os, pc);
     char *engine = program_describe(program);
     struct memory_snapshot *memory = program_take(program);
-    bool is_inside = pc > plan->edit.addr && pc < plan->edit.addr + plan->edit.len_bytes;
+    /* Behind the overwritten bytes too: what is left of the window may branch back into them. */
+    uint64_t patched_end = plan->edit.addr + plan->edit.len_bytes;
+    uint64_t end = plan->window.end > patched_end ? plan->window.end : patched_end;
+    bool is_inside = pc > plan->edit.addr && pc < end;
     bool can_move = starts_instruction(program, &plan->window, pc);
+    /* At the head of a loop it may be in the middle of one, or about to make a call. */
+    bool is_unclear = pc == plan->edit.addr && plan->window.is_loop_head;
     redefine_status status = redefine_one(program, program->target[shape], 0);
     uint64_t place = program->os->thread[thread].pc;
-    if (is_inside && !can_move) {
+    if (is_unclear || (is_inside && !can_move)) {
         char tid[32];
         (void)snprintf(tid, sizeof tid, "thread %d ", MEMORY_FIRST_TID);
         assert_int_equal(status, REDEFINE_EBUSY);
@@ -100,9 +109,11 @@ static void check_one_pc(const struct rdf_arch *arch, int shape, const struct rd
         free(after);
     } else {
         if (status != REDEFINE_OK)
-            fail_msg("shape %d, pc +%" PRIu64 ": %s", shape, pc - program->target[shape], program->err.sentence);
+            fail_msg("shape %d, pc +%" PRIu64 ": %s", shape, pc - program->target[shape],
+                     program->err.sentence);
         if (is_inside)
-            check_counterpart(program, rdf_registry_find(&program->engine->registry, program->target[shape]), pc, place);
+            check_counterpart(program, rdf_registry_find(&program->engine->registry, program->target[shape]),
+                              pc, place);
         else
             assert_int_equal(place, pc);
         assert_int_equal(program->os->op_count[MEMORY_SET_PC], is_inside);
@@ -117,7 +128,8 @@ static void a_thread_at_each_byte(const struct rdf_arch *arch, int shapes)
 {
     for (int shape = 0; shape < shapes; shape++) {
         struct rdf_redef plan = plan_of(arch, shape);
-        for (uint64_t pc = plan.window.function.start - 4; pc < plan.window.end + 8; pc += arch->insn_align_bytes)
+        for (uint64_t pc = plan.window.function.start - 4; pc < plan.window.end + 8;
+             pc += arch->insn_align_bytes)
             check_one_pc(arch, shape, &plan, pc);
     }
 }
@@ -137,13 +149,16 @@ static void a_stack_that_leads_into_the_bytes(void **state)
     for (int shape = 0; shape < SHAPES; shape++) {
         struct rdf_redef plan = plan_of(&rdf_arch_x86_64, shape);
         uint64_t first = plan.edit.addr;
-        for (uint64_t value = first - 1; value <= first + plan.edit.len_bytes; value++)
+        for (uint64_t value = first - 1; value <= plan.window.end; value++)
             for (size_t place = 0; place < 2; place++) {
                 struct program *program = program_new(&rdf_arch_x86_64);
                 (void)memory_os_add_thread(program->os, program->replacement[1]);
                 size_t thread = memory_os_add_thread(program->os, program->replacement[0]);
-                memory_os_set_stack(program->os, thread, place ? 512 / 8 - 1 : 0, value); /* the last or first word */
-                bool is_inside = value > first && value < first + plan.edit.len_bytes;
+                memory_os_set_stack(program->os, thread, place ? 512 / 8 - 1 : 0,
+                                    value); /* the last or first word */
+                bool is_inside = value > first &&
+                                 value < (plan.window.branches_back ? plan.window.end
+                                                                    : first + plan.edit.len_bytes);
                 redefine_status status = redefine_one(program, program->target[shape], 0);
                 assert_int_equal(status, is_inside ? REDEFINE_EBUSY : REDEFINE_OK);
                 if (is_inside) {
@@ -219,7 +234,8 @@ static void the_caller_that_will_return_into_the_bytes(void **state)
         assert_int_equal(rdf_engine_commit(program->engine, &change, 1, caller_sp, &err), REDEFINE_EBUSY);
         assert_non_null(strstr(err.sentence, "this thread itself"));
         program_check_pristine(program);
-        assert_int_equal(rdf_engine_commit(program->engine, &change, 1, caller_sp + 6 * 8, &err), REDEFINE_OK);
+        assert_int_equal(rdf_engine_commit(program->engine, &change, 1, caller_sp + 6 * 8, &err),
+                         REDEFINE_OK);
         program_free(program);
     }
 }
@@ -244,15 +260,54 @@ static void a_thread_that_leaves_in_time(void **state)
     program_free(busy);
 }
 
+/* ---- between planning and stopping ---- */
+
+static uint64_t changed_addr;
+
+static void change_a_byte(struct memory_os *os)
+{
+    *memory_os_at(os, changed_addr) ^= 1;
+}
+
+/* By somebody else: nothing is written over it, nor anywhere else. */
+static void the_bytes_change_meanwhile(void **state)
+{
+    (void)state;
+    for (int victim = 0; victim < SHAPES; victim++) {
+        struct rdf_redef plan = plan_of(&rdf_arch_x86_64, victim);
+        for (uint64_t off = 0; off < plan.edit.len_bytes; off++) {
+            busy = program_new(&rdf_arch_x86_64);
+            (void)memory_os_add_thread(busy->os, busy->replacement[0]);
+            changed_addr = plan.edit.addr + off;
+            busy->os->before_stop = change_a_byte;
+            struct batch batch = {.count = 0};
+            for (int i = 0; i < SHAPES; i++)
+                batch_redefine(busy, &batch, i, i, 0);
+            assert_int_equal(program_commit(busy, &batch), REDEFINE_EBUSY);
+            assert_non_null(strstr(busy->err.sentence, "someone else"));
+            *memory_os_at(busy->os, changed_addr) ^= 1;
+            program_check_pristine(busy);
+            program_check(busy);
+            program_free(busy);
+        }
+    }
+}
+
 /* ---- system calls that are going to be restarted ---- */
 
 static const struct memory_function calling[] = {
     /* syscall; ret; and padding */
-    {.name = "call_now", .code = (const uint8_t[]){0x0f, 0x05, 0xc3, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc}, .len_bytes = 3,
-     .padding = (const uint8_t[]){0xcc, 0xcc, 0xcc, 0xcc, 0xcc}, .padding_bytes = 5},
+    {.name = "call_now",
+     .code = (const uint8_t[]){0x0f, 0x05, 0xc3, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc},
+     .len_bytes = 3,
+     .padding = (const uint8_t[]){0xcc, 0xcc, 0xcc, 0xcc, 0xcc},
+     .padding_bytes = 5},
     /* xor %edi,%edi; syscall; ret */
-    {.name = "call_then", .code = (const uint8_t[]){0x31, 0xff, 0x0f, 0x05, 0xc3}, .len_bytes = 5,
-     .padding = (const uint8_t[]){0xcc, 0xcc, 0xcc}, .padding_bytes = 3},
+    {.name = "call_then",
+     .code = (const uint8_t[]){0x31, 0xff, 0x0f, 0x05, 0xc3},
+     .len_bytes = 5,
+     .padding = (const uint8_t[]){0xcc, 0xcc, 0xcc},
+     .padding_bytes = 3},
 };
 
 static void a_system_call_that_is_restarted(void **state)
@@ -262,7 +317,8 @@ static void a_system_call_that_is_restarted(void **state)
         for (int restart = 0; restart < 2; restart++) {
             struct program *program = program_new(&rdf_arch_x86_64);
             uint64_t addr[2];
-            memory_os_add_image(program->os, EM_X86_64, UINT64_C(0x7f1010000000), "/test/calling", calling, 2, addr);
+            memory_os_add_image(program->os, EM_X86_64, UINT64_C(0x7f1010000000), "/test/calling", calling, 2,
+                                addr);
             uint64_t pc = addr[which] + (which ? 2 : 0);
             size_t thread = memory_os_add_thread(program->os, pc);
             program->os->thread[thread].restart_bytes = restart ? 2 : 0;
@@ -296,8 +352,10 @@ static void the_second_of_three_cannot_be_moved(void **state)
                                         .target = program->target[0],
                                         .replacement = program->replacement[0]};
             struct rdf_error err = {0};
-            program->os->failure = (struct memory_failure){
-                .at = failing, .err = ESRCH, .lasting = lasting, .ops = 1u << MEMORY_SET_PC};
+            program->os->failure = (struct memory_failure){.at = failing,
+                                                           .err = ESRCH,
+                                                           .lasting = lasting,
+                                                           .ops = 1u << MEMORY_SET_PC};
             redefine_status status = rdf_engine_commit(program->engine, &change, 1, 0, &err);
             const char *difference = memory_os_difference(program->os, memory);
             if (lasting && failing > 1) {
@@ -406,6 +464,7 @@ int main(void)
         cmocka_unit_test(a_thread_that_was_started_meanwhile),
         cmocka_unit_test(the_caller_that_will_return_into_the_bytes),
         cmocka_unit_test(a_thread_that_leaves_in_time),
+        cmocka_unit_test(the_bytes_change_meanwhile),
         cmocka_unit_test(a_system_call_that_is_restarted),
         cmocka_unit_test(the_second_of_three_cannot_be_moved),
         cmocka_unit_test(hundreds_of_threads_are_moved),

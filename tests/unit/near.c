@@ -47,7 +47,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* What the engine sees: ranges need no memory behind them. */
+/* What is mapped, as the engine is told and as it is. */
 struct range {
     uint64_t start, end;
     const char *path;
@@ -56,6 +56,11 @@ struct range {
 static struct rdf_maps maps_of(const struct range *range, size_t count)
 {
     struct rdf_map *map = rdf_arena_alloc(&arena, count * sizeof *map);
+    os->wall_count = 0;
+    for (size_t i = 0; i < count; i++)
+        os->wall[os->wall_count++] = (struct rdf_map){.start = range[i].start,
+                                                      .end = range[i].end,
+                                                      .path = range[i].path ? range[i].path : ""};
     for (size_t i = 0; i < count; i++)
         map[i] = (struct rdf_map){.start = range[i].start,
                                   .end = range[i].end,
@@ -67,6 +72,13 @@ static struct rdf_maps maps_of(const struct range *range, size_t count)
 static redefine_status reserve(const struct rdf_maps *maps, uint64_t addr, struct rdf_near_place *ret)
 {
     return rdf_near_reserve(near, maps, addr, 64, ret, &err);
+}
+
+static void unmap_all(void)
+{
+    struct rdf_near_mark *nothing = calloc(1, sizeof *nothing);
+    rdf_near_rollback(near, nothing);
+    free(nothing);
 }
 
 static uint64_t distance(uint64_t a, uint64_t b)
@@ -115,7 +127,8 @@ static void as_far_as_a_jump_reaches(void **state)
                 wall = wall / PAGE * PAGE;
                 struct rdf_near_place place;
                 const struct range range[] = {{UINT64_C(0x10000), above ? code : code - wall, NULL},
-                                              {above ? code : code - wall + (wall > CHUNK_BYTES ? CHUNK_BYTES : 0),
+                                              {above ? code
+                                                     : code - wall + (wall > CHUNK_BYTES ? CHUNK_BYTES : 0),
                                                above ? code + wall : UINT64_C(0x7ffffffff000), NULL}};
                 struct range hole[2];
                 memcpy(hole, range, sizeof hole);
@@ -131,11 +144,10 @@ static void as_far_as_a_jump_reaches(void **state)
                     found = true;
                     uint8_t jump[RDF_JUMP_BYTES_MAX];
                     assert_int_not_equal(arch[i]->emit_jump(jump, code, place.code_addr), 0);
-                    assert_int_not_equal(arch[i]->emit_jump(jump, place.code_addr + place.code_bytes, code), 0);
+                    assert_int_not_equal(arch[i]->emit_jump(jump, place.code_addr + place.code_bytes, code),
+                                         0);
                     assert_int_not_equal(arch[i]->emit_slot_jump(jump, place.code_addr, place.slot_addr), 0);
-                    struct rdf_near_mark *mark = calloc(1, sizeof *mark);
-                    rdf_near_rollback(near, mark);
-                    free(mark);
+                    unmap_all();
                 } else {
                     lost = true;
                     assert_int_equal(status, REDEFINE_ENOMEM);
@@ -169,7 +181,7 @@ static void the_stack_can_grow(void **state)
                                   {code + 100 * MIB, code + 101 * MIB, "[stack]"},
                                   {code + 101 * MIB, UINT64_C(0x7ffffffff000), NULL}};
     maps = maps_of(tight, 3);
-    near->chunk_count = 0;
+    unmap_all();
     err = (struct rdf_error){0};
     assert_int_equal(reserve(&maps, code, &place), REDEFINE_ENOMEM);
 }
@@ -178,7 +190,8 @@ static void the_heap_can_grow(void **state)
 {
     (void)state;
     struct rdf_near_place place;
-    const struct range range[] = {{UINT64_C(0x10000), code + MIB, NULL}, {code + MIB, code + 2 * MIB, "[heap]"}};
+    const struct range range[] = {{UINT64_C(0x10000), code + MIB, NULL},
+                                  {code + MIB, code + 2 * MIB, "[heap]"}};
     struct rdf_maps maps = maps_of(range, 2);
     assert_int_equal(reserve(&maps, code, &place), REDEFINE_OK);
     assert_true(place.code_addr >= code + 2 * MIB + GIB);
@@ -186,7 +199,7 @@ static void the_heap_can_grow(void **state)
                                   {code + MIB, code + 2 * MIB, "[heap]"},
                                   {code + 900 * MIB, UINT64_C(0x7ffffffff000), NULL}};
     maps = maps_of(tight, 3);
-    near->chunk_count = 0;
+    unmap_all();
     err = (struct rdf_error){0};
     assert_int_equal(reserve(&maps, code, &place), REDEFINE_ENOMEM);
 }
@@ -224,7 +237,9 @@ static void many_share_a_chunk(void **state)
     assert_int_equal(near->chunk_count, 2);
     for (size_t i = 0; i < 2; i++)
         for (size_t j = 0; j < 2; j++)
-            assert_true(i == j || near->chunk[i].slot_addr + 8 * near->chunk[i].slot_count <= near->chunk[j].code_addr ||
+            assert_true(i == j ||
+                        near->chunk[i].slot_addr + 8 * near->chunk[i].slot_count <=
+                            near->chunk[j].code_addr ||
                         near->chunk[j].code_addr < near->chunk[i].code_addr);
 }
 
@@ -237,7 +252,8 @@ static void slots_run_out(void **state)
     struct rdf_near_place place;
     do {
         assert_int_equal(rdf_near_reserve(near, &maps, code, 1, &place, &err), REDEFINE_OK);
-        assert_true(place.slot_addr + 8 <= near->chunk[place.chunk].slot_addr + 8 * near->chunk[place.chunk].slot_count);
+        assert_true(place.slot_addr + 8 <=
+                    near->chunk[place.chunk].slot_addr + 8 * near->chunk[place.chunk].slot_count);
     } while (place.chunk == 0);
     assert_int_equal(near->chunk[0].slot_used, near->chunk[0].slot_count);
 }

@@ -230,7 +230,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(everything_added_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_that_collide, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_reserved_is_not_seen_before_it_is_published, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_reserved_is_not_seen_before_it_is_published, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(rolling_back_restores, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reserving_says_when_there_is_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(layers_come_and_go, set_up, tear_down),

@@ -12,6 +12,7 @@
 #include "os/linux/syscall.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 /* The whole text, in pages that are given back before the snapshot is returned: as arena memory it
@@ -269,6 +270,61 @@ int rdf_local_maps(struct rdf_space *space, struct rdf_arena *arena, struct rdf_
         leave_out(ret, (uint64_t)(uintptr_t)text.data, (uint64_t)(uintptr_t)text.data + text.room_bytes);
     text_free(&text);
     return err;
+}
+
+/* PROCMAP_QUERY, of Linux 6.11 (include/uapi/linux/fs.h, which distributions' headers may not have yet). */
+struct procmap_query {
+    uint64_t size;
+    uint64_t query_flags;
+    uint64_t query_addr;
+    uint64_t vma_start;
+    uint64_t vma_end;
+    uint64_t vma_flags;
+    uint64_t vma_page_size;
+    uint64_t vma_offset;
+    uint64_t inode;
+    uint32_t dev_major;
+    uint32_t dev_minor;
+    uint32_t vma_name_size;
+    uint32_t build_id_size;
+    uint64_t vma_name_addr;
+    uint64_t build_id_addr;
+};
+enum { VMA_READABLE = 1, VMA_WRITABLE = 2, VMA_EXECUTABLE = 4, VMA_SHARED = 8 };
+#define QUERY_MAP _IOWR('f', 17, struct procmap_query)
+
+static long query_map(int fd, uint64_t addr, struct rdf_map *ret)
+{
+    struct procmap_query query = {.size = sizeof query, .query_addr = addr};
+    long status = rdf_sys(SYS_ioctl, fd, QUERY_MAP, &query);
+    *ret = (struct rdf_map){.path = ""};
+    if (status == -ENOENT)
+        return 0;
+    if (status < 0)
+        return status;
+    *ret = (struct rdf_map){.start = query.vma_start,
+                            .end = query.vma_end,
+                            .file_off = query.vma_offset,
+                            .dev = device_number(query.dev_major, query.dev_minor),
+                            .ino = query.inode,
+                            .shared = query.vma_flags & VMA_SHARED,
+                            .path = ""};
+    ret->prot = (uint8_t)((query.vma_flags & VMA_READABLE ? RDF_PROT_READ : 0) |
+                          (query.vma_flags & VMA_WRITABLE ? RDF_PROT_WRITE : 0) |
+                          (query.vma_flags & VMA_EXECUTABLE ? RDF_PROT_EXEC : 0));
+    return 0;
+}
+
+int rdf_local_maps_at(struct rdf_space *space, const uint64_t *addr, size_t count, struct rdf_map *ret)
+{
+    (void)space;
+    int fd = (int)rdf_sys(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    long status = fd < 0 ? fd : 0;
+    for (size_t i = 0; status == 0 && i < count; i++)
+        status = query_map(fd, addr[i], &ret[i]);
+    if (fd >= 0)
+        (void)rdf_sys(SYS_close, fd);
+    return (int)status;
 }
 
 const struct rdf_map *rdf_maps_find(const struct rdf_maps *maps, uint64_t addr)

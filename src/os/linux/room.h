@@ -19,6 +19,7 @@ uint64_t rdf_auxv(uint64_t type);
 
 /* maps.c */
 int rdf_local_maps(struct rdf_space *space, struct rdf_arena *arena, struct rdf_maps *ret);
+int rdf_local_maps_at(struct rdf_space *space, const uint64_t *addr, size_t count, struct rdf_map *ret);
 
 /* memory.c */
 int rdf_local_read(struct rdf_space *space, uint64_t addr, void *ret_bytes, size_t len_bytes);

@@ -223,6 +223,7 @@ uint64_t rdf_os_address_end(void)
 
 static const struct rdf_space_ops local_ops = {
     .maps = rdf_local_maps,
+    .maps_at = rdf_local_maps_at,
     .read = rdf_local_read,
     .view = rdf_local_view,
     .map = rdf_local_map,

@@ -1,0 +1,686 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Several owners of one function; redefinitions of what the engine itself might call; and of a function that
+ * is running on this very stack.
+ */
+#include "live.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+/* ---- Two patches, three layers ---- */
+
+TARGET int target(int x)
+{
+    return x + 1;
+}
+
+TARGET int other(int x)
+{
+    return x + 2;
+}
+
+/* Owners are addresses; none of these lies in an object whose names would be hidden then. */
+static char *owner_a, *owner_b;
+static void (*original_a)(void), (*original_b)(void);
+
+static int patch_a(int x)
+{
+    return ((int (*)(int))original_a)(x)*2;
+}
+
+static int patch_b(int x)
+{
+    return ((int (*)(int))original_b)(x) + 100;
+}
+
+static int own(int x)
+{
+    return ((int (*)(int))redefine_func_original(ADDRESS(target)))(x)*1000;
+}
+
+static void apply(const void *owner, int (*replacement)(int), void (**original)(void))
+{
+    struct redefine_patch_change change = {.name = "target",
+                                           .replacement = ADDRESS(replacement),
+                                           .original = original};
+    CHECK_OK(redefine_patch_apply(owner, &change, 1));
+    CHECK(change.target == ADDRESS(target));
+}
+
+static void make_owners(void)
+{
+    owner_a = malloc(2);
+    owner_b = owner_a + 1;
+}
+
+/* The order of two applications, and of two removals. */
+static void two_patches(bool b_first, bool remove_b_first)
+{
+    make_owners();
+    static struct live_world before, now;
+    apply(owner_a, patch_a, &original_a); /* mappings of the engine exist from here on */
+    CHECK_OK(redefine_patch_remove(owner_a));
+    live_world_take(&before);
+    CHECK_INT(target(1), 2);
+    for (int round = 0; round < 3; round++) {
+        if (b_first)
+            apply(owner_b, patch_b, &original_b);
+        apply(owner_a, patch_a, &original_a);
+        if (!b_first)
+            apply(owner_b, patch_b, &original_b);
+        CHECK_INT(target(1), b_first ? (2 + 100) * 2 : 2 * 2 + 100);
+        CHECK_OK(redefine_patch_remove(remove_b_first ? owner_b : owner_a));
+        CHECK_INT(target(1), remove_b_first ? 2 * 2 : 2 + 100);
+        CHECK_OK(redefine_patch_remove(remove_b_first ? owner_b : owner_a)); /* again: nothing of it */
+        CHECK_INT(target(1), remove_b_first ? 2 * 2 : 2 + 100);
+        CHECK_OK(redefine_patch_remove(remove_b_first ? owner_a : owner_b));
+        CHECK_INT(target(1), 2);
+    }
+    live_world_take(&now);
+    const char *difference = live_world_difference(&before, &now, true);
+    CHECK(!difference || live_shares_process());
+}
+
+static void first_in_last_out(void)
+{
+    two_patches(false, true);
+}
+
+static void first_in_first_out(void)
+{
+    two_patches(false, false);
+}
+
+static void the_other_first_in_last_out(void)
+{
+    two_patches(true, false);
+}
+
+static void the_other_first_in_first_out(void)
+{
+    two_patches(true, true);
+}
+
+/* Layers a, b and the in-process calls come on in one order and off in any of the six; what each says is
+ * compared with a model. */
+static int model(const char *layers, int x)
+{
+    int value = x + 1;
+    for (; *layers; layers++)
+        value = *layers == 'a' ? value * 2 : *layers == 'b' ? value + 100 : value * 1000;
+    return value;
+}
+
+static void put_on(char kind)
+{
+    if (kind == 'a')
+        apply(owner_a, patch_a, &original_a);
+    else if (kind == 'b')
+        apply(owner_b, patch_b, &original_b);
+    else
+        CHECK_OK(redefine_func(ADDRESS(target), ADDRESS(own)));
+}
+
+static void take_off(char kind)
+{
+    if (kind == 'o')
+        CHECK_OK(redefine_func_restore(ADDRESS(target)));
+    else
+        CHECK_OK(redefine_patch_remove(kind == 'a' ? owner_a : owner_b));
+}
+
+static void three_layers_in_every_order(void)
+{
+    static const char *const orders[] = {"abo", "aob", "bao", "boa", "oab", "oba"};
+    make_owners();
+    for (size_t on = 0; on < LIVE_COUNT(orders); on++)
+        for (size_t off = 0; off < LIVE_COUNT(orders); off++) {
+            char layers[4] = "";
+            for (int i = 0; i < 3; i++) {
+                put_on(orders[on][i]);
+                layers[i] = orders[on][i];
+                CHECK_INT(target(5), model(layers, 5));
+            }
+            for (int i = 0; i < 3; i++) {
+                take_off(orders[off][i]);
+                char *gone = strchr(layers, orders[off][i]);
+                memmove(gone, gone + 1, strlen(gone));
+                CHECK_INT(target(5), model(layers, 5));
+            }
+        }
+}
+
+static void restore_all_leaves_patches(void)
+{
+    make_owners();
+    apply(owner_a, patch_a, &original_a);
+    CHECK_OK(redefine_func(ADDRESS(target), ADDRESS(own)));
+    CHECK_OK(redefine_func(ADDRESS(other), ADDRESS(own)));
+    CHECK_OK(redefine_restore_all());
+    CHECK_INT(target(1), 4);
+    CHECK_INT(other(1), 3);
+    CHECK_OK(redefine_patch_remove(owner_a));
+    CHECK_INT(target(1), 2);
+}
+
+static void applied_again_keeps_its_place(void)
+{
+    make_owners();
+    apply(owner_a, patch_a, &original_a);
+    apply(owner_b, patch_b, &original_b);
+    apply(owner_a, patch_a, &original_a);
+    CHECK_INT(target(1), 2 * 2 + 100);
+    CHECK_OK(redefine_patch_remove(owner_a));
+    CHECK_OK(redefine_patch_remove(owner_b));
+    CHECK_INT(target(1), 2);
+}
+
+/* ---- What the engine itself might call ---- */
+
+/* Every one of these counts and calls its original. */
+#define LIBRARY(X)                                                                                          \
+    X(void *, memcpy, (void *to, const void *from, size_t len), (to, from, len))                            \
+    X(void *, memmove, (void *to, const void *from, size_t len), (to, from, len))                           \
+    X(void *, memset, (void *to, int byte, size_t len), (to, byte, len))                                    \
+    X(int, memcmp, (const void *a, const void *b, size_t len), (a, b, len))                                 \
+    X(void *, mmap, (void *at, size_t len, int prot, int flags, int fd, off_t off),                         \
+      (at, len, prot, flags, fd, off))                                                                      \
+    X(int, munmap, (void *at, size_t len), (at, len))                                                       \
+    X(int, mprotect, (void *at, size_t len, int prot), (at, len, prot))                                     \
+    X(int, open, (const char *path, int flags, mode_t mode), (path, flags, mode))                           \
+    X(int, openat, (int fd, const char *path, int flags, mode_t mode), (fd, path, flags, mode))             \
+    X(ssize_t, read, (int fd, void *to, size_t len), (fd, to, len))                                         \
+    X(ssize_t, write, (int fd, const void *from, size_t len), (fd, from, len))                              \
+    X(int, close, (int fd), (fd))                                                                           \
+    X(void *, malloc, (size_t len), (len))                                                                  \
+    X(void *, calloc, (size_t count, size_t len), (count, len))                                             \
+    X(void *, realloc, (void *old, size_t len), (old, len))                                                 \
+    X(int, pthread_mutex_lock, (pthread_mutex_t * mutex), (mutex))                                          \
+    X(int, pthread_mutex_unlock, (pthread_mutex_t * mutex), (mutex))                                        \
+    X(int, pthread_sigmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old))                 \
+    X(int, sigprocmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old))                     \
+    X(int, sigaction, (int number, const struct sigaction *act, struct sigaction *old), (number, act, old)) \
+    X(size_t, strlen, (const char *text), (text))                                                           \
+    X(int, strcmp, (const char *a, const char *b), (a, b))                                                  \
+    X(int, vsnprintf, (char *to, size_t len, const char *format, va_list args), (to, len, format, args))    \
+    X(int, sched_yield, (void), ())                                                                         \
+    X(pid_t, waitpid, (pid_t pid, int *status, int flags), (pid, status, flags))                            \
+    X(pid_t, getpid, (void), ())                                                                            \
+    X(int *, __errno_location, (void), ())
+
+#define DEFINE(result, name, params, args)  \
+    static result(*original_##name) params; \
+    static volatile long calls_##name;      \
+    static result new_##name params         \
+    {                                       \
+        calls_##name = calls_##name + 1;    \
+        return original_##name args;        \
+    }
+LIBRARY(DEFINE)
+
+static void (*original_free)(void *);
+static volatile long calls_free;
+static void new_free(void *memory)
+{
+    calls_free = calls_free + 1;
+    original_free(memory);
+}
+
+static int (*original_snprintf)(char *, size_t, const char *, ...);
+static volatile long calls_snprintf;
+static int new_snprintf(char *to, size_t len, const char *format, ...)
+{
+    va_list args;
+    calls_snprintf = calls_snprintf + 1;
+    va_start(args, format);
+    int status = original_vsnprintf ? original_vsnprintf(to, len, format, args)
+                                    : vsnprintf(to, len, format, args);
+    va_end(args);
+    return status;
+}
+
+struct library {
+    const char *name;
+    void *target, *replacement;
+    void *original; /* where it is kept: a pointer to a function, seen as one to an object */
+    volatile long *calls;
+};
+
+#define ROW(result, name, params, args) \
+    {#name, ADDRESS(name), ADDRESS(new_##name), (void *)&original_##name, &calls_##name},
+static const struct library library[] = {LIBRARY(ROW){"free", ADDRESS(free), ADDRESS(new_free),
+                                                      (void *)&original_free, &calls_free},
+                                         {"snprintf", ADDRESS(snprintf), ADDRESS(new_snprintf),
+                                          (void *)&original_snprintf, &calls_snprintf}};
+
+/* Addresses that lie in no object, one for each. */
+static const void *owner_of(const struct library *function)
+{
+    static char *owners;
+    if (!owners)
+        owners = mmap(NULL, LIVE_COUNT(library), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return owners + (function - library);
+}
+
+/* The original must be known before the first call of the replacement, which may come from anywhere. */
+static void redefine_library(const struct library *function)
+{
+    *(void **)function->original = function->target;
+    struct redefine_patch_change change = {.name = function->name,
+                                           .replacement = function->replacement,
+                                           .original = (void (**)(void))function->original};
+    redefine_status status = redefine_patch_apply(owner_of(function), &change, 1);
+    if (status != REDEFINE_OK)
+        live_fail(__FILE__, __LINE__, "%s: %s", function->name, redefine_explain());
+}
+
+static int replacement(int x)
+{
+    return ((int (*)(int))redefine_func_original(ADDRESS(target)))(x) + 40;
+}
+
+/* Everything that the engine does, while something that it might need is redefined. */
+static void work_the_engine(void)
+{
+    void *found = NULL;
+    for (int round = 0; round < 3; round++) {
+        CHECK_OK(redefine_func(ADDRESS(target), ADDRESS(replacement)));
+        CHECK_INT(target(1), 42);
+        redefine_batch *batch = redefine_batch_new();
+        CHECK_OK(redefine_batch_add(batch, ADDRESS(other), ADDRESS(own)));
+        CHECK_OK(redefine_batch_restore(batch, ADDRESS(target)));
+        CHECK_OK(redefine_batch_commit(batch));
+        redefine_batch_free(batch);
+        CHECK_INT(target(1), 2);
+        CHECK_OK(redefine_find("target", &found));
+        CHECK(found == ADDRESS(target));
+        CHECK_STATUS(redefine_find("no_such_function", &found), REDEFINE_ENOTFOUND);
+        CHECK_STATUS(redefine_func(ADDRESS(target), ADDRESS(target)), REDEFINE_EINVAL);
+        CHECK(strlen(redefine_describe(ADDRESS(target))) > 10);
+        CHECK_OK(redefine_restore_all());
+        CHECK_INT(other(1), 3);
+    }
+}
+
+__attribute__((format(printf, 3, 4))) static int print(char *to, size_t len, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int status = vsnprintf(to, len, format, args);
+    va_end(args);
+    return status;
+}
+
+/* So that each is called at least once. */
+static void work_the_library(void)
+{
+    char text[64];
+    sigset_t set;
+    int status;
+    void *volatile memory = malloc(10);
+    memory = realloc(memory, 1000);
+    free(memory);
+    memory = calloc(3, 3);
+    volatile size_t len = 9;
+    memset(memory, 'x', len);
+    memcpy(text, memory, len);
+    memmove(text + 1, text, len);
+    CHECK(memcmp(text, memory, len) == 0);
+    text[len] = 0;
+    CHECK_INT(strlen(text), len);
+    CHECK(strcmp(text, "y") < 0);
+    free(memory);
+    CHECK(snprintf(text, len * 2, "%d", (int)len) == 1 && print(text, len, "%s", "ab") == 2);
+    void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(mprotect(page, 4096, PROT_READ | PROT_WRITE) == 0 && munmap(page, 4096) == 0);
+    int fd = openat(AT_FDCWD, "/dev/zero", O_RDWR);
+    CHECK(read(fd, text, sizeof text) == sizeof text && write(fd, text, 1) == 1 && close(fd) == 0);
+    fd = open("/nowhere/at/all", O_RDONLY);
+    CHECK(fd < 0 && errno == ENOENT);
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    CHECK(pthread_mutex_lock(&mutex) == 0 && pthread_mutex_unlock(&mutex) == 0);
+    CHECK(sigprocmask(SIG_BLOCK, NULL, &set) == 0 && pthread_sigmask(SIG_BLOCK, NULL, &set) == 0);
+    CHECK(sigaction(SIGUSR1, NULL, &(struct sigaction){0}) == 0);
+    CHECK(sched_yield() == 0 && getpid() > 0 && waitpid(-1, &status, WNOHANG) < 0);
+}
+
+static volatile bool stop;
+
+static void *run_beside(void *unused)
+{
+    while (!stop) {
+        void *volatile memory = malloc(100);
+        memset(memory, 0, 100);
+        free(memory);
+        (void)getpid();
+    }
+    return unused;
+}
+
+static void each_function_of_the_library(bool with_thread)
+{
+    pthread_t thread;
+    if (with_thread)
+        CHECK_INT(pthread_create(&thread, NULL, run_beside, NULL), 0);
+    for (size_t i = 0; i < LIVE_COUNT(library); i++) {
+        redefine_library(&library[i]);
+        work_the_engine();
+        work_the_library();
+        if (*library[i].calls == 0)
+            live_fail(__FILE__, __LINE__, "%s was not called", library[i].name);
+        if (redefine_patch_remove(owner_of(&library[i])) != REDEFINE_OK)
+            live_fail(__FILE__, __LINE__, "%s: %s", library[i].name, redefine_explain());
+        long calls = *library[i].calls;
+        work_the_engine();
+        work_the_library();
+        if (*library[i].calls != calls && !with_thread)
+            live_fail(__FILE__, __LINE__, "%s still runs its replacement", library[i].name);
+    }
+    stop = true;
+    if (with_thread)
+        CHECK_INT(pthread_join(thread, NULL), 0);
+}
+
+static void alone(void)
+{
+    each_function_of_the_library(false);
+}
+
+static void beside_a_thread(void)
+{
+    each_function_of_the_library(true);
+}
+
+static void all_at_once(void)
+{
+    for (size_t i = 0; i < LIVE_COUNT(library); i++)
+        redefine_library(&library[i]);
+    work_the_engine();
+    work_the_library();
+    for (size_t i = 0; i < LIVE_COUNT(library); i++)
+        if (redefine_patch_remove(owner_of(&library[i * 7 % LIVE_COUNT(library)])) != REDEFINE_OK)
+            live_fail(__FILE__, __LINE__, "%s: %s", library[i].name, redefine_explain());
+    work_the_engine();
+    work_the_library();
+}
+
+/* By the in-process calls; also all in one batch. While that is made known here, one function after the
+ * other, every replacement has an original already: that of a redefinition before, which stays callable. */
+static void by_the_calls(void)
+{
+    for (size_t i = 0; i < LIVE_COUNT(library); i++) {
+        *(void **)library[i].original = library[i].target; /* until the next but one line nothing calls it */
+        CHECK_OK(redefine_func(library[i].target, library[i].replacement));
+        *(void **)library[i].original = redefine_func_original(library[i].target);
+        CHECK_OK(redefine_func_restore(library[i].target));
+    }
+    redefine_batch *batch = redefine_batch_new();
+    for (size_t i = 0; i < LIVE_COUNT(library); i++)
+        CHECK_OK(redefine_batch_add(batch, library[i].target, library[i].replacement));
+    CHECK_OK(redefine_batch_commit(batch));
+    redefine_batch_free(batch);
+    work_the_library();
+    /* Two names of one function (memcpy and memmove): the later replacement is in force. */
+    for (size_t i = 0; i < LIVE_COUNT(library); i++)
+        if (*library[i].calls == 0 && redefine_func_replacement(library[i].target) == library[i].replacement)
+            live_fail(__FILE__, __LINE__, "%s was not called", library[i].name);
+    CHECK_OK(redefine_restore_all());
+    work_the_library();
+}
+
+/* A replacement that does none of its function's work. */
+static void *no_memory(size_t len)
+{
+    (void)len;
+    return NULL;
+}
+
+static void *no_mapping(void *at, size_t len, int prot, int flags, int fd, off_t off)
+{
+    (void)at, (void)len, (void)prot, (void)flags, (void)fd, (void)off;
+    errno = ENOMEM;
+    return MAP_FAILED;
+}
+
+static void *no_copy(void *to, const void *from, size_t len)
+{
+    (void)from, (void)len;
+    return to;
+}
+
+static int no_lock(pthread_mutex_t *mutex)
+{
+    (void)mutex;
+    return EDEADLK;
+}
+
+static int no_protection(void *at, size_t len, int prot)
+{
+    (void)at, (void)len, (void)prot;
+    errno = EACCES;
+    return -1;
+}
+
+static void replacements_that_do_nothing(void)
+{
+    void *const nothing[][2] = {{ADDRESS(malloc), ADDRESS(no_memory)},
+                                {ADDRESS(mmap), ADDRESS(no_mapping)},
+                                {ADDRESS(mprotect), ADDRESS(no_protection)},
+                                {ADDRESS(pthread_mutex_lock), ADDRESS(no_lock)},
+                                {ADDRESS(memcpy), ADDRESS(no_copy)}};
+    for (size_t i = 0; i < LIVE_COUNT(nothing); i++) {
+        CHECK_OK(redefine_func(nothing[i][0], nothing[i][1]));
+        CHECK_OK(redefine_func(ADDRESS(target), ADDRESS(replacement)));
+        CHECK_INT(target(1), 42);
+        CHECK_OK(redefine_func_restore(nothing[i][0]));
+        CHECK_OK(redefine_func_restore(ADDRESS(target)));
+        CHECK_INT(target(1), 2);
+    }
+    work_the_library();
+}
+
+/* ---- On this very stack ---- */
+
+static int (*step)(int);
+
+TARGET int running(int x)
+{
+    int inner = x > 0 ? step(x - 1) : 0;
+    return inner * 10 + x;
+}
+
+static int shorter(int x)
+{
+    return -x;
+}
+
+static int redefines(int x)
+{
+    CHECK_OK(redefine_func(ADDRESS(running), ADDRESS(shorter)));
+    CHECK_INT(running(7), -7);
+    return x;
+}
+
+static int restores(int x)
+{
+    CHECK_OK(redefine_func_restore(ADDRESS(running)));
+    step = redefines;
+    return x;
+}
+
+static int toggles(int x)
+{
+    for (int i = 0; i < 20; i++) {
+        CHECK_OK(redefine_func(ADDRESS(running), ADDRESS(shorter)));
+        CHECK_INT(running(3), -3);
+        CHECK_OK(redefine_func_restore(ADDRESS(running)));
+        CHECK_INT(running(0), 0);
+    }
+    return x;
+}
+
+static void from_its_callee(void)
+{
+    step = redefines;
+    CHECK_INT(running(3), 2 * 10 + 3);
+    CHECK_INT(running(3), -3);
+    CHECK_OK(redefine_func_restore(ADDRESS(running)));
+    step = toggles;
+    CHECK_INT(running(3), 23);
+    CHECK_INT(running(3), 23);
+    /* Its original is what runs when it is restored below it. */
+    CHECK_OK(redefine_func(ADDRESS(running), ADDRESS(shorter)));
+    step = restores;
+    CHECK_INT(((int (*)(int))redefine_func_original(ADDRESS(running)))(3), 23);
+    CHECK_INT(running(3), 23);
+    CHECK_INT(running(3), -3);
+}
+
+static int in_recursion(int x)
+{
+    if (x == 3)
+        CHECK_OK(redefine_func(ADDRESS(running), ADDRESS(shorter)));
+    return running(x);
+}
+
+static void from_the_depth_of_a_recursion(void)
+{
+    step = in_recursion;
+    CHECK_INT(running(6), ((-3 * 10 + 4) * 10 + 5) * 10 + 6);
+    CHECK_INT(running(6), -6);
+}
+
+static int second(int x)
+{
+    return x + 5000;
+}
+
+static int replaces_itself(int x)
+{
+    int (*original)(int) = (int (*)(int))redefine_func_original(ADDRESS(running));
+    CHECK_OK(redefine_func(ADDRESS(running), ADDRESS(second)));
+    CHECK_INT(running(1), 5001);
+    step = shorter;
+    return original(x);
+}
+
+static int restores_itself(int x)
+{
+    int (*original)(int) = (int (*)(int))redefine_func_original(ADDRESS(running));
+    CHECK_OK(redefine_func_restore(ADDRESS(running)));
+    step = shorter;
+    CHECK_INT(running(2), -1 * 10 + 2);
+    CHECK(redefine_func_original(ADDRESS(running)) == ADDRESS(running) ||
+          (int (*)(int))redefine_func_original(ADDRESS(running)) == original);
+    return original(x) + 1;
+}
+
+static void from_its_replacement(void)
+{
+    CHECK_OK(redefine_func(ADDRESS(running), ADDRESS(replaces_itself)));
+    CHECK_INT(running(3), -2 * 10 + 3);
+    CHECK_INT(running(3), 5003);
+    CHECK_OK(redefine_func(ADDRESS(running), ADDRESS(restores_itself)));
+    CHECK_INT(running(3), -2 * 10 + 4);
+    CHECK_INT(running(3), -2 * 10 + 3);
+}
+
+static volatile int handled;
+
+static void handler(int number)
+{
+    (void)number;
+    handled = handled + 1;
+    CHECK_INT(running(0), handled % 2 ? 0 : 5000);
+}
+
+static int raises(int x)
+{
+    CHECK_INT(raise(SIGUSR1), 0);
+    CHECK_OK(redefine_func(ADDRESS(running), ADDRESS(second)));
+    CHECK_INT(raise(SIGUSR1), 0);
+    CHECK_OK(redefine_func_restore(ADDRESS(running)));
+    return x;
+}
+
+static void with_signals_between(void)
+{
+    CHECK(signal(SIGUSR1, handler) != SIG_ERR);
+    step = raises;
+    for (int i = 0; i < 10; i++)
+        CHECK_INT(running(3), 23);
+    CHECK_INT(handled, 20);
+}
+
+#if defined(__x86_64__)
+/* A call so early that a jump at the entry would lie where it returns to: whatever is done instead, a call
+ * under way must come back. */
+__asm__(".text\n.type narrow,@function\nnarrow:\n.cfi_startproc\n"
+        "push %rbx\n.cfi_adjust_cfa_offset 8\ncall *%rdi\npop %rbx\n.cfi_adjust_cfa_offset "
+        "-8\nret\nnop\nnop\nnop\n"
+        ".cfi_endproc\n.size narrow, .-narrow\n");
+extern int narrow(int (*callback)(void));
+
+static int callback(void)
+{
+    return 11;
+}
+
+static int other_narrow(int (*called)(void))
+{
+    return called() + 1;
+}
+
+static int under_way(void)
+{
+    CHECK_OK(redefine_func(ADDRESS(narrow), ADDRESS(other_narrow)));
+    CHECK_INT(narrow(callback), 12);
+    return 13;
+}
+
+static int under_way_again(void)
+{
+    CHECK_OK(redefine_func_restore(ADDRESS(narrow)));
+    CHECK_INT(narrow(callback), 11);
+    return 14;
+}
+
+static void returning_to_the_first_bytes(void)
+{
+    CHECK_INT(narrow(under_way), 13);
+    CHECK_INT(narrow(callback), 12);
+    CHECK_INT(((int (*)(int (*)(void)))redefine_func_original(ADDRESS(narrow)))(callback), 11);
+    CHECK_INT(narrow(under_way_again), 15);
+    CHECK_INT(narrow(callback), 11);
+}
+#else
+static void returning_to_the_first_bytes(void)
+{
+    live_skip("written for x86-64");
+}
+#endif
+
+int main(void)
+{
+    static const struct live_case cases[] = {
+        {"two patches: first in, last out", first_in_last_out, 0},
+        {"two patches: first in, first out", first_in_first_out, 0},
+        {"the other order: first in, last out", the_other_first_in_last_out, 0},
+        {"the other order: first in, first out", the_other_first_in_first_out, 0},
+        {"two patches and the in-process calls, in every order", three_layers_in_every_order, 0},
+        {"redefine_restore_all leaves patches alone", restore_all_leaves_patches, 0},
+        {"a patch applied again keeps its place", applied_again_keeps_its_place, 0},
+        {"each function that the engine might call", alone, 0},
+        {"the same beside a thread that calls them", beside_a_thread, 0},
+        {"all of them at once", all_at_once, 0},
+        {"by the in-process calls, one by one and in one batch", by_the_calls, 0},
+        {"replacements that do none of the work", replacements_that_do_nothing, 0},
+        {"redefined and restored from its callee", from_its_callee, 0},
+        {"redefined in the depth of a recursion", from_the_depth_of_a_recursion, 0},
+        {"redefined and restored from its replacement", from_its_replacement, 0},
+        {"signal handlers call it meanwhile", with_signals_between, 0},
+        {"a call in its first bytes comes back", returning_to_the_first_bytes, 0},
+    };
+    return live_main(cases, LIVE_COUNT(cases));
+}
