@@ -18,6 +18,12 @@ define compile
 	@cmake --build --preset $(1)
 endef
 
+# The tests need packages that who only builds has no use for: they join the build when they are first asked for.
+define with_tests
+	@grep -qs 'REDEFINE_TESTS:BOOL=ON' build/CMakeCache.txt || cmake --preset default -DREDEFINE_TESTS=ON >/dev/null
+	$(call compile,default,build)
+endef
+
 build: ## the libraries, the command and the agent, into build/ (the default)
 	@tools/setup.sh build
 	$(call compile,default,build)
@@ -27,7 +33,7 @@ demo: build ## a short tour of what it does
 
 test: ## every test; T=pattern: only those whose name holds the pattern
 	@tools/setup.sh build test
-	$(call compile,default,build)
+	$(call with_tests)
 	@tools/run-tests build $(if $(T),'$(T)')
 
 asan: ## the tests again, under the address and undefined behaviour sanitizers
@@ -37,14 +43,14 @@ asan: ## the tests again, under the address and undefined behaviour sanitizers
 
 rebase: ## write the golden files anew from what the code does now; read the difference before keeping it
 	@tools/setup.sh build test
-	$(call compile,default,build)
+	$(call with_tests)
 	@for room in tests/golden/*/; do \
 		build/tests/golden/golden --rebase "$$(basename "$$room")" "$$room" || exit 1; \
 	done
 
 coverage: ## how many functions of real libraries can be redefined, by strategy
 	@tools/setup.sh build test
-	$(call compile,default,build)
+	$(call with_tests)
 	@build/tests/coverage/coverage --refused
 
 bench: build ## measure; nothing else should be running
@@ -58,7 +64,7 @@ fuzz: ## each fuzzer for FUZZ_SECONDS (30)
 
 soak: ## the long tests: big random ones, and every fuzzer for a minute
 	@tools/setup.sh build test fuzz
-	$(call compile,default,build)
+	$(call with_tests)
 	$(call compile,fuzz,build-fuzz)
 	@tools/soak.sh build build-fuzz
 

@@ -295,6 +295,18 @@ static void answer_all(int listener, const struct scenario *scenario, const stru
     }
 }
 
+/* Where each task of a process stands; of its children, the helper among them, too. */
+static void tell_tasks(pid_t pid)
+{
+    char command[256];
+    snprintf(command, sizeof command,
+             "for t in /proc/%d/task/* $(cat /proc/%d/task/*/children | sed 's,[0-9]*,/proc/&,g'); do"
+             " echo \"# $t $(cat $t/syscall) $(grep -h -e State -e TracerPid $t/status | tr '\\n' ' ')\"; done",
+             (int)pid, (int)pid);
+    fflush(NULL);
+    (void)!system(command);
+}
+
 static void run_child(const struct scenario *scenario, const struct fault *fault, struct run *ret)
 {
     memset(ret, 0, sizeof *ret);
@@ -323,8 +335,10 @@ static void run_child(const struct scenario *scenario, const struct fault *fault
     int listener = take_fd(pair[0]);
     if (listener >= 0)
         answer_all(listener, scenario, fault, ret);
-    if (ret->hangs)
+    if (ret->hangs) {
+        tell_tasks(pid);
         kill(pid, SIGKILL);
+    }
     while (waitpid(pid, &ret->status, 0) < 0 && errno == EINTR)
         ;
     ssize_t len = pread(output, ret->text, sizeof ret->text - 1, 0);

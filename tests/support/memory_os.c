@@ -283,6 +283,8 @@ static int os_map(struct rdf_space *space, uint64_t addr, size_t len, uint8_t pr
     for (size_t i = 0; i < os->region_count; i++)
         if (addr < os->region[i].end && os->region[i].start < addr + len)
             return finish(os, -EEXIST);
+    if (addr < os->hidden.end && os->hidden.start < addr + len)
+        return finish(os, -EEXIST);
     for (size_t i = 0; i < os->wall_count; i++)
         if (addr < os->wall[i].end && os->wall[i].start < addr + len)
             return finish(os, -EEXIST);

@@ -218,6 +218,24 @@ static void what_the_list_does_not_show(void **state)
     assert_true(os->op_count[MEMORY_MAP] > 2);
 }
 
+/* Nor does a new list: an emulator keeps places for itself. */
+static void what_no_list_shows(void **state)
+{
+    (void)state;
+    struct rdf_near_place place;
+    const struct range range[] = {{UINT64_C(0x10000), code, NULL}, {code, code + MIB, NULL}};
+    struct rdf_maps maps = maps_of(range, 2);
+    os->hidden = (struct rdf_map){.start = code + MIB, .end = code + 3 * MIB};
+    assert_int_equal(reserve(&maps, code, &place), REDEFINE_OK);
+    assert_in_range(place.code_addr, code + 3 * MIB, code + 4 * MIB);
+    /* It gives up some time. */
+    unmap_all();
+    os->hidden.end = UINT64_C(0x7ffffffff000);
+    err = (struct rdf_error){0};
+    assert_int_equal(reserve(&maps, code, &place), REDEFINE_ENOMEM);
+    assert_in_range(os->op_count[MEMORY_MAP], 20, 1000);
+}
+
 static void many_share_a_chunk(void **state)
 {
     (void)state;
@@ -338,6 +356,7 @@ int main(void)
         TEST(the_stack_can_grow),
         TEST(the_heap_can_grow),
         TEST(what_the_list_does_not_show),
+        TEST(what_no_list_shows),
         TEST(many_share_a_chunk),
         TEST(slots_run_out),
         TEST(what_is_too_much_is_given_back),

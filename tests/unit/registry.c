@@ -154,6 +154,11 @@ static void layers_come_and_go(void **state)
     assert_true(rdf_registry_reserve(&registry, 0, 0, 3)); /* what was given back suffices */
     assert_int_equal(registry.arena.used_bytes, used);
     assert_int_equal(rdf_registry_take_layer(&registry)->replacement, 0);
+    assert_true(rdf_registry_reserve(&registry, 0, 0, 5)); /* two are there */
+    for (int i = 0; i < 5; i++) {
+        assert_non_null(registry.spare_layers);
+        (void)rdf_registry_take_layer(&registry);
+    }
 }
 
 static void an_alias_and_a_newer_record(void **state)
