@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Measuring: every variant runs in turn, many rounds, and the best round of each counts: what disturbs a round
- * can only make it slower. Ratios against a control of the same run travel; times do not.
+ * Measuring: every variant runs in turn, many rounds, and the best round of each counts: what disturbs a
+ * round can only make it slower. Ratios against a control of the same run travel; times do not.
  */
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
@@ -58,7 +58,8 @@ static inline void bench_print(const struct bench *bench, size_t variants)
     for (size_t i = 0; i < variants; i++) {
         printf("%-58s %9.2f", bench[i].name, bench[i].best_ns);
         if (bench[i].control)
-            printf("  %.3f of \"%s\"", bench[i].best_ns / bench_ns(bench, variants, bench[i].control), bench[i].control);
+            printf("  %.3f of \"%s\"", bench[i].best_ns / bench_ns(bench, variants, bench[i].control),
+                   bench[i].control);
         printf("\n");
         if (data)
             fprintf(data, "\"%s\" %.4f\n", bench[i].name, bench[i].best_ns);

@@ -2,7 +2,8 @@
  *
  * What a redirected call, a call of the original and a counted call cost, against hand-written jumps.
  *
- * Every function here is the same five-byte `mov eax, edi+…; ret` kind of leaf, so that only the way to it differs.
+ * Every function here is the same five-byte `mov eax, edi+…; ret` kind of leaf, so that only the way to it
+ * differs.
  */
 #include "bench.h"
 
@@ -11,11 +12,13 @@
 
 #include <sys/mman.h>
 
-/* Controls by hand. Each function has a cache line of its own, as the engine's targets have in the worst case. */
+/* Controls by hand. Each function has a cache line of its own, as the engine's targets have in the worst
+ * case. */
 __asm__(".text\n"
         ".macro leaf name\n.balign 64\n.globl \\name\n.type \\name,@function\n\\name:\n.cfi_startproc\n"
         " lea 1(%rdi), %eax\n lea 1(%rax), %eax\n ret\n.cfi_endproc\n.size \\name, .-\\name\n.endm\n"
-        "leaf plain\nleaf replaced\nleaf near_target\nleaf far_target\nleaf counted_target\nleaf original_target\n"
+        "leaf plain\nleaf replaced\nleaf near_target\nleaf far_target\nleaf counted_target\nleaf "
+        "original_target\n"
         ".balign 64\n.globl by_jump\nby_jump: jmp replaced\n"
         ".balign 64\n.globl by_slot\nby_slot: jmp 1f\n.balign 64\n1: jmp *slot(%rip)\n"
         /* what a trampoline is at best: a copy of the window that jumps back behind it */
@@ -23,7 +26,8 @@ __asm__(".text\n"
         ".balign 64\n.globl copy\ncopy: lea 1(%rdi), %eax\n lea 1(%rax), %eax\n jmp 2b\n"
         ".data\n.balign 8\n.globl slot\nslot: .quad replaced\n.text\n");
 
-extern int plain(int), replaced(int), near_target(int), far_target(int), counted_target(int), original_target(int);
+extern int plain(int), replaced(int), near_target(int), far_target(int), counted_target(int),
+    original_target(int);
 extern int by_jump(int), by_slot(int), copy(int);
 extern void *slot;
 
@@ -44,7 +48,7 @@ static int (*make_far(void))(int)
 /* A chain of dependent calls through a pointer that the compiler cannot see through. */
 static void call_many(void *ctx, uint64_t count)
 {
-    int (*volatile *where)(int) = ctx;
+    int (*volatile * where)(int) = ctx;
     int (*function)(int) = *where;
     int value = 0;
     for (uint64_t i = 0; i < count; i++)
@@ -83,8 +87,9 @@ int main(void)
     must(redefine_func((void *)(uintptr_t)far_target, (void *)(uintptr_t)far));
     must(redefine(original_target, replaced));
     must(redefine_count("counted_target", one_counter, not_counted, NULL));
-    int (*const functions[])(int) = {plain,   by_jump,    near_target,     by_slot,       far_target,
-                                     copy,         redefine_original(original_target), counted_target};
+    int (*const functions[])(int) = {
+        plain,         by_jump, near_target, by_slot, far_target, copy, redefine_original(original_target),
+        counted_target};
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
         target[i] = functions[i];
     struct bench bench[] = {
@@ -92,7 +97,8 @@ int main(void)
         {"through a bare jmp", NULL, call_many, (void *)&target[1], 0},
         {"redirected, replacement within reach", "through a bare jmp", call_many, (void *)&target[2], 0},
         {"through a jmp and a jmp *slot", NULL, call_many, (void *)&target[3], 0},
-        {"redirected, replacement out of reach", "through a jmp and a jmp *slot", call_many, (void *)&target[4], 0},
+        {"redirected, replacement out of reach", "through a jmp and a jmp *slot", call_many,
+         (void *)&target[4], 0},
         {"a copy and a jmp back", NULL, call_many, (void *)&target[5], 0},
         {"the original", "a copy and a jmp back", call_many, (void *)&target[6], 0},
         {"counted", "a call", call_many, (void *)&target[7], 0},
@@ -101,6 +107,7 @@ int main(void)
     bench_run(bench, variants, 60, 2000000);
     bench_print(bench, variants);
     printf("a counted call costs %.2f ns more than a call; %llu calls counted\n",
-           bench_ns(bench, variants, "counted") - bench_ns(bench, variants, "a call"), (unsigned long long)cell);
+           bench_ns(bench, variants, "counted") - bench_ns(bench, variants, "a call"),
+           (unsigned long long)cell);
     return 0;
 }

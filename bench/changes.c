@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What it costs to redefine and restore: one function at a time, 10,000 in one batch, a replacement replaced; and
- * the memory that stays. The control is the least that any way must do: open /proc/self/mem, write, close.
+ * What it costs to redefine and restore: one function at a time, 10,000 in one batch, a replacement replaced;
+ * and the memory that stays. The control is the least that any way must do: open /proc/self/mem, write,
+ * close.
  */
 #include "bench.h"
 
@@ -15,8 +16,9 @@
 enum { FUNCTIONS = 10000, FUNCTION_BYTES = 16 };
 
 /* Each has bounds of its own, so each is a function to the unwind table. */
-__asm__(".text\n.balign 64\n.globl many\nmany:\n.rept 10000\n.cfi_startproc\n.balign 16\n"
-        " push %rbx\n mov %edi, %ebx\n lea 1(%rbx), %eax\n pop %rbx\n ret\n.balign 16\n.cfi_endproc\n.endr\n");
+__asm__(
+    ".text\n.balign 64\n.globl many\nmany:\n.rept 10000\n.cfi_startproc\n.balign 16\n"
+    " push %rbx\n mov %edi, %ebx\n lea 1(%rbx), %eax\n pop %rbx\n ret\n.balign 16\n.cfi_endproc\n.endr\n");
 extern char many[];
 
 static int other(int value)
@@ -116,9 +118,10 @@ static void many_at_once(int rounds)
     long copied = sizeof saved; /* pages of text that were written are private now */
     printf("%d in one batch: first %.1f ms, again %.1f ms, restore %.1f ms\n", FUNCTIONS, first_ms, best_ms,
            best_restore_ms);
-    printf("resident memory: %+.2f MB, of which %.2f MB are text that became private; %.0f bytes each besides\n",
-           (double)(resident_bytes() - before) / 1e6, (double)copied / 1e6,
-           (double)(resident_bytes() - text - copied) / FUNCTIONS);
+    printf(
+        "resident memory: %+.2f MB, of which %.2f MB are text that became private; %.0f bytes each besides\n",
+        (double)(resident_bytes() - before) / 1e6, (double)copied / 1e6,
+        (double)(resident_bytes() - text - copied) / FUNCTIONS);
 }
 
 int main(void)

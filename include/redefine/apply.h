@@ -24,25 +24,25 @@ struct redefine_patch_change {
 
 /* redefine_patch_apply: everything a patch file asks for, in one batch; on failure nothing is changed.
  *
- * Shapes:   `owner` is an address inside the file's object: names are not looked for there, and patches of
- *           different owners stack. */
+ * Shapes:   `owner` is an address inside the file's object: names are not looked for there, and patches
+ *           of different owners stack. */
 redefine_status redefine_patch_apply(const void *owner, struct redefine_patch_change *change, size_t count);
 
 /* redefine_patch_remove: everything that `owner` redefined, in one batch. The patches above it get the
  * next lower one, or the function itself, as their original. Nothing of that owner: REDEFINE_OK. */
 redefine_status redefine_patch_remove(const void *owner);
 
-/* For redefine_count: where to count the calls of a function, 8 bytes that stay mapped; null leaves it out. And
- * what could not be counted, with the reason. */
+/* For redefine_count: where to count the calls of a function, 8 bytes that stay mapped; null leaves it out.
+ * And what could not be counted, with the reason. */
 typedef uint64_t *redefine_counter(void *ctx, const char *object, const char *name);
 typedef void redefine_not_counted(void *ctx, const char *name, const char *why);
 
-/* redefine_count: send every call of every named function that `glob` matches ("*" any text, "?" one character)
- * through its own original, and count it.
+/* redefine_count: send every call of every named function that `glob` matches ("*" any text, "?" one
+ * character) through its own original, and count it.
  *
- * Effects:  a function that cannot be redefined is left out and told to `not_counted`; one that is redefined already
- *           is, too. Counting is not atomic: of several threads in one function at the same instant one may count
- *           for all. Not undone by redefine_restore_all.
+ * Effects:  a function that cannot be redefined, or is redefined already, is left out and told to
+ *           `not_counted`. Counting is not atomic: of several threads in one function at the same instant
+ *           one may count for all. Not undone by redefine_restore_all.
  * Errors:   as redefine_batch_commit, for all of them. */
 redefine_status redefine_count(const char *glob, redefine_counter *counter, redefine_not_counted *not_counted,
                                void *ctx);

@@ -19,7 +19,8 @@ static _Thread_local char description[RDF_SENTENCE_BYTES];
 const char *redefine_strerror(redefine_status status)
 {
     switch (status) {
-#define STATUS_CASE(name, number, text) case REDEFINE_##name: return text;
+#define STATUS_CASE(name, number, text) \
+    case REDEFINE_##name: return text;
         REDEFINE_STATUS_LIST(STATUS_CASE)
 #undef STATUS_CASE
     }
@@ -36,9 +37,10 @@ static redefine_status enter(struct rdf_error *err)
 {
     *err = (struct rdf_error){0};
     if (!rdf_os_lock(&engine.lock))
-        return rdf_fail(err, REDEFINE_EBUSY,
-                        "called from inside the engine: a replacement of a function that the engine itself uses "
-                        "must not redefine or restore anything while it runs");
+        return rdf_fail(
+            err, REDEFINE_EBUSY,
+            "called from inside the engine: a replacement of a function that the engine itself uses "
+            "must not redefine or restore anything while it runs");
     if (!engine.space) {
         rdf_os_local_space(&space);
         rdf_engine_init(&engine, &space, rdf_arch_native(), &rdf_os_pages, &rdf_snapshot_pages);
@@ -83,8 +85,9 @@ redefine_status redefine_func(void *target, void *replacement)
 {
     if (!target || !replacement)
         return refuse(target ? "the replacement is null" : "the target is null");
-    struct rdf_change change = {
-        .kind = RDF_CHANGE_REDEFINE, .target = address(target), .replacement = address(replacement)};
+    struct rdf_change change = {.kind = RDF_CHANGE_REDEFINE,
+                                .target = address(target),
+                                .replacement = address(replacement)};
     return commit(&change, 1, CALLER_SP);
 }
 
@@ -101,7 +104,8 @@ static struct rdf_redef *find_redef(void *target)
 {
     struct rdf_redef *redef = rdf_registry_find(&engine.registry, address(target));
     struct rdf_error err;
-    if (redef || __atomic_load_n(&engine.registry.table, __ATOMIC_ACQUIRE) == NULL || enter(&err) != REDEFINE_OK)
+    if (redef || __atomic_load_n(&engine.registry.table, __ATOMIC_ACQUIRE) == NULL ||
+        enter(&err) != REDEFINE_OK)
         return redef;
     redef = rdf_engine_find(&engine, address(target));
     (void)leave(&err, REDEFINE_OK);
@@ -217,9 +221,12 @@ static redefine_status note(redefine_batch *batch, const struct rdf_change *chan
 redefine_status redefine_batch_add(redefine_batch *batch, void *target, void *replacement)
 {
     if (!batch || !target || !replacement)
-        return refuse(!batch ? "the batch is null" : target ? "the replacement is null" : "the target is null");
-    struct rdf_change change = {
-        .kind = RDF_CHANGE_REDEFINE, .target = address(target), .replacement = address(replacement)};
+        return refuse(!batch   ? "the batch is null"
+                      : target ? "the replacement is null"
+                               : "the target is null");
+    struct rdf_change change = {.kind = RDF_CHANGE_REDEFINE,
+                                .target = address(target),
+                                .replacement = address(replacement)};
     return note(batch, &change);
 }
 

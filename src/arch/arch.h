@@ -63,10 +63,10 @@ struct rdf_pc_pair {
 };
 
 struct rdf_relocate_request {
-    struct rdf_span window;  /* the displaced bytes: whole instructions */
-    uint64_t window_addr;    /* where they are executed in the target */
-    uint64_t patched_start;  /* the entry jump overwrites [patched_start, patched_end); window bytes */
-    uint64_t patched_end;    /* behind it stay as they are and may still be executed */
+    struct rdf_span window;   /* the displaced bytes: whole instructions */
+    uint64_t window_addr;     /* where they are executed in the target */
+    uint64_t patched_start;   /* the entry jump overwrites [patched_start, patched_end); window bytes */
+    uint64_t patched_end;     /* behind it stay as they are and may still be executed */
     uint64_t trampoline_addr; /* where the relocated code will be executed */
 };
 
@@ -98,24 +98,25 @@ static inline void rdf_byte_set_add(struct rdf_byte_set *set, uint64_t addr)
 }
 
 struct rdf_arch {
-    const char *name;            /* "x86_64", "aarch64" */
-    uint16_t elf_machine;        /* e_machine of its ELF files */
-    uint8_t insn_align_bytes;    /* instructions start at multiples of this */
-    uint8_t insn_bytes_max;      /* the longest instruction */
-    uint8_t jump_bytes;          /* of the short form of emit_jump: the entry jump */
-    int64_t jump_reach_back;     /* the entry jump reaches [from+jump_bytes-back, from+jump_bytes+ahead] */
+    const char *name;         /* "x86_64", "aarch64" */
+    uint16_t elf_machine;     /* e_machine of its ELF files */
+    uint8_t insn_align_bytes; /* instructions start at multiples of this */
+    uint8_t insn_bytes_max;   /* the longest instruction */
+    uint8_t jump_bytes;       /* of the short form of emit_jump: the entry jump */
+    int64_t jump_reach_back;  /* the entry jump reaches [from+jump_bytes-back, from+jump_bytes+ahead] */
     int64_t jump_reach_ahead;
-    uint8_t short_jump_bytes;    /* of emit_short_jump; 0: this CPU has none */
-    uint8_t short_jump_reach;    /* bytes ahead of its end; one more back */
-    uint8_t trap_bytes;          /* of `trap`; 0: never needed here */
-    uint8_t trap[4];             /* an instruction that raises a trap at its own address */
+    uint8_t short_jump_bytes; /* of emit_short_jump; 0: this CPU has none */
+    uint8_t short_jump_reach; /* bytes ahead of its end; one more back */
+    uint8_t trap_bytes;       /* of `trap`; 0: never needed here */
+    uint8_t trap[4];          /* an instruction that raises a trap at its own address */
 
     /* Decode one instruction at the front of `code`, which lies at `addr`. False when the bytes are no
      * instruction or are cut off; *ret is then untouched. */
     bool (*decode)(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
 
-    /* Visit the places in `code` where a direct jump or branch (not a call) to a byte of `set` may begin. May tell
-     * too much: bytes that only look like one; never too little. Decoding from a function's start decides. */
+    /* Visit the places in `code` where a direct jump or branch (not a call) to a byte of `set` may begin. May
+     * tell too much: bytes that only look like one; never too little. Decoding from a function's start
+     * decides. */
     void (*scan_branches)(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
                           void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);
 
@@ -146,7 +147,8 @@ struct rdf_arch {
 
     /* The jump, branch or call at the front of `code` with another target and the same length: returns that
      * length, 0 when its form cannot reach `to`. */
-    size_t (*retarget)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr, uint64_t to);
+    size_t (*retarget)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr,
+                       uint64_t to);
 
     /* Code that adds one to the 8 bytes at `counter_addr`, anywhere, and goes on behind itself: neither flags
      * nor registers change that a function may read at its entry. Not atomic: of several threads in it at

@@ -27,7 +27,7 @@ struct touched {
     size_t layer_count;
     bool was_active;
     bool is_left_out;
-    uint64_t direct_to; /* as it will be: see struct rdf_redef */
+    uint64_t direct_to;   /* as it will be: see struct rdf_redef */
     uint64_t branched_to; /* see struct rdf_taken */
     uint64_t counter_addr;
     const struct rdf_change *change; /* the last one that added a layer */
@@ -42,10 +42,10 @@ struct alias {
 struct commit {
     struct rdf_engine *engine;
     struct rdf_error *err;
-    struct rdf_arena arena; /* for the time of the commit */
+    struct rdf_arena arena;    /* for the time of the commit */
     struct rdf_images *images; /* the engine's snapshot */
-    struct rdf_table *fresh; /* entry → redef of the new ones */
-    struct rdf_table *index; /* entry → touched, by address of its redef's key */
+    struct rdf_table *fresh;   /* entry → redef of the new ones */
+    struct rdf_table *index;   /* entry → touched, by address of its redef's key */
     struct touched *first, **last;
     struct alias *alias;
     size_t new_count, alias_count, layer_count;
@@ -85,7 +85,8 @@ static redefine_status check_replacement(struct commit *commit, uint64_t replace
     rdf_images_describe(commit->images, entry, where, sizeof where);
     return rdf_fail(commit->err, REDEFINE_EINVAL,
                     "the replacement is the target itself (%s): a call would never end; make the replacement "
-                    "static if it has the name of the function that it replaces", where);
+                    "static if it has the name of the function that it replaces",
+                    where);
 }
 
 /* What is mapped now at the entry of a record made earlier. */
@@ -101,7 +102,8 @@ enum code_state {
 static void jump_bytes(const struct commit *commit, const struct rdf_redef *redef, uint64_t direct_to,
                        uint8_t ret_bytes[RDF_JUMP_BYTES_MAX])
 {
-    if (!direct_to || commit->engine->arch->emit_jump(ret_bytes, redef->edit.addr, direct_to) != redef->edit.len_bytes)
+    if (!direct_to ||
+        commit->engine->arch->emit_jump(ret_bytes, redef->edit.addr, direct_to) != redef->edit.len_bytes)
         rdf_bytes_copy(ret_bytes, redef->edit.new_bytes, RDF_JUMP_BYTES_MAX);
 }
 
@@ -182,8 +184,9 @@ static redefine_status resolve(struct commit *commit, const struct rdf_change *c
             const struct rdf_map *map = rdf_maps_find(&commit->images->maps, entry);
             if (restore)
                 return REDEFINE_OK;
-            return rdf_fail(commit->err, REDEFINE_EINVAL, "0x%" PRIx64 " is %s%s%s, not the entry of a function",
-                            entry, map ? "data" : "not mapped", map && map->path[0] ? " in " : "",
+            return rdf_fail(commit->err, REDEFINE_EINVAL,
+                            "0x%" PRIx64 " is %s%s%s, not the entry of a function", entry,
+                            map ? "data" : "not mapped", map && map->path[0] ? " in " : "",
                             map ? map->path : "");
         }
         redefine_status status = follow(commit, entry, &entry);
@@ -194,19 +197,24 @@ static redefine_status resolve(struct commit *commit, const struct rdf_change *c
             *ret = rdf_table_find(commit->fresh, entry);
     }
     /* Touched: an earlier change of this batch may have redefined it. */
-    if (restore && (!*ret || (!(*ret)->top && !rdf_table_find(commit->index, (*ret)->window.function.start)))) {
+    if (restore &&
+        (!*ret || (!(*ret)->top && !rdf_table_find(commit->index, (*ret)->window.function.start)))) {
         *ret = NULL;
         return REDEFINE_OK;
     }
     if (*ret && rdf_table_find(commit->fresh, entry) != *ret) {
         enum code_state state = state_of(commit, *ret);
         if (state == CODE_UNREADABLE)
-            return rdf_fail(commit->err, REDEFINE_ESYSTEM, "the code at 0x%" PRIx64 " could not be read; nothing "
-                            "was changed", (*ret)->window.function.start);
+            return rdf_fail(commit->err, REDEFINE_ESYSTEM,
+                            "the code at 0x%" PRIx64 " could not be read; nothing "
+                            "was changed",
+                            (*ret)->window.function.start);
         if ((*ret)->top && state == CODE_OTHER)
             return rdf_fail(commit->err, REDEFINE_EBUSY,
-                            "the bytes at 0x%" PRIx64 " were changed by someone else since they were redefined; "
-                            "nothing was changed", (*ret)->edit.addr);
+                            "the bytes at 0x%" PRIx64
+                            " were changed by someone else since they were redefined; "
+                            "nothing was changed",
+                            (*ret)->edit.addr);
         *ret_lost = (*ret)->top && state != CODE_AS_RECORDED;
         if (!restore && (state == CODE_OTHER || state == CODE_GONE)) {
             entry = (*ret)->window.function.start;
@@ -235,7 +243,8 @@ static bool is_new(const struct commit *commit, const struct rdf_redef *redef)
 static struct touched *touch(struct commit *commit, struct rdf_redef *redef, bool lost)
 {
     /* The index maps entries to records of this commit; a touched is stored under its redef's entry. */
-    struct touched *touched = (struct touched *)(void *)rdf_table_find(commit->index, redef->window.function.start);
+    struct touched *touched = (struct touched *)(void *)rdf_table_find(commit->index,
+                                                                       redef->window.function.start);
     if (touched)
         return touched;
     touched = rdf_arena_alloc(&commit->arena, sizeof *touched);
@@ -270,8 +279,10 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
         return REDEFINE_OK;
     }
     if (change->kind == RDF_CHANGE_COUNT && !is_new(commit, touched->redef))
-        return rdf_fail(commit->err, REDEFINE_EBUSY, "the function at 0x%" PRIx64 " is redefined already, or was: its "
-                        "trampoline does not count", touched->redef->window.function.start);
+        return rdf_fail(commit->err, REDEFINE_EBUSY,
+                        "the function at 0x%" PRIx64 " is redefined already, or was: its "
+                        "trampoline does not count",
+                        touched->redef->window.function.start);
     redefine_status status = REDEFINE_OK;
     if (change->kind == RDF_CHANGE_REDEFINE)
         status = check_replacement(commit, change->replacement, touched->redef->window.function.start);
@@ -341,11 +352,14 @@ static uint64_t relay_of_trap(void *ctx, uint64_t addr)
 static redefine_status prepare_trap(struct commit *commit, struct rdf_redef *redef)
 {
     struct rdf_space *space = commit->engine->space;
-    int status = space->ops->catch_traps ? space->ops->catch_traps(space, relay_of_trap, commit->engine) : -38;
+    int status = space->ops->catch_traps ? space->ops->catch_traps(space, relay_of_trap, commit->engine)
+                                         : -38;
     if (status < 0)
         return rdf_fail(commit->err, REDEFINE_EUNSUPPORTED,
-                        "the function at 0x%" PRIx64 " is so short that only a trap fits, and this process cannot "
-                        "catch one (%s)", redef->window.function.start, rdf_errno_name(status));
+                        "the function at 0x%" PRIx64
+                        " is so short that only a trap fits, and this process cannot "
+                        "catch one (%s)",
+                        redef->window.function.start, rdf_errno_name(status));
     return note_alias(commit, redef->edit.addr, redef);
 }
 
@@ -389,7 +403,8 @@ struct planned {
 };
 
 /* By its window: that is known before its edits are. Branches are no padding. */
-static bool overlaps(const struct planned *planned, const struct rdf_redef *redef, uint64_t start, uint64_t end)
+static bool overlaps(const struct planned *planned, const struct rdf_redef *redef, uint64_t start,
+                     uint64_t end)
 {
     const struct rdf_window *window = &redef->window;
     if (window->function.start == planned->entry)
@@ -419,8 +434,8 @@ static redefine_status find_window(struct commit *commit, struct touched *touche
     struct planned planned = {commit, touched->redef->window.function.start};
     const struct rdf_taken taken = {is_taken, &planned, touched->branched_to};
     struct rdf_function function = touched->redef->window.function;
-    redefine_status status =
-        rdf_plan_window_beside(commit->images, &function, &taken, &touched->redef->window, &why);
+    redefine_status status = rdf_plan_window_beside(commit->images, &function, &taken,
+                                                    &touched->redef->window, &why);
     return status == REDEFINE_OK ? status : rdf_fail(commit->err, status, "%s", why.sentence);
 }
 
@@ -428,8 +443,8 @@ static redefine_status make_plan(struct commit *commit, struct touched *touched,
 {
     struct rdf_error why = {0};
     struct rdf_window window = touched->redef->window;
-    redefine_status status = rdf_plan_make(&commit->engine->near, commit->images, &window, touched->counter_addr,
-                                           scratch, &why);
+    redefine_status status = rdf_plan_make(&commit->engine->near, commit->images, &window,
+                                           touched->counter_addr, scratch, &why);
     if (status != REDEFINE_OK)
         return rdf_fail(commit->err, status, "%s", why.sentence);
     return keep_plan(commit, touched, scratch);
@@ -446,8 +461,9 @@ static void forget(struct commit *commit, struct touched *touched)
 
 /* ---- branches from elsewhere ----
  *
- * Hand-written code jumps into the middle of its neighbours (memcpy into memmove, past the first instruction), and
- * compilers split functions in two parts. All code of an object is scanned once for a whole batch. */
+ * Hand-written code jumps into the middle of its neighbours (memcpy into memmove, past the first
+ * instruction), and compilers split functions in two parts. All code of an object is scanned once for a whole
+ * batch. */
 
 struct scan {
     struct commit *commit;
@@ -496,8 +512,8 @@ static void scan_code(void *ctx, uint64_t start, uint64_t end)
     struct rdf_space *space = scan->commit->engine->space;
     const uint8_t *code = space->ops->view(space, start, (size_t)(end - start));
     if (code)
-        scan->commit->engine->arch->scan_branches((struct rdf_span){code, (size_t)(end - start)}, start, &scan->set,
-                                                  note_branch, scan);
+        scan->commit->engine->arch->scan_branches((struct rdf_span){code, (size_t)(end - start)}, start,
+                                                  &scan->set, note_branch, scan);
 }
 
 /* The set of one image's bytes to ask for. */
@@ -509,7 +525,8 @@ static redefine_status fill_set(struct scan *scan)
     for (int pass = 0; pass < 2; pass++) {
         for (const struct touched *touched = commit->first; touched; touched = touched->next) {
             const struct rdf_window *window = &touched->redef->window;
-            if (touched->is_left_out || !is_new(commit, touched->redef) || window->function.image != scan->image)
+            if (touched->is_left_out || !is_new(commit, touched->redef) ||
+                window->function.image != scan->image)
                 continue;
             for (uint64_t at = window->patched_start + 1; pass && at < window->patched_end; at++)
                 rdf_byte_set_add(&scan->set, at);
@@ -541,7 +558,8 @@ static redefine_status find_branches_from_elsewhere(struct commit *commit)
 
 /* Do `step` for each function that is new; one that need not succeed may fail. */
 static redefine_status for_each_new(struct commit *commit,
-                                    redefine_status (*step)(struct commit *, struct touched *, struct rdf_plan *),
+                                    redefine_status (*step)(struct commit *, struct touched *,
+                                                            struct rdf_plan *),
                                     struct rdf_plan *scratch)
 {
     for (struct touched *touched = commit->first; touched; touched = touched->next) {
@@ -563,7 +581,8 @@ static redefine_status first_window(struct commit *commit, struct touched *touch
 }
 
 /* What another function branches to stays as it is: the strategies that leave it so are tried again. */
-static redefine_status narrower_window(struct commit *commit, struct touched *touched, struct rdf_plan *scratch)
+static redefine_status narrower_window(struct commit *commit, struct touched *touched,
+                                       struct rdf_plan *scratch)
 {
     (void)scratch;
     return touched->branched_to ? find_window(commit, touched) : REDEFINE_OK;
@@ -678,8 +697,9 @@ static void publish(void *ctx)
 
 /* ---- write ---- */
 
-/* A replacement within reach of the entry jump is jumped to directly, which is the fastest there is. When it is
- * replaced the jump is turned to the relay, once; from then on a change of replacement is a change of data. */
+/* A replacement within reach of the entry jump is jumped to directly, which is the fastest there is. When it
+ * is replaced the jump is turned to the relay, once; from then on a change of replacement is a change of
+ * data. */
 static void choose_jump(const struct commit *commit, struct touched *touched)
 {
     const struct rdf_redef *redef = touched->redef;
@@ -703,7 +723,8 @@ static size_t edits_of(const struct touched *touched)
 }
 
 /* The write of edit number `index`: 0 at the entry, the extra ones behind it. */
-static struct rdf_write_item item_for(const struct commit *commit, const struct touched *touched, size_t index)
+static struct rdf_write_item item_for(const struct commit *commit, const struct touched *touched,
+                                      size_t index)
 {
     const struct rdf_redef *redef = touched->redef;
     struct rdf_edit edit = index == 0 ? redef->edit : redef->extra[index - 1];
@@ -769,7 +790,8 @@ static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
     for (size_t i = 1; i < count; i++)
         if (item[i - 1].edit.addr + item[i - 1].edit.len_bytes > item[i].edit.addr)
             return rdf_fail(commit->err, REDEFINE_EUNSUPPORTED,
-                            "the entry jumps at 0x%" PRIx64 " and 0x%" PRIx64 " would overlap; redefine one of them",
+                            "the entry jumps at 0x%" PRIx64 " and 0x%" PRIx64
+                            " would overlap; redefine one of them",
                             item[i - 1].edit.addr, item[i].edit.addr);
     struct rdf_write write = {.space = engine->space,
                               .maps = &commit->images->maps,
@@ -782,14 +804,15 @@ static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
     redefine_status status = rdf_write_apply(&write, commit->err);
     engine->last_stop = write.stop;
     for (size_t i = 0; status == REDEFINE_OK && i < count; i++) {
-        struct touched *touched =
-            (struct touched *)(void *)rdf_table_find(commit->index, item[i].window_start);
+        struct touched *touched = (struct touched *)(void *)rdf_table_find(commit->index,
+                                                                           item[i].window_start);
         touched->redef->method = item[i].method;
     }
     return status;
 }
 
-/* A function that was followed to lies where nobody has asked about: whether the snapshot is right there, too. */
+/* A function that was followed to lies where nobody has asked about: whether the snapshot is right there,
+ * too. */
 static bool is_followed_current(const struct commit *commit)
 {
     for (const struct alias *alias = commit->alias; alias; alias = alias->next)
@@ -841,8 +864,8 @@ static redefine_status take_snapshot(struct rdf_engine *engine, const struct rdf
         if (change[i].replacement)
             addr[used++] = change[i].replacement;
     }
-    return rdf_snapshot_refresh(&engine->snapshot, engine->space, engine->arch, engine->snapshot_pages, addr, used,
-                                err);
+    return rdf_snapshot_refresh(&engine->snapshot, engine->space, engine->arch, engine->snapshot_pages, addr,
+                                used, err);
 }
 
 /* On failure everything is as it was, but for near.mode. */

@@ -18,7 +18,7 @@ enum rdf_change_kind {
 
 struct rdf_change {
     enum rdf_change_kind kind;
-    uint64_t target;         /* as the caller named it: a stub and an IFUNC are followed */
+    uint64_t target; /* as the caller named it: a stub and an IFUNC are followed */
     uint64_t replacement;
     const void *owner;       /* whose layer: null for the in-process calls */
     void (**original)(void); /* filled before the first call of the replacement; may be null */

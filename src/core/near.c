@@ -14,7 +14,7 @@ enum {
 
 /* A stack grows downwards into the free addresses below it, the heap upwards behind it. */
 #define STACK_ROOM (UINT64_C(128) << 20)
-#define HEAP_ROOM (UINT64_C(1) << 30)
+#define HEAP_ROOM  (UINT64_C(1) << 30)
 /* What a window refers to lies within its own object: keep that much reach to spare. */
 #define REACH_SPARE (INT64_C(256) << 20)
 
@@ -51,7 +51,8 @@ static bool path_is(const char *path, const char *wanted)
 }
 
 /* Candidates in one gap: as near to `addr` as may be, but farther away than `beyond`. */
-static void take_nearer(uint64_t *best, uint64_t start, uint64_t end, uint64_t len, uint64_t addr, uint64_t beyond)
+static void take_nearer(uint64_t *best, uint64_t start, uint64_t end, uint64_t len, uint64_t addr,
+                        uint64_t beyond)
 {
     uint64_t page = rdf_os_page_bytes();
     uint64_t below_end = addr > beyond && addr - beyond < end ? (addr - beyond) / page * page : end;
@@ -91,8 +92,9 @@ static bool chunk_serves(const struct rdf_near *near, const struct rdf_near_chun
     uint64_t low, high;
     reach_of(near, addr, &low, &high);
     bool can_be_filled = chunk->fresh || near->mode != RDF_NEAR_FRESH;
-    return !chunk->full && can_be_filled && chunk->code_addr >= low && chunk->slot_addr + SLOT_BYTES <= high &&
-           chunk->code_bytes - chunk->code_used >= code_bytes && chunk->slot_used < chunk->slot_count;
+    return !chunk->full && can_be_filled && chunk->code_addr >= low &&
+           chunk->slot_addr + SLOT_BYTES <= high && chunk->code_bytes - chunk->code_used >= code_bytes &&
+           chunk->slot_used < chunk->slot_count;
 }
 
 /* A system can say that it wrote and not have done so: in a sandbox the file of /proc may be another. */
@@ -194,7 +196,8 @@ static redefine_status add_chunk(struct rdf_near *near, const struct rdf_maps *m
     if (status == -EPERM || status == -EACCES)
         return rdf_fail(err, REDEFINE_EDENIED,
                         "the system refuses executable memory for a trampoline (mmap: %s); a seccomp filter "
-                        "or a security module forbids it", rdf_errno_name(status));
+                        "or a security module forbids it",
+                        rdf_errno_name(status));
     return rdf_fail(err, REDEFINE_ENOMEM,
                     "no memory for a trampoline within reach of 0x%" PRIx64 " (between 0x%" PRIx64
                     " and 0x%" PRIx64 "; the last attempt gave %s)",
@@ -248,15 +251,16 @@ redefine_status rdf_near_fill(struct rdf_near *near, size_t chunk, uint64_t addr
         near->mode = RDF_NEAR_FRESH;
         near->is_refused = true;
     }
-    return rdf_fail(err, REDEFINE_ESYSTEM, "the trampolines at 0x%" PRIx64 " could not be written (%s: %s)", addr,
-                    rdf_write_method_name(method), rdf_errno_name(status));
+    return rdf_fail(err, REDEFINE_ESYSTEM, "the trampolines at 0x%" PRIx64 " could not be written (%s: %s)",
+                    addr, rdf_write_method_name(method), rdf_errno_name(status));
 }
 
 int rdf_near_set_slot(struct rdf_near *near, uint64_t slot_addr, uint64_t value)
 {
     uint64_t *slot = (uint64_t *)(uintptr_t)near->space->ops->view(near->space, slot_addr, sizeof value);
     if (!slot)
-        return near->space->ops->write(near->space, NULL, RDF_WRITE_SELF_MEM, slot_addr, &value, sizeof value);
+        return near->space->ops->write(near->space, NULL, RDF_WRITE_SELF_MEM, slot_addr, &value,
+                                       sizeof value);
     __atomic_store_n(slot, value, __ATOMIC_RELEASE);
     return 0;
 }

@@ -39,7 +39,8 @@ static void lay_out_sled(const struct rdf_near *near, struct rdf_plan *plan)
     struct rdf_insn insn;
     plan->trampoline_addr = window->end;
     for (size_t off = 0; near->arch->decode(rdf_span_slice(code, off, code.len_bytes - off),
-                                            window->function.start + off, &insn); off += insn.len_bytes)
+                                            window->function.start + off, &insn);
+         off += insn.len_bytes)
         plan->relocated.pcs[plan->relocated.pc_count++] = (struct rdf_pc_pair){(uint8_t)off, 0};
 }
 
@@ -91,18 +92,20 @@ static redefine_status set_edit(struct rdf_images *images, struct rdf_edit *edit
     return REDEFINE_OK;
 }
 
-static redefine_status jump_edit(const struct rdf_near *near, struct rdf_images *images, struct rdf_edit *edit,
-                                 uint64_t from, uint64_t to, bool is_short, struct rdf_error *err)
+static redefine_status jump_edit(const struct rdf_near *near, struct rdf_images *images,
+                                 struct rdf_edit *edit, uint64_t from, uint64_t to, bool is_short,
+                                 struct rdf_error *err)
 {
     size_t len = is_short ? near->arch->emit_short_jump(edit->new_bytes, from, to)
                           : near->arch->emit_jump(edit->new_bytes, from, to);
     if (len == 0)
-        return rdf_fail(err, REDEFINE_ENOMEM, "0x%" PRIx64 " is out of reach of a jump at 0x%" PRIx64, to, from);
+        return rdf_fail(err, REDEFINE_ENOMEM, "0x%" PRIx64 " is out of reach of a jump at 0x%" PRIx64, to,
+                        from);
     return set_edit(images, edit, from, len, err);
 }
 
-static redefine_status entry_edits(const struct rdf_near *near, struct rdf_images *images, struct rdf_plan *plan,
-                                   struct rdf_error *err)
+static redefine_status entry_edits(const struct rdf_near *near, struct rdf_images *images,
+                                   struct rdf_plan *plan, struct rdf_error *err)
 {
     const struct rdf_window *window = &plan->window;
     if (window->strategy == RDF_STRATEGY_TRAP) {
@@ -111,8 +114,8 @@ static redefine_status entry_edits(const struct rdf_near *near, struct rdf_image
     }
     if (window->strategy != RDF_STRATEGY_SHORT_JUMP)
         return jump_edit(near, images, &plan->edit, window->patched_start, plan->relay_addr, false, err);
-    redefine_status status =
-        jump_edit(near, images, &plan->edit, window->patched_start, window->padding_addr, true, err);
+    redefine_status status = jump_edit(near, images, &plan->edit, window->patched_start, window->padding_addr,
+                                       true, err);
     if (status != REDEFINE_OK)
         return status;
     return jump_edit(near, images, &plan->extra[plan->extra_count++], window->padding_addr, plan->relay_addr,
@@ -120,8 +123,8 @@ static redefine_status entry_edits(const struct rdf_near *near, struct rdf_image
 }
 
 /* The branches that lead into the overwritten bytes lead to the same instruction in the trampoline. */
-static redefine_status branch_edit(const struct rdf_near *near, struct rdf_images *images, struct rdf_plan *plan,
-                                   uint64_t addr, struct rdf_error *err)
+static redefine_status branch_edit(const struct rdf_near *near, struct rdf_images *images,
+                                   struct rdf_plan *plan, uint64_t addr, struct rdf_error *err)
 {
     uint8_t code[RDF_JUMP_BYTES_MAX];
     struct rdf_insn insn;
@@ -136,15 +139,19 @@ static redefine_status branch_edit(const struct rdf_near *near, struct rdf_image
         struct rdf_edit *edit = &plan->extra[plan->extra_count];
         if (relocated->pcs[i].old_off != old_off)
             continue;
-        if (near->arch->retarget(edit->new_bytes, span, addr, plan->trampoline_addr + relocated->pcs[i].new_off) == 0)
-            return rdf_fail(err, REDEFINE_ENOMEM, "the trampoline is out of reach of the branch at 0x%" PRIx64, addr);
+        if (near->arch->retarget(edit->new_bytes, span, addr,
+                                 plan->trampoline_addr + relocated->pcs[i].new_off) == 0)
+            return rdf_fail(err, REDEFINE_ENOMEM,
+                            "the trampoline is out of reach of the branch at 0x%" PRIx64, addr);
         plan->extra_count++;
         return set_edit(images, edit, addr, insn.len_bytes, err);
     }
     char text[96];
     (void)near->arch->format(span, addr, text, sizeof text);
-    return rdf_fail(err, REDEFINE_EUNSUPPORTED, "\"%s\" at 0x%" PRIx64 " leads into the middle of an instruction at "
-                    "the entry", text, addr);
+    return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                    "\"%s\" at 0x%" PRIx64 " leads into the middle of an instruction at "
+                    "the entry",
+                    text, addr);
 }
 
 redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
@@ -167,7 +174,8 @@ redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
 }
 
 uint64_t rdf_plan_move_pc(uint64_t patched_start, uint64_t patched_end, uint64_t window_start,
-                          uint64_t trampoline_addr, const struct rdf_pc_pair *pcs, size_t pc_count, uint64_t pc)
+                          uint64_t trampoline_addr, const struct rdf_pc_pair *pcs, size_t pc_count,
+                          uint64_t pc)
 {
     /* At the first overwritten byte the jump itself is executed: that is a new call. */
     if (pc <= patched_start || pc >= patched_end)

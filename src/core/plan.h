@@ -42,11 +42,12 @@ struct rdf_window {
     uint64_t patched_end;   /* … to here */
     uint64_t end;           /* behind the last instruction that is relocated; from function.start */
     size_t insn_count;
-    uint64_t padding_addr;  /* RDF_STRATEGY_SHORT_JUMP: where the entry jump goes */
-    size_t branch_count;    /* branches farther down that lead into the overwritten bytes … */
+    uint64_t padding_addr; /* RDF_STRATEGY_SHORT_JUMP: where the entry jump goes */
+    size_t branch_count;   /* branches farther down that lead into the overwritten bytes … */
     uint64_t branch[RDF_EXTRA_EDITS_MAX - 1]; /* … and are made to lead into the trampoline */
-    bool branches_back;     /* a branch of the window leads into the overwritten bytes: all of it is left at once */
-    bool is_loop_head;      /* a branch leads to the entry: who stands there need not be making a call */
+    bool branches_back; /* a branch of the window leads into the overwritten bytes: all of it is left at once
+                         */
+    bool is_loop_head;  /* a branch leads to the entry: who stands there need not be making a call */
     uint8_t bytes[RDF_WINDOW_BYTES_MAX];
 };
 
@@ -81,19 +82,20 @@ redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct r
                                        const struct rdf_taken *taken, struct rdf_window *ret,
                                        struct rdf_error *err);
 
-/* Reserve memory near the window and work out every byte; with `counter_addr`, code that counts there as well.
- * On failure the reservation stays with `near` until its mark is rolled back. */
+/* Reserve memory near the window and work out every byte; with `counter_addr`, code that counts there as
+ * well. On failure the reservation stays with `near` until its mark is rolled back. */
 redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
                               const struct rdf_window *window, uint64_t counter_addr, struct rdf_plan *ret,
                               struct rdf_error *err);
 
-/* Copy code that the snapshot of mappings shows as readable: in place where the space has views, which saves a
- * system call for each function of a batch. 0 or -errno. */
+/* Copy code that the snapshot of mappings shows as readable: in place where the space has views, which saves
+ * a system call for each function of a batch. 0 or -errno. */
 int rdf_plan_read(const struct rdf_images *images, uint64_t addr, void *ret_bytes, size_t len_bytes);
 
 /* Where a thread at `pc` must continue once the edit is made: `pc` itself where it may stay, 0 when it
  * stands inside the overwritten bytes but at no instruction's start. */
 uint64_t rdf_plan_move_pc(uint64_t patched_start, uint64_t patched_end, uint64_t window_start,
-                          uint64_t trampoline_addr, const struct rdf_pc_pair *pcs, size_t pc_count, uint64_t pc);
+                          uint64_t trampoline_addr, const struct rdf_pc_pair *pcs, size_t pc_count,
+                          uint64_t pc);
 
 #endif

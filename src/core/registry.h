@@ -16,7 +16,7 @@
 /* One owner's redefinition of a function. */
 struct rdf_layer {
     struct rdf_layer *below;
-    const void *owner;       /* null: the in-process calls; else what identifies a patch file */
+    const void *owner; /* null: the in-process calls; else what identifies a patch file */
     uint64_t replacement;
     uint64_t replacement_end; /* behind the replacement's last byte, where that is known; else 0 */
     void (**original)(void);  /* where the owner reads its original; null: it asks */
@@ -25,7 +25,8 @@ struct rdf_layer {
 struct rdf_redef {
     struct rdf_window window;
     struct rdf_edit edit; /* old_bytes → new_bytes, the jump to the relay, while it is in force … */
-    uint64_t direct_to;   /* … unless the jump leads straight to this replacement, within reach; 0: it does not */
+    uint64_t
+        direct_to; /* … unless the jump leads straight to this replacement, within reach; 0: it does not */
     const struct rdf_edit *extra; /* more of them: padding, branches */
     size_t extra_count;
     uint64_t relay_addr;

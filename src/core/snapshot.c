@@ -2,7 +2,7 @@
 #include "core/snapshot.h"
 
 enum {
-    ADDRESSES_MAX = 16,        /* more cost more than they save */
+    ADDRESSES_MAX = 16, /* more cost more than they save */
     ROOM_BYTES = 768 * 1024,
 };
 
@@ -95,7 +95,8 @@ void rdf_snapshot_settle(struct rdf_snapshot *snapshot)
 {
     if (!snapshot->is_loaded)
         return;
-    bool is_kept = snapshot->images.space->ops->maps_at && snapshot->arena.source == &rdf_snapshot_pages && !outside;
+    bool is_kept = snapshot->images.space->ops->maps_at && snapshot->arena.source == &rdf_snapshot_pages &&
+                   !outside;
     if (is_kept)
         rdf_images_close_files(&snapshot->images);
     else

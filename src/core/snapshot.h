@@ -16,7 +16,8 @@ struct rdf_snapshot {
     size_t uses;
 };
 
-/* Make `snapshot` current for `count` addresses: kept when their mappings are what it says, else loaded anew. */
+/* Make `snapshot` current for `count` addresses: kept when their mappings are what it says, else loaded anew.
+ */
 redefine_status rdf_snapshot_refresh(struct rdf_snapshot *snapshot, struct rdf_space *space,
                                      const struct rdf_arch *arch, const struct rdf_page_source *pages,
                                      const uint64_t *addr, size_t count, struct rdf_error *err);

@@ -20,8 +20,8 @@ enum { TAIL_BYTES = RDF_JUMP_BYTES_MAX }; /* what may be padding behind the end 
 struct body {
     struct rdf_images *images;
     const struct rdf_function *function;
-    const uint8_t *code; /* from function->start */
-    uint64_t end;        /* behind the last byte of `code` */
+    const uint8_t *code;           /* from function->start */
+    uint64_t end;                  /* behind the last byte of `code` */
     const struct rdf_taken *taken; /* or null */
 };
 
@@ -53,7 +53,8 @@ static redefine_status refuse_breakpoints(const struct body *body, struct rdf_er
     const struct rdf_space_ops *ops = body->images->space->ops;
     struct rdf_span file = {NULL, 0};
     uint64_t found = 0;
-    for (uint64_t at = function->start; arch->trap_bytes && at + arch->trap_bytes <= function->end && !found; at++) {
+    for (uint64_t at = function->start; arch->trap_bytes && at + arch->trap_bytes <= function->end && !found;
+         at++) {
         if (!rdf_bytes_equal(body->code + (at - function->start), arch->trap, arch->trap_bytes))
             continue;
         const struct rdf_map *map = rdf_maps_find(&body->images->maps, at);
@@ -62,7 +63,8 @@ static redefine_status refuse_breakpoints(const struct body *body, struct rdf_er
         if (!file.data && ops->open_file(body->images->space, map->path, map->dev, map->ino, &file) < 0)
             break;
         uint64_t off = map->file_off + (at - map->start);
-        if (off + arch->trap_bytes <= file.len_bytes && !rdf_bytes_equal(file.data + off, arch->trap, arch->trap_bytes))
+        if (off + arch->trap_bytes <= file.len_bytes &&
+            !rdf_bytes_equal(file.data + off, arch->trap, arch->trap_bytes))
             found = at;
     }
     if (file.data)
@@ -70,9 +72,10 @@ static redefine_status refuse_breakpoints(const struct body *body, struct rdf_er
     if (!found)
         return REDEFINE_OK;
     return rdf_fail(err, REDEFINE_EBUSY,
-                    "a breakpoint that its file does not have lies at %s+%" PRIu64 " (0x%" PRIx64 "), as debuggers "
-                    "set them; delete it, redefine, and set it again", function->name ? function->name : "the function",
-                    found - function->start, found);
+                    "a breakpoint that its file does not have lies at %s+%" PRIu64 " (0x%" PRIx64
+                    "), as debuggers "
+                    "set them; delete it, redefine, and set it again",
+                    function->name ? function->name : "the function", found - function->start, found);
 }
 
 static redefine_status read_body(struct rdf_images *images, const struct rdf_function *function,
@@ -124,7 +127,8 @@ static redefine_status too_long(const struct body *body, struct rdf_error *err)
 {
     return rdf_fail(err, REDEFINE_EUNSUPPORTED,
                     "more than %d bytes at the entry of %s would have to be moved, because short branches "
-                    "farther down lead back into them", (int)RDF_WINDOW_BYTES_MAX, name_of(body->function));
+                    "farther down lead back into them",
+                    (int)RDF_WINDOW_BYTES_MAX, name_of(body->function));
 }
 
 /* Whole instructions from the entry up to at least `least`; what is missing at the function's end must be
@@ -139,7 +143,8 @@ static redefine_status take_instructions(const struct body *body, uint64_t least
         if (!decode_at(body, at, &insn))
             return rdf_fail(err, REDEFINE_EUNSUPPORTED,
                             "the bytes at %s+%" PRIu64 " (0x%" PRIx64 ") are no instruction that the decoder "
-                            "knows, so they cannot be moved", name_of(function), at - function->start, at);
+                            "knows, so they cannot be moved",
+                            name_of(function), at - function->start, at);
         at += insn.len_bytes;
         if (at - function->start > RDF_WINDOW_BYTES_MAX || window->insn_count + 1 > RDF_WINDOW_INSNS_MAX)
             return too_long(body, err);
@@ -149,9 +154,11 @@ static redefine_status take_instructions(const struct body *body, uint64_t least
         struct rdf_insn insn;
         if (at >= body->end || !decode_at(body, at, &insn) || !is_padding(&insn) ||
             is_taken(body, window->end, least))
-            return rdf_fail(err, REDEFINE_ESHORT, "%s at 0x%" PRIx64 " has %" PRIu64 " byte%s, and what follows "
-                            "at 0x%" PRIx64 " is not padding", name_of(function), function->start,
-                            function->end - function->start, function->end - function->start == 1 ? "" : "s", at);
+            return rdf_fail(err, REDEFINE_ESHORT,
+                            "%s at 0x%" PRIx64 " has %" PRIu64 " byte%s, and what follows "
+                            "at 0x%" PRIx64 " is not padding",
+                            name_of(function), function->start, function->end - function->start,
+                            function->end - function->start == 1 ? "" : "s", at);
         at += insn.len_bytes;
         if (window->strategy == RDF_STRATEGY_ENTRY_JUMP)
             window->strategy = RDF_STRATEGY_PADDED_JUMP;
@@ -221,7 +228,8 @@ static redefine_status try_relocation(const struct body *body, const struct rdf_
 static void note_branch(const struct body *body, struct rdf_window *window, uint64_t at)
 {
     struct rdf_insn insn;
-    bool is_branch = decode_at(body, at, &insn) && (insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_JUMP);
+    bool is_branch = decode_at(body, at, &insn) &&
+                     (insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_JUMP);
     if (!is_branch || insn.target < body->function->start || insn.target >= window->patched_end)
         return;
     window->branches_back |= at < window->end;
@@ -232,7 +240,8 @@ static void note_branch(const struct body *body, struct rdf_window *window, uint
 static void note_loops(const struct body *body, struct rdf_window *window)
 {
     struct rdf_insn insn;
-    for (uint64_t at = body->function->start; at < window->end && decode_at(body, at, &insn); at += insn.len_bytes)
+    for (uint64_t at = body->function->start; at < window->end && decode_at(body, at, &insn);
+         at += insn.len_bytes)
         note_branch(body, window, at);
     for (size_t i = 0; i < window->branch_count; i++)
         note_branch(body, window, window->branch[i]);
@@ -248,8 +257,10 @@ static redefine_status try_window(const struct body *body, enum rdf_strategy str
                                 .patched_end = patched_start + patched_bytes};
     uint64_t branched_to = body->taken ? body->taken->branched_to : 0;
     if (branched_to && branched_to < window.patched_end)
-        return rdf_fail(err, REDEFINE_ESHORT, "another function branches to %s+%" PRIu64 ", so no more than these bytes "
-                        "of it can be overwritten", name_of(function), branched_to - function->start);
+        return rdf_fail(err, REDEFINE_ESHORT,
+                        "another function branches to %s+%" PRIu64 ", so no more than these bytes "
+                        "of it can be overwritten",
+                        name_of(function), branched_to - function->start);
     uint64_t extend = window.patched_end - 1;
     while (extend) {
         redefine_status status = take_instructions(body, extend + 1, &window, err);
@@ -317,10 +328,11 @@ static redefine_status try_short_jump(const struct body *body, uint64_t patched_
                            ? find_padding(body, jump_end, arch->jump_bytes)
                            : 0;
     if (!padding)
-        return rdf_fail(err, REDEFINE_ESHORT, "no padding of %u bytes lies within reach of a short jump at 0x%"
-                        PRIx64, arch->jump_bytes, patched_start);
-    redefine_status status =
-        try_window(body, RDF_STRATEGY_SHORT_JUMP, patched_start, arch->short_jump_bytes, ret, err);
+        return rdf_fail(err, REDEFINE_ESHORT,
+                        "no padding of %u bytes lies within reach of a short jump at 0x%" PRIx64,
+                        arch->jump_bytes, patched_start);
+    redefine_status status = try_window(body, RDF_STRATEGY_SHORT_JUMP, patched_start, arch->short_jump_bytes,
+                                        ret, err);
     if (status == REDEFINE_OK)
         ret->padding_addr = padding;
     return status;
@@ -357,8 +369,10 @@ redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct r
         return status;
     struct rdf_insn first;
     if (!decode_at(&body, function->start, &first))
-        return rdf_fail(err, REDEFINE_EUNSUPPORTED, "the bytes at the entry of %s (0x%" PRIx64 ") are no "
-                        "instruction that the decoder knows", name_of(function), function->start);
+        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                        "the bytes at the entry of %s (0x%" PRIx64 ") are no "
+                        "instruction that the decoder knows",
+                        name_of(function), function->start);
 
     /* Behind the landing pad, so that indirect calls still land on one; over it where there is no room. */
     const struct rdf_arch *arch = images->arch;
@@ -378,6 +392,6 @@ redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct r
         return REDEFINE_OK;
     }
     return rdf_fail(err, jump.status, "%s. Tried: entry jump (above)%s%s%s%s%s%s", jump.sentence,
-                    has_pad ? "; entry jump over the landing pad: " : "", over.sentence, "; short jump: ",
-                    hop.sentence, arch->trap_bytes ? "; trap: " : "", trap.sentence);
+                    has_pad ? "; entry jump over the landing pad: " : "", over.sentence,
+                    "; short jump: ", hop.sentence, arch->trap_bytes ? "; trap: " : "", trap.sentence);
 }

@@ -145,13 +145,14 @@ static int close_pages(const struct rdf_write *write, struct rdf_write_item *ite
     return failed;
 }
 
-static int store_protected(const struct rdf_write *write, struct rdf_write_item *item, struct rdf_world *world,
-                           const uint8_t *bytes)
+static int store_protected(const struct rdf_write *write, struct rdf_write_item *item,
+                           struct rdf_world *world, const uint8_t *bytes)
 {
     struct rdf_space *space = write->space;
     int status = open_pages(write, item);
     if (status == 0)
-        status = space->ops->write(space, world, RDF_WRITE_PROTECT, item->edit.addr, bytes, item->edit.len_bytes);
+        status = space->ops->write(space, world, RDF_WRITE_PROTECT, item->edit.addr, bytes,
+                                   item->edit.len_bytes);
     int back = close_pages(write, item);
     return status < 0 ? status : back;
 }
@@ -161,7 +162,8 @@ static int store_by(const struct rdf_write *write, struct rdf_write_item *item, 
 {
     if (method == RDF_WRITE_PROTECT)
         return store_protected(write, item, world, bytes);
-    return write->space->ops->write(write->space, world, method, item->edit.addr, bytes, item->edit.len_bytes);
+    return write->space->ops->write(write->space, world, method, item->edit.addr, bytes,
+                                    item->edit.len_bytes);
 }
 
 /* The first method that works and whose bytes can be read back. A method that stored something else than
@@ -197,8 +199,8 @@ static size_t run_length(const struct rdf_write *write, size_t first)
     return count;
 }
 
-/* Several edits of one page in one write, with what lies between them as it is: the world stands still. False:
- * not done, or not wholly; each by itself may do better, and the undo knows them all. */
+/* Several edits of one page in one write, with what lies between them as it is: the world stands still.
+ * False: not done, or not wholly; each by itself may do better, and the undo knows them all. */
 static bool store_run(struct rdf_write *write, struct rdf_world *world, size_t first, size_t count)
 {
     enum { RUN_BYTES_MAX = 4096 };
@@ -207,7 +209,8 @@ static bool store_run(struct rdf_write *write, struct rdf_world *world, size_t f
     const struct rdf_edit *last = &item[count - 1].edit;
     uint64_t start = item->edit.addr;
     size_t len = (size_t)(last->addr + last->len_bytes - start);
-    const void *live = count > 1 && len <= sizeof bytes ? write->space->ops->view(write->space, start, len) : NULL;
+    const void *live = count > 1 && len <= sizeof bytes ? write->space->ops->view(write->space, start, len)
+                                                        : NULL;
     if (!live)
         return false;
     enum rdf_write_method method = world->os ? RDF_WRITE_TRACER_MEM : RDF_WRITE_SELF_MEM;
@@ -317,46 +320,55 @@ static redefine_status explain_stop(const struct rdf_write *write, int status, s
 {
     const struct rdf_stop_report *stop = &write->stop;
     if (stop->body_began)
-        return rdf_fail(err, REDEFINE_EROLLBACK,
-                        "the task that was changing the code was ended by someone else (%s: %s): SOME BYTES COULD "
-                        "NOT BE PUT BACK", stop->step ? stop->step : "stop", rdf_errno_name(status));
-    bool has_waited = status == TRY_AGAIN || (status == TIMED_OUT && write->has_waited &&
-                                              stop->blocking_tid == write->waiting_tid);
+        return rdf_fail(
+            err, REDEFINE_EROLLBACK,
+            "the task that was changing the code was ended by someone else (%s: %s): SOME BYTES COULD "
+            "NOT BE PUT BACK",
+            stop->step ? stop->step : "stop", rdf_errno_name(status));
+    bool has_waited = status == TRY_AGAIN ||
+                      (status == TIMED_OUT && write->has_waited && stop->blocking_tid == write->waiting_tid);
     if (has_waited && write->waiting_tid)
         return rdf_fail(err, REDEFINE_EBUSY,
                         "thread %d stays inside the bytes that would be overwritten (or will return into "
-                        "them); nothing was changed; try again when it has left them", write->waiting_tid);
+                        "them); nothing was changed; try again when it has left them",
+                        write->waiting_tid);
     if (has_waited)
-        return rdf_fail(err, REDEFINE_EBUSY,
-                        "this thread itself will return into the bytes that would be overwritten; nothing was "
-                        "changed; try again from a caller that the function does not call");
+        return rdf_fail(
+            err, REDEFINE_EBUSY,
+            "this thread itself will return into the bytes that would be overwritten; nothing was "
+            "changed; try again from a caller that the function does not call");
     bool is_denied = status == -1 || status == -13 || status == -38; /* EPERM, EACCES, ENOSYS */
     if (stop->blocking_tid && !is_denied)
         return rdf_fail(err, REDEFINE_EBUSY,
                         "thread %d could not be stopped (%s: %s), and code must not change under a running "
                         "thread; nothing was changed",
                         stop->blocking_tid, stop->step ? stop->step : "stop", rdf_errno_name(status));
-    return rdf_fail(err, REDEFINE_EDENIED,
-                    "the other threads of this process could not be stopped (%s: %s), and code must not change "
-                    "under a running thread; nothing was changed; redefine before threads are started, or "
-                    "allow ptrace", stop->step ? stop->step : "stop", rdf_errno_name(status));
+    return rdf_fail(
+        err, REDEFINE_EDENIED,
+        "the other threads of this process could not be stopped (%s: %s), and code must not change "
+        "under a running thread; nothing was changed; redefine before threads are started, or "
+        "allow ptrace",
+        stop->step ? stop->step : "stop", rdf_errno_name(status));
 }
 
 static redefine_status explain_body(const struct rdf_write *write, int result, struct rdf_error *err)
 {
     uint64_t addr = write->item[write->failed_item].edit.addr;
-    const char *undone = write->undone ? "every byte is as it was" : "SOME BYTES OR PROTECTIONS COULD NOT BE PUT BACK";
+    const char *undone = write->undone ? "every byte is as it was"
+                                       : "SOME BYTES OR PROTECTIONS COULD NOT BE PUT BACK";
     switch (result) {
-    case BODY_DONE:
-        return REDEFINE_OK;
+    case BODY_DONE: return REDEFINE_OK;
     case BODY_CHANGED:
-        return rdf_fail(err, REDEFINE_EBUSY, "the bytes at 0x%" PRIx64 " are not what they were when the change was "
-                        "planned: someone else changed them; nothing was changed", addr);
+        return rdf_fail(err, REDEFINE_EBUSY,
+                        "the bytes at 0x%" PRIx64 " are not what they were when the change was "
+                        "planned: someone else changed them; nothing was changed",
+                        addr);
     case BODY_FAILED:
         return rdf_fail(err, write->undone ? REDEFINE_EDENIED : REDEFINE_EROLLBACK,
                         "the system does not let the code at 0x%" PRIx64 " be written, neither through "
                         "/proc/self/mem nor by mprotect%s (%s); %s",
-                        addr, write->stop.thread_count ? " nor by ptrace" : "", rdf_errno_name(write->err), undone);
+                        addr, write->stop.thread_count ? " nor by ptrace" : "", rdf_errno_name(write->err),
+                        undone);
     default:
         return rdf_fail(err, write->undone ? REDEFINE_EBUSY : REDEFINE_EROLLBACK,
                         "a thread inside the overwritten bytes could not be moved (%s); %s",
@@ -379,7 +391,8 @@ redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
         bool tracer_may_help = result == BODY_FAILED && write->undone &&
                                write->methods & (1u << RDF_WRITE_TRACER_MEM | 1u << RDF_WRITE_TRACER_POKE);
         if (!tracer_may_help)
-            return result == TRY_AGAIN ? explain_stop(write, TRY_AGAIN, err) : explain_body(write, result, err);
+            return result == TRY_AGAIN ? explain_stop(write, TRY_AGAIN, err)
+                                       : explain_body(write, result, err);
     }
     struct rdf_stop_report report = {0};
     int status = ops->with_world_stopped(write->space, DEADLINE_MS, body, write, &result, &report);

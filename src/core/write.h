@@ -10,10 +10,10 @@
 /* What a thread that stands inside an edit's bytes needs: see rdf_plan_move_pc. */
 struct rdf_write_item {
     struct rdf_edit edit;
-    uint8_t prot[2];      /* recorded protections of the pages it begins and ends in, put back by PROTECT */
-    bool has_engine;      /* the engine itself runs from the object that holds these bytes */
-    bool moves;           /* threads inside [edit.addr, window_end) move as pcs say; else none can be inside */
-    bool branches_back;   /* see struct rdf_window */
+    uint8_t prot[2];    /* recorded protections of the pages it begins and ends in, put back by PROTECT */
+    bool has_engine;    /* the engine itself runs from the object that holds these bytes */
+    bool moves;         /* threads inside [edit.addr, window_end) move as pcs say; else none can be inside */
+    bool branches_back; /* see struct rdf_window */
     bool is_loop_head;
     uint64_t window_start;
     uint64_t window_end;
@@ -29,8 +29,8 @@ struct rdf_write {
     const struct rdf_maps *maps;
     struct rdf_write_item *item; /* ascending by edit.addr, not overlapping */
     size_t count;
-    uint64_t caller_sp;          /* of the thread that asked, where it entered the engine; 0: not ours */
-    unsigned methods;            /* bit per rdf_write_method that may be tried; all by default */
+    uint64_t caller_sp; /* of the thread that asked, where it entered the engine; 0: not ours */
+    unsigned methods;   /* bit per rdf_write_method that may be tried; all by default */
     /* Called once every edit is made and before any other thread goes on: what the new code relies on
      * becomes visible together with it. Only stores; runs where threads may hold any lock. */
     void (*publish)(void *ctx);
@@ -38,8 +38,8 @@ struct rdf_write {
 
     /* Set by rdf_write_apply: */
     struct rdf_stop_report stop;
-    bool has_waited;  /* body said -EAGAIN the last time, because of … */
-    int waiting_tid;  /* … this thread; 0: the one that asked */
+    bool has_waited; /* body said -EAGAIN the last time, because of … */
+    int waiting_tid; /* … this thread; 0: the one that asked */
     size_t failed_item;
     int err;
     bool undone; /* after a failure: every byte and protection is what it was */

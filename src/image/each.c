@@ -45,7 +45,8 @@ struct walk {
 
 /* An address that an earlier symbol of either table has: by_addr order puts equal ones side by side, but the
  * tables are walked in their own order, so the first one in that order speaks for the address. */
-static bool is_first(const struct walk *walk, const struct rdf_symbols *symbols, const struct rdf_symbol *symbol)
+static bool is_first(const struct walk *walk, const struct rdf_symbols *symbols,
+                     const struct rdf_symbol *symbol)
 {
     struct rdf_near near;
     rdf_image_near(walk->images, walk->image, symbol->addr, &near);
@@ -63,8 +64,8 @@ static bool walk_table(const struct walk *walk, struct rdf_symbols *symbols, boo
             continue;
         rdf_symbol_fill(walk->image, symbols, i, &raw, &symbol);
         bool is_exported = skip_exported && ELF64_ST_BIND(raw.st_info) != STB_LOCAL &&
-                           rdf_image_exported(walk->images, walk->image, symbol.name, rdf_text_len(symbol.name),
-                                              NULL, 0, &exported);
+                           rdf_image_exported(walk->images, walk->image, symbol.name,
+                                              rdf_text_len(symbol.name), NULL, 0, &exported);
         if (is_exported || is_part(symbol.name) || !rdf_image_glob(walk->glob, symbol.name) ||
             !is_first(walk, symbols, &symbol))
             continue;

@@ -28,14 +28,14 @@ struct rdf_image; /* one ELF object as it is mapped */
 struct rdf_images {
     struct rdf_space *space;
     const struct rdf_arch *arch; /* reads stubs */
-    struct rdf_arena *arena; /* everything below lives here */
+    struct rdf_arena *arena;     /* everything below lives here */
     struct rdf_maps maps;
     struct rdf_image **image; /* the program first, then in the loader's order, then the rest */
     size_t count;
-    size_t linked_count;  /* the first of them: in the loader's list, so not the vDSO, not dlmopen's */
-    void *search;         /* of rdf_images_find, kept for the next one */
-    bool scope_known;     /* the global scope has been worked out */
-    bool out_of_memory;   /* the arena was refused pages: what was not read may not be taken as absent */
+    size_t linked_count; /* the first of them: in the loader's list, so not the vDSO, not dlmopen's */
+    void *search;        /* of rdf_images_find, kept for the next one */
+    bool scope_known;    /* the global scope has been worked out */
+    bool out_of_memory;  /* the arena was refused pages: what was not read may not be taken as absent */
 };
 
 /* Take a snapshot of the space's mappings and find the ELF images in it. Cheap: file contents
@@ -52,11 +52,11 @@ void rdf_images_close_files(struct rdf_images *images);
 void rdf_image_hide(struct rdf_image *image);
 
 struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr); /* or null */
-const char *rdf_image_name(const struct rdf_image *image);   /* path, or "[vdso]" */
-uint64_t rdf_image_start(const struct rdf_image *image);     /* lowest mapped address */
-uint64_t rdf_image_end(const struct rdf_image *image);       /* behind the highest */
-uint64_t rdf_image_bias(const struct rdf_image *image);      /* added to addresses in the file */
-uint16_t rdf_image_machine(const struct rdf_image *image);   /* e_machine */
+const char *rdf_image_name(const struct rdf_image *image);                       /* path, or "[vdso]" */
+uint64_t rdf_image_start(const struct rdf_image *image);                         /* lowest mapped address */
+uint64_t rdf_image_end(const struct rdf_image *image);                           /* behind the highest */
+uint64_t rdf_image_bias(const struct rdf_image *image);    /* added to addresses in the file */
+uint16_t rdf_image_machine(const struct rdf_image *image); /* e_machine */
 
 enum rdf_bounds_source { RDF_BOUNDS_UNWIND, RDF_BOUNDS_SYMBOL };
 
@@ -104,14 +104,15 @@ void rdf_images_describe(struct rdf_images *images, uint64_t addr, char *ret_tex
  * executable mapping: what lies between may be padding. */
 uint64_t rdf_images_next_start(struct rdf_images *images, const struct rdf_function *function);
 
-/* The end of the stretch from `addr` on, at most up to `limit`, that is code of the image's segment and belongs to
- * no function, symbol or stub; `addr` itself when it belongs to one. */
+/* The end of the stretch from `addr` on, at most up to `limit`, that is code of the image's segment and
+ * belongs to no function, symbol or stub; `addr` itself when it belongs to one. */
 uint64_t rdf_images_gap(struct rdf_images *images, struct rdf_image *image, uint64_t addr, uint64_t limit);
 
 /* Every function that has a name matching `glob` ("*" any text, "?" one character), each address once, parts
- * that the compiler split off (.cold) left out; hidden images are skipped. An IFUNC is told by its resolver. The
- * name is valid until rdf_images_free. `visit` returns false to stop. */
-typedef bool rdf_image_visit(void *ctx, struct rdf_image *image, const char *name, uint64_t addr, bool is_ifunc);
+ * that the compiler split off (.cold) left out; hidden images are skipped. An IFUNC is told by its resolver.
+ * The name is valid until rdf_images_free. `visit` returns false to stop. */
+typedef bool rdf_image_visit(void *ctx, struct rdf_image *image, const char *name, uint64_t addr,
+                             bool is_ifunc);
 void rdf_images_each(struct rdf_images *images, const char *glob, rdf_image_visit *visit, void *ctx);
 bool rdf_image_glob(const char *pattern, const char *text);
 

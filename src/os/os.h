@@ -31,9 +31,9 @@ struct rdf_map {
     uint64_t file_off; /* offset of `start` in the file */
     uint64_t dev;      /* device and inode of the file; both 0 for none */
     uint64_t ino;
-    uint8_t prot;      /* enum rdf_prot bits */
-    bool shared;       /* MAP_SHARED: a write would reach others */
-    const char *path;  /* "" for none; "[vdso]", "[stack]", "[heap]" as the system calls them */
+    uint8_t prot;     /* enum rdf_prot bits */
+    bool shared;      /* MAP_SHARED: a write would reach others */
+    const char *path; /* "" for none; "[vdso]", "[stack]", "[heap]" as the system calls them */
 };
 
 struct rdf_maps {
@@ -90,12 +90,12 @@ struct rdf_world {
 typedef int rdf_stopped_body(struct rdf_world *world, void *ctx);
 
 struct rdf_stop_report {
-    int blocking_tid;       /* the thread that could not be stopped, or made body say -EAGAIN; 0: none */
-    int err;                /* the negative errno value of the step that failed, 0 if none did */
-    const char *step;       /* the step: "clone", "ptrace seize", …; static text */
-    uint64_t stopped_ns;    /* how long the world stood still, the last time */
-    size_t thread_count;    /* the threads that were stopped, without the one that asked */
-    bool body_began;        /* with an error: the helper was killed inside body, whose work is half done */
+    int blocking_tid;    /* the thread that could not be stopped, or made body say -EAGAIN; 0: none */
+    int err;             /* the negative errno value of the step that failed, 0 if none did */
+    const char *step;    /* the step: "clone", "ptrace seize", …; static text */
+    uint64_t stopped_ns; /* how long the world stood still, the last time */
+    size_t thread_count; /* the threads that were stopped, without the one that asked */
+    bool body_began;     /* with an error: the helper was killed inside body, whose work is half done */
 };
 
 struct rdf_space {

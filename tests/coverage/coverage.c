@@ -21,8 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const default_libraries[] = {"libc.so.6",  "libm.so.6",         "libz.so.1",
-                                                "libcrypto.so.3", "libsqlite3.so.0", "libstdc++.so.6",
+static const char *const default_libraries[] = {"libc.so.6",           "libm.so.6",       "libz.so.1",
+                                                "libcrypto.so.3",      "libsqlite3.so.0", "libstdc++.so.6",
                                                 "libpython3.11.so.1.0"};
 
 enum { STRATEGIES_MAX = 16, STATUSES = 16 };
@@ -122,8 +122,8 @@ static bool open_library(const char *name, struct library *ret)
 /* ---- One function ---- */
 
 /* Between a redefinition and its restore nothing of the C library is called: it may be what is redefined. */
-__attribute__((optimize("no-tree-loop-distribute-patterns"))) static bool same_bytes(const uint8_t *a,
-                                                                                    const uint8_t *b, size_t len)
+__attribute__((optimize("no-tree-loop-distribute-patterns"))) static bool
+same_bytes(const uint8_t *a, const uint8_t *b, size_t len)
 {
     uint64_t left, right;
     size_t i = 0;
@@ -165,7 +165,8 @@ static const char *wrong_now(const struct library *library, void *function, uint
                 uint8_t was = text->saved[at];
                 bool own = addr >= start && addr < start + (size ? size : 1);
                 bool padding = was == 0x90 || was == 0xcc || was == 0x66 || was == 0x0f || was == 0x1f ||
-                               was == 0x2e || was == 0x40 || was == 0x44 || was == 0x80 || was == 0x84 || was == 0;
+                               was == 0x2e || was == 0x40 || was == 0x44 || was == 0x80 || was == 0x84 ||
+                               was == 0;
                 if (text->live[at] != was && !own && !padding)
                     return "bytes of another function changed";
             }
@@ -191,7 +192,8 @@ static void count_strategy(struct tally *tally, const char *description)
     tally->strategy[i].count++;
 }
 
-static void try_function(const struct library *library, const Elf64_Sym *symbol, void *function, struct tally *tally)
+static void try_function(const struct library *library, const Elf64_Sym *symbol, void *function,
+                         struct tally *tally)
 {
     const char *name = library->strings + symbol->st_name;
     tally->functions++;
@@ -260,7 +262,8 @@ static void try_all(const struct library *library, struct tally *tally)
 
 static void print(const char *name, const struct tally *tally)
 {
-    printf("%-22s %6zu functions, %6zu accepted (%.2f %%), %zu wrong\n", name, tally->functions, tally->accepted,
+    printf("%-22s %6zu functions, %6zu accepted (%.2f %%), %zu wrong\n", name, tally->functions,
+           tally->accepted,
            tally->functions ? 100.0 * (double)tally->accepted / (double)tally->functions : 0.0, tally->wrong);
     for (size_t i = 0; i < STRATEGIES_MAX; i++)
         if (tally->strategy[i].count)

@@ -301,7 +301,7 @@ static void tell_tasks(pid_t pid)
     char command[256];
     snprintf(command, sizeof command,
              "for t in /proc/%d/task/* $(cat /proc/%d/task/*/children | sed 's,[0-9]*,/proc/&,g'); do"
-             " echo \"# $t $(cat $t/syscall) $(grep -h -e State -e TracerPid $t/status | tr '\\n' ' ')\"; done",
+             " echo \"# $t $(cat $t/syscall) $(grep -h -e State -e Tracer $t/status | tr '\\n' ' ')\"; done",
              (int)pid, (int)pid);
     fflush(NULL);
     (void)!system(command);

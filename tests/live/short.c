@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Entries that other libraries refuse or break: bodies of one to four bytes with a neighbour right behind, with
- * padding of no-operations or int3, sleds, loops back to the entry from near and far. Each is redefined, called,
- * its original called, restored, and the neighbours are called all the while.
+ * Entries that other libraries refuse or break: bodies of one to four bytes with a neighbour right behind,
+ * with padding of no-operations or int3, sleds, loops back to the entry from near and far. Each is
+ * redefined, called, its original called, restored, and the neighbours are called all the while.
  */
 #include <redefine/apply.h>
 #include <redefine/redefine.h>
@@ -20,8 +20,8 @@ static void check(int ok, const char *name, const char *what)
     fflush(stdout);
 }
 
-/* Every body leaves its argument alone in rdi and returns something in eax, or leaves eax as it was (the callers
- * below set it to 7 through a variadic prototype's al, so 1 byte bodies can be told). */
+/* Every body leaves its argument alone in rdi and returns something in eax, or leaves eax as it was (`call`
+ * below sets it to 7, so that bodies of one byte can be told). */
 __asm__(".text\n"
         ".macro fn name\n.balign 1\n.globl \\name\n.type \\name,@function\n\\name:\n.cfi_startproc\n.endm\n"
         ".macro end name\n.cfi_endproc\n.size \\name, .-\\name\n.endm\n"
@@ -40,7 +40,8 @@ __asm__(".text\n"
         ".balign 32, 0xcc\n"
         "fn padded1_nop\n ret\n end padded1_nop\n .fill 15, 1, 0x90\n"
         "fn padded3_int3\n mov %edi, %eax\n ret\n end padded3_int3\n .fill 13, 1, 0xcc\n"
-        "fn padded4_long_nop\n lea (%rdi), %eax\n ret\n end padded4_long_nop\n .byte 0x66,0x0f,0x1f,0x44,0,0\n"
+        "fn padded4_long_nop\n lea (%rdi), %eax\n ret\n end padded4_long_nop\n"
+        " .byte 0x66,0x0f,0x1f,0x44,0,0\n"
         "fn sled\n .fill 5, 1, 0x90\n mov %edi, %eax\n ret\n end sled\n"
         "fn sled_endbr\n endbr64\n .byte 0x0f,0x1f,0x44,0,0\n mov %edi, %eax\n ret\n end sled_endbr\n"
         "fn endbr_ret\n endbr64\n ret\n end endbr_ret\n"
@@ -48,7 +49,8 @@ __asm__(".text\n"
         /* the loop's head is the entry: eax = 7 + edi */
         "fn loop_near\n add $1, %eax\n dec %edi\n jnz loop_near\n ret\n end loop_near\n"
         "fn loop_into\n mov %edi, %ecx\n 1: add $1, %eax\n dec %ecx\n jnz 1b\n ret\n end loop_into\n"
-        "fn loop_far\n mov %edi, %ecx\n 1: add $1, %eax\n .fill 200, 1, 0x90\n dec %ecx\n jnz 1b\n ret\n end loop_far\n"
+        "fn loop_far\n mov %edi, %ecx\n 1: add $1, %eax\n .fill 200, 1, 0x90\n dec %ecx\n jnz 1b\n ret\n"
+        "end loop_far\n"
         "fn loop_far_entry\n add $1, %eax\n .fill 300, 1, 0x90\n dec %edi\n jnz loop_far_entry\n ret\n"
         "end loop_far_entry\n");
 

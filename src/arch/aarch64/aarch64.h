@@ -21,14 +21,14 @@ enum {
 
 enum rdf_aarch64_form {
     RDF_A64_UNALLOCATED,
-    RDF_A64_PLAIN,     /* computes the same at any address */
-    RDF_A64_B,         /* imm26 */
-    RDF_A64_BL,        /* imm26 */
-    RDF_A64_B_COND,    /* imm19; also bc.cond */
-    RDF_A64_CBZ,       /* imm19; cbz, cbnz */
-    RDF_A64_TBZ,       /* imm14; tbz, tbnz */
-    RDF_A64_CMP_B,     /* imm9; cb<cc>, cbb<cc>, cbh<cc> of FEAT_CMPBR */
-    RDF_A64_BR,        /* also braa, brab, braaz, brabz: they write no register */
+    RDF_A64_PLAIN,  /* computes the same at any address */
+    RDF_A64_B,      /* imm26 */
+    RDF_A64_BL,     /* imm26 */
+    RDF_A64_B_COND, /* imm19; also bc.cond */
+    RDF_A64_CBZ,    /* imm19; cbz, cbnz */
+    RDF_A64_TBZ,    /* imm14; tbz, tbnz */
+    RDF_A64_CMP_B,  /* imm9; cb<cc>, cbb<cc>, cbh<cc> of FEAT_CMPBR */
+    RDF_A64_BR,     /* also braa, brab, braaz, brabz: they write no register */
     RDF_A64_BLR,
     RDF_A64_BLR_AUTH_Z, /* blraaz, blrabz */
     RDF_A64_BLR_AUTH,   /* blraa, blrab */
@@ -36,15 +36,15 @@ enum rdf_aarch64_form {
     RDF_A64_ERET,
     RDF_A64_ADR,
     RDF_A64_ADRP,
-    RDF_A64_LDR,       /* imm19; ldr (literal) of a W or X register */
-    RDF_A64_LDRSW,     /* imm19 */
-    RDF_A64_LDR_FP,    /* imm19; S, D or Q register */
-    RDF_A64_PRFM,      /* imm19 */
-    RDF_A64_SVC,       /* svc, hvc, smc */
+    RDF_A64_LDR,    /* imm19; ldr (literal) of a W or X register */
+    RDF_A64_LDRSW,  /* imm19 */
+    RDF_A64_LDR_FP, /* imm19; S, D or Q register */
+    RDF_A64_PRFM,   /* imm19 */
+    RDF_A64_SVC,    /* svc, hvc, smc */
     RDF_A64_BRK,
-    RDF_A64_HALT,      /* udf, hlt, dcps, tcancel */
+    RDF_A64_HALT, /* udf, hlt, dcps, tcancel */
     RDF_A64_NOP,
-    RDF_A64_LANDING,   /* bti c/j/jc, paciasp, pacibsp */
+    RDF_A64_LANDING, /* bti c/j/jc, paciasp, pacibsp */
     /* The PC itself goes into a pointer's signature (FEAT_PAuth_LR): */
     RDF_A64_PC_SIGN,         /* pacnb*sppc, pacm, aut*sppc label */
     RDF_A64_PC_SIGN_LANDING, /* paciasppc, pacibsppc */
@@ -113,13 +113,14 @@ size_t rdf_aarch64_materialise(uint32_t ret_words[4], unsigned rd, uint64_t valu
 /* The room's furniture, shared with arch.c. */
 bool rdf_aarch64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
 void rdf_aarch64_scan_branches(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
-                          void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);
+                               void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);
 size_t rdf_aarch64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes);
 redefine_status rdf_aarch64_relocate(const struct rdf_relocate_request *request, struct rdf_relocated *ret,
                                      struct rdf_error *err);
 size_t rdf_aarch64_emit_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
 size_t rdf_aarch64_emit_short_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
-size_t rdf_aarch64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr, uint64_t to);
+size_t rdf_aarch64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr,
+                            uint64_t to);
 size_t rdf_aarch64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr);
 size_t rdf_aarch64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr);
 

@@ -19,94 +19,94 @@ struct row {
 
 static const struct row rows[] = {
     /* C4.1.1 reserved */
-    { 0xffff0000, 0x00000000, RDF_A64_HALT, "udf" },
+    {0xffff0000, 0x00000000, RDF_A64_HALT, "udf"},
     /* C4.1.93 branches, exceptions, system: immediate branches */
-    { 0xfc000000, 0x14000000, RDF_A64_B, "b" },
-    { 0xfc000000, 0x94000000, RDF_A64_BL, "bl" },
-    { 0xff000010, 0x54000000, RDF_A64_B_COND, "b." },
-    { 0xff000010, 0x54000010, RDF_A64_B_COND, "bc." },
-    { 0x7f000000, 0x34000000, RDF_A64_CBZ, "cbz" },
-    { 0x7f000000, 0x35000000, RDF_A64_CBZ, "cbnz" },
-    { 0x7f000000, 0x36000000, RDF_A64_TBZ, "tbz" },
-    { 0x7f000000, 0x37000000, RDF_A64_TBZ, "tbnz" },
-    { 0x7ec00000, 0x74800000, RDF_A64_UNALLOCATED, NULL }, /* conditions 4 and 5 */
-    { 0x7f00c000, 0x74000000, RDF_A64_CMP_B, "cb" },
-    { 0xff00c000, 0x74008000, RDF_A64_CMP_B, "cbb" },
-    { 0xff00c000, 0x7400c000, RDF_A64_CMP_B, "cbh" },
-    { 0x7f004000, 0x75000000, RDF_A64_CMP_B, "cb" }, /* with a number */
+    {0xfc000000, 0x14000000, RDF_A64_B, "b"},
+    {0xfc000000, 0x94000000, RDF_A64_BL, "bl"},
+    {0xff000010, 0x54000000, RDF_A64_B_COND, "b."},
+    {0xff000010, 0x54000010, RDF_A64_B_COND, "bc."},
+    {0x7f000000, 0x34000000, RDF_A64_CBZ, "cbz"},
+    {0x7f000000, 0x35000000, RDF_A64_CBZ, "cbnz"},
+    {0x7f000000, 0x36000000, RDF_A64_TBZ, "tbz"},
+    {0x7f000000, 0x37000000, RDF_A64_TBZ, "tbnz"},
+    {0x7ec00000, 0x74800000, RDF_A64_UNALLOCATED, NULL}, /* conditions 4 and 5 */
+    {0x7f00c000, 0x74000000, RDF_A64_CMP_B, "cb"},
+    {0xff00c000, 0x74008000, RDF_A64_CMP_B, "cbb"},
+    {0xff00c000, 0x7400c000, RDF_A64_CMP_B, "cbh"},
+    {0x7f004000, 0x75000000, RDF_A64_CMP_B, "cb"}, /* with a number */
     /* branches to a register */
-    { 0xfffffc1f, 0xd61f0000, RDF_A64_BR, "br" },
-    { 0xfffffc1f, 0xd61f081f, RDF_A64_BR, "braaz" },
-    { 0xfffffc1f, 0xd61f0c1f, RDF_A64_BR, "brabz" },
-    { 0xfffffc00, 0xd71f0800, RDF_A64_BR, "braa" },
-    { 0xfffffc00, 0xd71f0c00, RDF_A64_BR, "brab" },
-    { 0xfffffc1f, 0xd63f0000, RDF_A64_BLR, "blr" },
-    { 0xfffffc1f, 0xd63f081f, RDF_A64_BLR_AUTH_Z, "blraaz" },
-    { 0xfffffc1f, 0xd63f0c1f, RDF_A64_BLR_AUTH_Z, "blrabz" },
-    { 0xfffffc00, 0xd73f0800, RDF_A64_BLR_AUTH, "blraa" },
-    { 0xfffffc00, 0xd73f0c00, RDF_A64_BLR_AUTH, "blrab" },
-    { 0xfffffc1f, 0xd65f0000, RDF_A64_RET, "ret" },
-    { 0xffffffff, 0xd65f0bff, RDF_A64_RET, "retaa" },
-    { 0xffffffff, 0xd65f0fff, RDF_A64_RET, "retab" },
-    { 0xfffffbe0, 0xd65f0be0, RDF_A64_RET, NULL }, /* reta*sppcr Xm: the signing PC is in a register */
-    { 0xffffffff, 0xd69f03e0, RDF_A64_ERET, "eret" },
-    { 0xffffffff, 0xd69f0bff, RDF_A64_ERET, "eretaa" },
-    { 0xffffffff, 0xd69f0fff, RDF_A64_ERET, "eretab" },
-    { 0xffffffff, 0xd6bf03e0, RDF_A64_ERET, "drps" },
-    { 0xffe0001f, 0x5500001f, RDF_A64_PC_SIGN_RET, "retaasppc" },
-    { 0xffe0001f, 0x5520001f, RDF_A64_PC_SIGN_RET, "retabsppc" },
+    {0xfffffc1f, 0xd61f0000, RDF_A64_BR, "br"},
+    {0xfffffc1f, 0xd61f081f, RDF_A64_BR, "braaz"},
+    {0xfffffc1f, 0xd61f0c1f, RDF_A64_BR, "brabz"},
+    {0xfffffc00, 0xd71f0800, RDF_A64_BR, "braa"},
+    {0xfffffc00, 0xd71f0c00, RDF_A64_BR, "brab"},
+    {0xfffffc1f, 0xd63f0000, RDF_A64_BLR, "blr"},
+    {0xfffffc1f, 0xd63f081f, RDF_A64_BLR_AUTH_Z, "blraaz"},
+    {0xfffffc1f, 0xd63f0c1f, RDF_A64_BLR_AUTH_Z, "blrabz"},
+    {0xfffffc00, 0xd73f0800, RDF_A64_BLR_AUTH, "blraa"},
+    {0xfffffc00, 0xd73f0c00, RDF_A64_BLR_AUTH, "blrab"},
+    {0xfffffc1f, 0xd65f0000, RDF_A64_RET, "ret"},
+    {0xffffffff, 0xd65f0bff, RDF_A64_RET, "retaa"},
+    {0xffffffff, 0xd65f0fff, RDF_A64_RET, "retab"},
+    {0xfffffbe0, 0xd65f0be0, RDF_A64_RET, NULL}, /* reta*sppcr Xm: the signing PC is in a register */
+    {0xffffffff, 0xd69f03e0, RDF_A64_ERET, "eret"},
+    {0xffffffff, 0xd69f0bff, RDF_A64_ERET, "eretaa"},
+    {0xffffffff, 0xd69f0fff, RDF_A64_ERET, "eretab"},
+    {0xffffffff, 0xd6bf03e0, RDF_A64_ERET, "drps"},
+    {0xffe0001f, 0x5500001f, RDF_A64_PC_SIGN_RET, "retaasppc"},
+    {0xffe0001f, 0x5520001f, RDF_A64_PC_SIGN_RET, "retabsppc"},
     /* exceptions */
-    { 0xffe0001f, 0xd4000001, RDF_A64_SVC, "svc" },
-    { 0xffe0001f, 0xd4000002, RDF_A64_SVC, "hvc" },
-    { 0xffe0001f, 0xd4000003, RDF_A64_SVC, "smc" },
-    { 0xffe0001f, 0xd4200000, RDF_A64_BRK, "brk" },
-    { 0xffe0001f, 0xd4400000, RDF_A64_HALT, "hlt" },
-    { 0xffe0001f, 0xd4600000, RDF_A64_HALT, "tcancel" },
-    { 0xffe0001f, 0xd4a00001, RDF_A64_HALT, "dcps1" },
-    { 0xffe0001f, 0xd4a00002, RDF_A64_HALT, "dcps2" },
-    { 0xffe0001f, 0xd4a00003, RDF_A64_HALT, "dcps3" },
+    {0xffe0001f, 0xd4000001, RDF_A64_SVC, "svc"},
+    {0xffe0001f, 0xd4000002, RDF_A64_SVC, "hvc"},
+    {0xffe0001f, 0xd4000003, RDF_A64_SVC, "smc"},
+    {0xffe0001f, 0xd4200000, RDF_A64_BRK, "brk"},
+    {0xffe0001f, 0xd4400000, RDF_A64_HALT, "hlt"},
+    {0xffe0001f, 0xd4600000, RDF_A64_HALT, "tcancel"},
+    {0xffe0001f, 0xd4a00001, RDF_A64_HALT, "dcps1"},
+    {0xffe0001f, 0xd4a00002, RDF_A64_HALT, "dcps2"},
+    {0xffe0001f, 0xd4a00003, RDF_A64_HALT, "dcps3"},
     /* hints */
-    { 0xffffffff, 0xd503201f, RDF_A64_NOP, "nop" },
-    { 0xffffffff, 0xd503203f, RDF_A64_PLAIN, "yield" },
-    { 0xffffffff, 0xd503241f, RDF_A64_PLAIN, "bti" }, /* accepts no jump: not a landing pad */
-    { 0xffffffff, 0xd503245f, RDF_A64_LANDING, "bti c" },
-    { 0xffffffff, 0xd503249f, RDF_A64_LANDING, "bti j" },
-    { 0xffffffff, 0xd50324df, RDF_A64_LANDING, "bti jc" },
-    { 0xffffffff, 0xd503233f, RDF_A64_LANDING, "paciasp" },
-    { 0xffffffff, 0xd503237f, RDF_A64_LANDING, "pacibsp" },
-    { 0xffffffff, 0xd50323bf, RDF_A64_PLAIN, "autiasp" },
-    { 0xffffffff, 0xd50323ff, RDF_A64_PLAIN, "autibsp" },
-    { 0xffffffff, 0xd50324ff, RDF_A64_PC_SIGN, "pacm" },
+    {0xffffffff, 0xd503201f, RDF_A64_NOP, "nop"},
+    {0xffffffff, 0xd503203f, RDF_A64_PLAIN, "yield"},
+    {0xffffffff, 0xd503241f, RDF_A64_PLAIN, "bti"}, /* accepts no jump: not a landing pad */
+    {0xffffffff, 0xd503245f, RDF_A64_LANDING, "bti c"},
+    {0xffffffff, 0xd503249f, RDF_A64_LANDING, "bti j"},
+    {0xffffffff, 0xd50324df, RDF_A64_LANDING, "bti jc"},
+    {0xffffffff, 0xd503233f, RDF_A64_LANDING, "paciasp"},
+    {0xffffffff, 0xd503237f, RDF_A64_LANDING, "pacibsp"},
+    {0xffffffff, 0xd50323bf, RDF_A64_PLAIN, "autiasp"},
+    {0xffffffff, 0xd50323ff, RDF_A64_PLAIN, "autibsp"},
+    {0xffffffff, 0xd50324ff, RDF_A64_PC_SIGN, "pacm"},
     /* system instructions and registers, hints and barriers; their 128-bit forms */
-    { 0xffc00000, 0xd5000000, RDF_A64_PLAIN, NULL },
-    { 0xffc00000, 0xd5400000, RDF_A64_PLAIN, NULL },
-    { 0x1c000000, 0x14000000, RDF_A64_UNALLOCATED, NULL }, /* the rest of the class */
+    {0xffc00000, 0xd5000000, RDF_A64_PLAIN, NULL},
+    {0xffc00000, 0xd5400000, RDF_A64_PLAIN, NULL},
+    {0x1c000000, 0x14000000, RDF_A64_UNALLOCATED, NULL}, /* the rest of the class */
     /* C4.1.92 data processing, immediate */
-    { 0x9f000000, 0x10000000, RDF_A64_ADR, "adr" },
-    { 0x9f000000, 0x90000000, RDF_A64_ADRP, "adrp" },
-    { 0xffe0001f, 0xf380001f, RDF_A64_PC_SIGN, "autiasppc" },
-    { 0xffe0001f, 0xf3a0001f, RDF_A64_PC_SIGN, "autibsppc" },
-    { 0x1c000000, 0x10000000, RDF_A64_PLAIN, NULL },
+    {0x9f000000, 0x10000000, RDF_A64_ADR, "adr"},
+    {0x9f000000, 0x90000000, RDF_A64_ADRP, "adrp"},
+    {0xffe0001f, 0xf380001f, RDF_A64_PC_SIGN, "autiasppc"},
+    {0xffe0001f, 0xf3a0001f, RDF_A64_PC_SIGN, "autibsppc"},
+    {0x1c000000, 0x10000000, RDF_A64_PLAIN, NULL},
     /* C4.1.94 data processing, register */
-    { 0xffffffff, 0xdac183fe, RDF_A64_PC_SIGN, "pacnbiasppc" },
-    { 0xffffffff, 0xdac187fe, RDF_A64_PC_SIGN, "pacnbibsppc" },
-    { 0xffffffff, 0xdac1a3fe, RDF_A64_PC_SIGN_LANDING, "paciasppc" },
-    { 0xffffffff, 0xdac1a7fe, RDF_A64_PC_SIGN_LANDING, "pacibsppc" },
-    { 0x0e000000, 0x0a000000, RDF_A64_PLAIN, NULL },
+    {0xffffffff, 0xdac183fe, RDF_A64_PC_SIGN, "pacnbiasppc"},
+    {0xffffffff, 0xdac187fe, RDF_A64_PC_SIGN, "pacnbibsppc"},
+    {0xffffffff, 0xdac1a3fe, RDF_A64_PC_SIGN_LANDING, "paciasppc"},
+    {0xffffffff, 0xdac1a7fe, RDF_A64_PC_SIGN_LANDING, "pacibsppc"},
+    {0x0e000000, 0x0a000000, RDF_A64_PLAIN, NULL},
     /* C4.1.96 loads and stores: the literal ones */
-    { 0xbf000000, 0x18000000, RDF_A64_LDR, "ldr" },
-    { 0xff000000, 0x98000000, RDF_A64_LDRSW, "ldrsw" },
-    { 0xff000000, 0xd8000000, RDF_A64_PRFM, "prfm" },
-    { 0xff000000, 0x1c000000, RDF_A64_LDR_FP, "ldr" },
-    { 0xff000000, 0x5c000000, RDF_A64_LDR_FP, "ldr" },
-    { 0xff000000, 0x9c000000, RDF_A64_LDR_FP, "ldr" },
-    { 0xff000000, 0xdc000000, RDF_A64_UNALLOCATED, NULL },
-    { 0x0a000000, 0x08000000, RDF_A64_PLAIN, NULL },
+    {0xbf000000, 0x18000000, RDF_A64_LDR, "ldr"},
+    {0xff000000, 0x98000000, RDF_A64_LDRSW, "ldrsw"},
+    {0xff000000, 0xd8000000, RDF_A64_PRFM, "prfm"},
+    {0xff000000, 0x1c000000, RDF_A64_LDR_FP, "ldr"},
+    {0xff000000, 0x5c000000, RDF_A64_LDR_FP, "ldr"},
+    {0xff000000, 0x9c000000, RDF_A64_LDR_FP, "ldr"},
+    {0xff000000, 0xdc000000, RDF_A64_UNALLOCATED, NULL},
+    {0x0a000000, 0x08000000, RDF_A64_PLAIN, NULL},
     /* C4.1.95 SIMD and floating point; SVE; SME. All else is reserved. */
-    { 0x0e000000, 0x0e000000, RDF_A64_PLAIN, NULL },
-    { 0x1e000000, 0x04000000, RDF_A64_PLAIN, NULL },
-    { 0x9e000000, 0x80000000, RDF_A64_PLAIN, NULL },
-    { 0x00000000, 0x00000000, RDF_A64_UNALLOCATED, NULL },
+    {0x0e000000, 0x0e000000, RDF_A64_PLAIN, NULL},
+    {0x1e000000, 0x04000000, RDF_A64_PLAIN, NULL},
+    {0x9e000000, 0x80000000, RDF_A64_PLAIN, NULL},
+    {0x00000000, 0x00000000, RDF_A64_UNALLOCATED, NULL},
 };
 
 static const struct row *row_of(uint32_t word)
@@ -132,18 +132,18 @@ static struct field displacement_field(enum rdf_aarch64_form form)
 {
     switch (form) {
     case RDF_A64_B:
-    case RDF_A64_BL: return (struct field){ 0, 26, 4 };
+    case RDF_A64_BL: return (struct field){0, 26, 4};
     case RDF_A64_B_COND:
     case RDF_A64_CBZ:
     case RDF_A64_LDR:
     case RDF_A64_LDRSW:
     case RDF_A64_LDR_FP:
-    case RDF_A64_PRFM: return (struct field){ 5, 19, 4 };
-    case RDF_A64_TBZ: return (struct field){ 5, 14, 4 };
-    case RDF_A64_CMP_B: return (struct field){ 5, 9, 4 };
-    case RDF_A64_ADR: return (struct field){ 5, 21, 1 }; /* its two low bits are bits 30:29 */
-    case RDF_A64_ADRP: return (struct field){ 5, 21, 4096 };
-    default: return (struct field){ 0, 0, 1 };
+    case RDF_A64_PRFM: return (struct field){5, 19, 4};
+    case RDF_A64_TBZ: return (struct field){5, 14, 4};
+    case RDF_A64_CMP_B: return (struct field){5, 9, 4};
+    case RDF_A64_ADR: return (struct field){5, 21, 1}; /* its two low bits are bits 30:29 */
+    case RDF_A64_ADRP: return (struct field){5, 21, 4096};
+    default: return (struct field){0, 0, 1};
     }
 }
 
@@ -279,14 +279,14 @@ static void say_gpr(struct text *text, bool wide, unsigned reg, bool is_sp)
         say(text, "%c%u", wide ? 'x' : 'w', reg);
 }
 
-static const char *const cond_names[16] = { "eq", "ne", "cs", "cc", "mi", "pl", "vs", "vc",
-                                            "hi", "ls", "ge", "lt", "gt", "le", "al", "nv" };
+static const char *const cond_names[16] = {"eq", "ne", "cs", "cc", "mi", "pl", "vs", "vc",
+                                           "hi", "ls", "ge", "lt", "gt", "le", "al", "nv"};
 
 /* cb<cc>, cbb<cc>, cbh<cc>: FEAT_CMPBR. Two conditions mean something else before a number. */
 static void say_compare_branch(struct text *text, uint32_t word, uint64_t target)
 {
-    static const char *const by_register[8] = { "gt", "ge", "hi", "hs", "", "", "eq", "ne" };
-    static const char *const by_number[8] = { "gt", "lt", "hi", "lo", "", "", "eq", "ne" };
+    static const char *const by_register[8] = {"gt", "ge", "hi", "hs", "", "", "eq", "ne"};
+    static const char *const by_number[8] = {"gt", "lt", "hi", "lo", "", "", "eq", "ne"};
     bool wide = word >> 31, is_number = word >> 24 & 1;
     unsigned cond = rdf_aarch64_bits(word, 23, 21);
     say(text, "%s ", (is_number ? by_number : by_register)[cond]);
@@ -392,7 +392,7 @@ static void say_pair(struct text *text, uint32_t word)
     unsigned scale = is_fp ? 4U << opc : 4U << (opc >> 1);
     int offset = (int)rdf_aarch64_bits(word, 21, 15);
     offset = (offset - (offset & 64 ? 128 : 0)) * (int)scale;
-    unsigned regs[2] = { rdf_aarch64_bits(word, 4, 0), rdf_aarch64_bits(word, 14, 10) };
+    unsigned regs[2] = {rdf_aarch64_bits(word, 4, 0), rdf_aarch64_bits(word, 14, 10)};
     say(text, "%s ", word >> 22 & 1 ? "ldp" : "stp");
     for (unsigned i = 0; i < 2; i++) {
         if (is_fp)
@@ -445,16 +445,15 @@ static bool say_plain(struct text *text, uint32_t word)
         say_gpr(text, wide, rd, false);
         say(text, ", ");
         say_gpr(text, wide, rdf_aarch64_bits(word, 20, 16), false);
-    } else if ((word & 0x1f800000) == 0x12800000 && (word >> 29 & 3) != 1
-               && (wide || !(word >> 22 & 1))) {
+    } else if ((word & 0x1f800000) == 0x12800000 && (word >> 29 & 3) != 1 && (wide || !(word >> 22 & 1))) {
         unsigned shift = rdf_aarch64_bits(word, 22, 21) * 16;
-        say(text, "%s ", (const char *const[]){ "movn", "", "movz", "movk" }[word >> 29 & 3]);
+        say(text, "%s ", (const char *const[]){"movn", "", "movz", "movk"}[word >> 29 & 3]);
         say_gpr(text, wide, rd, false);
         say(text, ", #0x%x", rdf_aarch64_bits(word, 20, 5));
         if (shift)
             say(text, ", lsl #%u", shift);
-    } else if ((word & 0x3a000000) == 0x28000000 && rdf_aarch64_bits(word, 24, 23)
-               && (word >> 30 == 2 || (word >> 26 & 1 ? word >> 30 < 2 : word >> 30 == 0))) {
+    } else if ((word & 0x3a000000) == 0x28000000 && rdf_aarch64_bits(word, 24, 23) &&
+               (word >> 30 == 2 || (word >> 26 & 1 ? word >> 30 < 2 : word >> 30 == 0))) {
         say_pair(text, word);
     } else {
         return say_load_store(text, word);
@@ -464,7 +463,7 @@ static bool say_plain(struct text *text, uint32_t word)
 
 size_t rdf_aarch64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes)
 {
-    struct text text = { ret_text, text_bytes, 0 };
+    struct text text = {ret_text, text_bytes, 0};
     struct rdf_insn insn;
     uint32_t word = 0;
     if (!rdf_aarch64_decode(code, addr, &insn) || !rdf_span_u32(code, 0, &word)) {

@@ -4,13 +4,13 @@
  */
 #include "arch/aarch64/aarch64.h"
 
-#define B_WORD UINT32_C(0x14000000)
+#define B_WORD        UINT32_C(0x14000000)
 #define LDR_X_LITERAL UINT32_C(0x58000000)
-#define ADR_WORD UINT32_C(0x10000000)
-#define ADRP_WORD UINT32_C(0x90000000)
-#define STR_X UINT32_C(0xf9000000) /* str Xt, [Xn] */
-#define MOVZ_X UINT32_C(0xd2800000)
-#define MOVK_X UINT32_C(0xf2800000)
+#define ADR_WORD      UINT32_C(0x10000000)
+#define ADRP_WORD     UINT32_C(0x90000000)
+#define STR_X         UINT32_C(0xf9000000) /* str Xt, [Xn] */
+#define MOVZ_X        UINT32_C(0xd2800000)
+#define MOVK_X        UINT32_C(0xf2800000)
 
 static int64_t distance(uint64_t from, uint64_t to)
 {
@@ -48,8 +48,8 @@ size_t rdf_aarch64_materialise(uint32_t ret_words[4], unsigned rd, uint64_t valu
     size_t count = move_wide(ret_words, rd, value);
     uint32_t page = ADRP_WORD | rd;
     unsigned low = value & 0xfff;
-    if (count > (low ? 2U : 1U)
-        && rdf_aarch64_set_displacement(RDF_A64_ADRP, &page, page_distance(pc, value))) {
+    if (count > (low ? 2U : 1U) &&
+        rdf_aarch64_set_displacement(RDF_A64_ADRP, &page, page_distance(pc, value))) {
         count = 0;
         ret_words[count++] = page;
         if (low)
@@ -77,8 +77,8 @@ size_t rdf_aarch64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t
     uint32_t page = ADRP_WORD | RDF_AARCH64_X16;
     if (rdf_aarch64_set_displacement(RDF_A64_LDR, &literal, distance(from, slot_addr))) {
         words[count++] = literal;
-    } else if (slot_addr % 8 == 0
-               && rdf_aarch64_set_displacement(RDF_A64_ADRP, &page, page_distance(from, slot_addr))) {
+    } else if (slot_addr % 8 == 0 &&
+               rdf_aarch64_set_displacement(RDF_A64_ADRP, &page, page_distance(from, slot_addr))) {
         words[count++] = page;
         words[count++] = rdf_aarch64_ldr(RDF_AARCH64_X16, RDF_AARCH64_X16, slot_addr & 0xfff);
     } else {
@@ -97,14 +97,15 @@ size_t rdf_aarch64_emit_short_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_
     return 0;
 }
 
-size_t rdf_aarch64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr, uint64_t to)
+size_t rdf_aarch64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr,
+                            uint64_t to)
 {
     uint32_t word;
     if (!rdf_span_u32(code, 0, &word))
         return 0;
     enum rdf_aarch64_form form = rdf_aarch64_form_of(word);
-    bool is_branch = form == RDF_A64_B || form == RDF_A64_BL || form == RDF_A64_B_COND || form == RDF_A64_CBZ ||
-                     form == RDF_A64_TBZ || form == RDF_A64_CMP_B;
+    bool is_branch = form == RDF_A64_B || form == RDF_A64_BL || form == RDF_A64_B_COND ||
+                     form == RDF_A64_CBZ || form == RDF_A64_TBZ || form == RDF_A64_CMP_B;
     if (!is_branch || !rdf_aarch64_set_displacement(form, &word, distance(addr, to)))
         return 0;
     rdf_aarch64_put(ret_code, word);

@@ -114,8 +114,8 @@ static unsigned touches_plain(uint32_t word)
         return TOUCH_BOTH;
     if ((word & 0x0e000000) == 0x0a000000) { /* data processing, register */
         bool is_three_source = rdf_aarch64_bits(word, 28, 24) == 0x1b;
-        return touch_field(word, 0) | touch_field(word, 5) | touch_field(word, 16)
-               | (is_three_source ? touch_field(word, 10) : 0);
+        return touch_field(word, 0) | touch_field(word, 5) | touch_field(word, 16) |
+               (is_three_source ? touch_field(word, 10) : 0);
     }
     if ((word & 0x0e000000) == 0x0e000000) /* SIMD and FP: fmov, umov, dup… have one general register */
         return touch_field(word, 0) | touch_field(word, 5);
@@ -185,15 +185,14 @@ static redefine_status refuse(struct mover *m, redefine_status status, const cha
     char drawing[2 * (SHOWN_WORDS * RDF_AARCH64_WORD_BYTES * 3 + 16)];
     draw_window(m, drawing, sizeof drawing);
     if (m->index == m->count)
-        return rdf_fail(m->err, status,
-                        "cannot jump back to 0x%" PRIx64 " from 0x%" PRIx64 ": %s\n   %s", addr,
-                        m->request->trampoline_addr, why, drawing);
+        return rdf_fail(m->err, status, "cannot jump back to 0x%" PRIx64 " from 0x%" PRIx64 ": %s\n   %s",
+                        addr, m->request->trampoline_addr, why, drawing);
     char text[64];
     (void)rdf_aarch64_format(rdf_span_slice(m->request->window, off, RDF_AARCH64_WORD_BYTES), addr, text,
                              sizeof text);
     return rdf_fail(m->err, status,
-                    "cannot move `%s` (0x%08" PRIx32 ") at 0x%" PRIx64 " to 0x%" PRIx64 ": %s\n   %s",
-                    text, m->words[m->index], addr, m->request->trampoline_addr, why, drawing);
+                    "cannot move `%s` (0x%08" PRIx32 ") at 0x%" PRIx64 " to 0x%" PRIx64 ": %s\n   %s", text,
+                    m->words[m->index], addr, m->request->trampoline_addr, why, drawing);
 }
 
 static redefine_status refuse_far(struct mover *m, uint64_t named)
@@ -201,7 +200,8 @@ static redefine_status refuse_far(struct mover *m, uint64_t named)
     char why[160];
     (void)snprintf(why, sizeof why,
                    "0x%" PRIx64 " is out of its reach, and the window uses both x16 and x17, so that no "
-                   "register is left for a far form", named);
+                   "register is left for a far form",
+                   named);
     return refuse(m, REDEFINE_ENOMEM, why);
 }
 
@@ -239,10 +239,9 @@ static void put_address(struct mover *m, unsigned rd, uint64_t value)
     put_all(m, words, rdf_aarch64_materialise(words, rd, value, here(m)));
 }
 
-static void put_inner_branch(struct mover *m, enum rdf_aarch64_form form, uint32_t word,
-                             uint64_t window_off)
+static void put_inner_branch(struct mover *m, enum rdf_aarch64_form form, uint32_t word, uint64_t window_off)
 {
-    m->fixups[m->fixup_count++] = (struct fixup){ m->out.len_bytes, window_off, form, word };
+    m->fixups[m->fixup_count++] = (struct fixup){m->out.len_bytes, window_off, form, word};
     put(m, word);
 }
 
@@ -406,8 +405,8 @@ static redefine_status move_address(struct mover *m, enum rdf_aarch64_form form,
                       "it takes the address of bytes that the entry jump overwrites");
     if (rd == RDF_AARCH64_ZR) /* where add has sp */
         put(m, RDF_AARCH64_NOP_WORD);
-    else if (form == RDF_A64_ADRP
-             && rdf_aarch64_set_displacement(form, &word, (int64_t)(value - (here(m) & ~UINT64_C(0xfff)))))
+    else if (form == RDF_A64_ADRP &&
+             rdf_aarch64_set_displacement(form, &word, (int64_t)(value - (here(m) & ~UINT64_C(0xfff)))))
         put(m, word);
     else
         put_address(m, rd, value);
@@ -536,8 +535,8 @@ static redefine_status read_window(struct mover *m)
         m->forms[i] = rdf_aarch64_form_of(m->words[i]);
         m->touches[i] = touches(m->forms[i], m->words[i]);
         if (rdf_aarch64_decode(rdf_span_slice(request->window, off, RDF_AARCH64_WORD_BYTES),
-                               request->window_addr + off, &insn)
-            && insn.has_target && is_inside(m, insn.target))
+                               request->window_addr + off, &insn) &&
+            insn.has_target && is_inside(m, insn.target))
             m->has_inner_branch = true;
     }
     return REDEFINE_OK;
@@ -557,12 +556,11 @@ static void resolve_inner_branches(struct mover *m)
 redefine_status rdf_aarch64_relocate(const struct rdf_relocate_request *request, struct rdf_relocated *ret,
                                      struct rdf_error *err)
 {
-    struct mover m = { .request = request, .err = err };
+    struct mover m = {.request = request, .err = err};
     redefine_status status = read_window(&m);
     for (; status == REDEFINE_OK && m.index < m.count; m.index++) {
-        m.out.pcs[m.out.pc_count++] = (struct rdf_pc_pair){
-            (uint8_t)(m.index * RDF_AARCH64_WORD_BYTES), (uint16_t)m.out.len_bytes
-        };
+        m.out.pcs[m.out.pc_count++] = (struct rdf_pc_pair){(uint8_t)(m.index * RDF_AARCH64_WORD_BYTES),
+                                                           (uint16_t)m.out.len_bytes};
         status = move_one(&m);
         if (status == REDEFINE_OK && m.is_full)
             status = refuse_full(&m);

@@ -2,12 +2,13 @@
  *
  * Branches found without decoding. A branch ends with its displacement, so every four bytes (and every one)
  * are read as if they were one, and only where they lead to a byte that is asked for is the opcode before
- * them looked at. Nothing is missed wherever the instructions begin, and a library is scanned in a millisecond.
+ * them looked at. Nothing is missed wherever the instructions begin, and a library is scanned in a
+ * millisecond.
  */
 #include "arch/x86_64/x86_64.h"
 
-/* jmp rel32 (e9), jcc rel32 (0f 80..8f) and xbegin (c7 f8): where the opcode before a rel32 at `at` begins, or
- * SIZE_MAX. */
+/* jmp rel32 (e9), jcc rel32 (0f 80..8f) and xbegin (c7 f8): where the opcode before a rel32 at `at` begins,
+ * or SIZE_MAX. */
 static size_t rel32_opcode(const uint8_t *code, size_t at)
 {
     if (at >= 2 && code[at - 2] == 0x0f && (code[at - 1] & 0xf0) == 0x80)

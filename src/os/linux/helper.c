@@ -266,8 +266,7 @@ static RDF_RAW int read_registers(struct rdf_stop *stop)
         if (err)
             return rdf_stop_fail(stop, "ptrace getregset", err, tracee->tid);
         uint32_t restart_bytes = rdf_regs_restart_bytes(&regs);
-        stop->thread[count++] =
-            (struct rdf_thread){.tid = tracee->tid,
+        stop->thread[count++] = (struct rdf_thread){.tid = tracee->tid,
                                                     .restart_bytes = restart_bytes,
                                                     .pc = rdf_regs_pc(&regs) - restart_bytes,
                                                     .sp = rdf_regs_sp(&regs)};

@@ -201,7 +201,10 @@ static RDF_RAW int write_poke(struct rdf_world *world, uint64_t addr, const uint
         uint64_t at = addr + *ret_done;
         uint64_t word_addr = at & ~UINT64_C(7);
         size_t part = part_of_word(at, len_bytes - *ret_done);
-        union { uint64_t word; uint8_t byte[8]; } merged;
+        union {
+            uint64_t word;
+            uint8_t byte[8];
+        } merged;
         long err = rdf_sys(SYS_ptrace, PTRACE_PEEKTEXT, tid, word_addr, &merged.word);
         rdf_copy_bytes(merged.byte + (at - word_addr), bytes + *ret_done, part);
         if (!err)
@@ -221,7 +224,10 @@ static RDF_RAW int write_store(uint64_t addr, const uint8_t *bytes, size_t len_b
         uint64_t at = addr + *ret_done;
         uint64_t *word = (uint64_t *)(uintptr_t)(at & ~UINT64_C(7));
         size_t part = part_of_word(at, len_bytes - *ret_done);
-        union { uint64_t word; uint8_t byte[8]; } merged = {__atomic_load_n(word, __ATOMIC_RELAXED)};
+        union {
+            uint64_t word;
+            uint8_t byte[8];
+        } merged = {__atomic_load_n(word, __ATOMIC_RELAXED)};
         rdf_copy_bytes(merged.byte + at % 8, bytes + *ret_done, part);
         __atomic_store_n(word, merged.word, __ATOMIC_RELEASE);
         *ret_done += part;

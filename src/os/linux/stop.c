@@ -198,9 +198,14 @@ static RDF_RAW int attempts(struct rdf_stop *stop, rdf_stopped_body *body, void 
     for (;;) {
         uint64_t now = rdf_stop_now_ns();
         uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
-        *stop = (struct rdf_stop){.body = body, .ctx = ctx, .pid = pid, .caller_tid = tid, .task_fd = -1,
-                              .mem_fd = -1, .report = {.step = ""},
-                              .patience_ns = first || left > patience_ns ? patience_ns : left};
+        *stop = (struct rdf_stop){.body = body,
+                                  .ctx = ctx,
+                                  .pid = pid,
+                                  .caller_tid = tid,
+                                  .task_fd = -1,
+                                  .mem_fd = -1,
+                                  .report = {.step = ""},
+                                  .patience_ns = first || left > patience_ns ? patience_ns : left};
         first = false;
         err = attempt(stop, grant.tracer);
         if (err == -EPERM && grant_more(&grant))

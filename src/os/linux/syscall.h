@@ -25,11 +25,12 @@
 /* For code that may run as the helper task of stop.c: it has the caller's thread pointer but is not
  * that thread, so a sanitizer's bookkeeping or a profiler's counters must stay out. */
 #if defined(__clang__)
-#define RDF_RAW __attribute__((no_sanitize("address", "thread", "memory", "undefined"), \
-                               no_instrument_function, no_stack_protector))
+#define RDF_RAW                                                                                     \
+    __attribute__((no_sanitize("address", "thread", "memory", "undefined"), no_instrument_function, \
+                   no_stack_protector))
 #elif defined(__GNUC__) && __GNUC__ >= 11
-#define RDF_RAW __attribute__((no_sanitize("address", "thread", "undefined"), \
-                               no_instrument_function, no_stack_protector))
+#define RDF_RAW \
+    __attribute__((no_sanitize("address", "thread", "undefined"), no_instrument_function, no_stack_protector))
 #else
 #define RDF_RAW __attribute__((no_sanitize("address", "thread", "undefined"), no_instrument_function))
 #endif

@@ -96,14 +96,16 @@ static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
     enum { HWCAP = 16, HWCAP2 = 26 };
     const uint64_t has_argument = UINT64_C(1) << 62;
     uint64_t argument[3] = {sizeof argument, rdf_auxv(HWCAP), rdf_auxv(HWCAP2)};
-    return ((uint64_t (*)(uint64_t, const uint64_t *))(uintptr_t)resolver_addr)(argument[1] | has_argument,
-                                                                              argument);
+    return ((uint64_t(*)(uint64_t, const uint64_t *))(uintptr_t)resolver_addr)(argument[1] | has_argument,
+                                                                               argument);
 }
 
 /* The kernel brings a handler back through the vDSO: no restorer is named. */
-#define RDF_KERNEL_ACTION_TAIL uintptr_t restorer; uint64_t mask;
+#define RDF_KERNEL_ACTION_TAIL \
+    uintptr_t restorer;        \
+    uint64_t mask;
 #define RDF_KERNEL_ACTION_RESTORER .mask = 0
-#define RDF_KERNEL_ACTION_FLAGS 0
+#define RDF_KERNEL_ACTION_FLAGS    0
 
 static inline uint64_t rdf_trap_addr(void *context)
 {

@@ -19,10 +19,7 @@ static inline RDF_RAW long rdf_syscall6(long nr, long a, long b, long c, long d,
     register long a3 __asm__("a3") = d;
     register long a4 __asm__("a4") = e;
     register long a5 __asm__("a5") = f;
-    __asm__ volatile("ecall"
-                     : "+r"(a0)
-                     : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5)
-                     : "memory");
+    __asm__ volatile("ecall" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5) : "memory");
     return a0;
 }
 
@@ -90,13 +87,13 @@ uint64_t rdf_auxv(uint64_t type);
 static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
 {
     enum { HWCAP = 16 };
-    return ((uint64_t (*)(uint64_t, const void *))(uintptr_t)resolver_addr)(rdf_auxv(HWCAP), NULL);
+    return ((uint64_t(*)(uint64_t, const void *))(uintptr_t)resolver_addr)(rdf_auxv(HWCAP), NULL);
 }
 
 /* The kernel brings a handler back through the vDSO: no restorer. */
-#define RDF_KERNEL_ACTION_TAIL uint64_t mask;
+#define RDF_KERNEL_ACTION_TAIL     uint64_t mask;
 #define RDF_KERNEL_ACTION_RESTORER .mask = 0
-#define RDF_KERNEL_ACTION_FLAGS 0
+#define RDF_KERNEL_ACTION_FLAGS    0
 
 static inline uint64_t rdf_trap_addr(void *context)
 {

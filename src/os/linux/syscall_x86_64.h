@@ -43,8 +43,8 @@ static inline RDF_RAW long rdf_clone_onto(unsigned long flags, void *stack_top, 
                      "ud2\n"
                      "1:"
                      : "=a"(result)
-                     : "0"((long)SYS_clone), "D"(flags), "S"(stack_top), "d"(0L), "r"(r10), "r"(r8), "r"(r9),
-                       [exit_nr] "i"(SYS_exit)
+                     : "0"((long)SYS_clone), "D"(flags), "S"(stack_top), "d"(0L), "r"(r10), "r"(r8),
+                       "r"(r9), [exit_nr] "i"(SYS_exit)
                      : "rcx", "r11", "memory", "cc");
     return result;
 }
@@ -102,7 +102,7 @@ __attribute__((naked, unused)) static void rdf_sigreturn(void)
     uint64_t mask;
 enum { RDF_SA_RESTORER = 0x04000000 };
 #define RDF_KERNEL_ACTION_RESTORER .restorer = rdf_sigreturn
-#define RDF_KERNEL_ACTION_FLAGS RDF_SA_RESTORER
+#define RDF_KERNEL_ACTION_FLAGS    RDF_SA_RESTORER
 
 /* Where the trap is that a handler was called for: int3 leaves the PC behind itself (SDM vol. 3, 6.15). */
 static inline uint64_t rdf_trap_addr(void *context)
@@ -117,7 +117,7 @@ static inline void rdf_trap_continue(void *context, uint64_t pc)
 
 static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
 {
-    return ((uint64_t (*)(void))(uintptr_t)resolver_addr)();
+    return ((uint64_t(*)(void))(uintptr_t)resolver_addr)();
 }
 
 #endif

@@ -11,8 +11,8 @@
 #include <signal.h>
 #include <ucontext.h>
 
-/* As the kernel has it (include/linux/signal_types.h); libc's is another. What follows the flags differs: only
- * some CPUs have a restorer. */
+/* As the kernel has it (include/linux/signal_types.h); libc's is another. What follows the flags differs:
+ * only some CPUs have a restorer. */
 struct kernel_action {
     uintptr_t handler;
     unsigned long flags;
