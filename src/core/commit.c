@@ -469,25 +469,36 @@ struct scan {
     struct commit *commit;
     struct rdf_image *image;
     struct rdf_byte_set set; /* bytes to be overwritten, other than the first ones */
+    struct rdf_span code;    /* the segment under way … */
+    uint64_t code_addr;      /* … and where it begins */
 };
 
-/* Bytes that look like a branch are one if decoding from the start of their function arrives there. */
-static bool is_branch(struct commit *commit, uint64_t start, uint64_t addr, uint64_t target)
+/* Bytes that look like a branch are one if decoding from the start of their function arrives there; where
+ * nothing knows a start (start-up code), from the start of the segment, over what is no instruction. */
+static bool is_branch(const struct scan *scan, uint64_t addr, uint64_t target)
 {
-    struct rdf_space *space = commit->engine->space;
-    struct rdf_insn insn;
-    for (uint64_t at = start; at && at <= addr; at += insn.len_bytes) {
-        size_t len = (size_t)(addr - at) + commit->engine->arch->insn_bytes_max;
-        while (len && !rdf_maps_allow(&commit->images->maps, at, len, RDF_PROT_READ))
-            len--;
-        const uint8_t *code = len ? space->ops->view(space, at, len) : NULL;
-        if (!code || !commit->engine->arch->decode((struct rdf_span){code, len}, at, &insn))
-            return false;
+    struct commit *commit = scan->commit;
+    const struct rdf_arch *arch = commit->engine->arch;
+    uint64_t start = rdf_images_start_of(commit->images, addr);
+    bool is_known = start != 0;
+    for (uint64_t at = is_known ? start : scan->code_addr; at <= addr;) {
+        struct rdf_insn insn;
+        struct rdf_span code = rdf_span_slice(scan->code, at - scan->code_addr, 1);
+        code.len_bytes = scan->code.len_bytes - (size_t)(at - scan->code_addr);
+        if (!code.data)
+            return true; /* a function that begins in another segment: believe it */
+        if (!arch->decode(code, at, &insn)) {
+            if (is_known)
+                return false;
+            at += arch->insn_align_bytes;
+            continue;
+        }
         if (at == addr)
             return insn.has_target && insn.target == target &&
                    (insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH);
+        at += insn.len_bytes;
     }
-    return start == 0; /* unknown code: believe it */
+    return false;
 }
 
 static void note_branch(void *ctx, uint64_t addr, uint64_t target)
@@ -501,7 +512,7 @@ static void note_branch(void *ctx, uint64_t addr, uint64_t target)
         bool is_own = addr >= window->function.start && addr < window->function.end;
         if (!is_target || is_own || (touched->branched_to && touched->branched_to <= target))
             continue;
-        if (is_branch(commit, rdf_images_start_of(commit->images, addr), addr, target))
+        if (is_branch(scan, addr, target))
             touched->branched_to = target;
     }
 }
@@ -509,11 +520,13 @@ static void note_branch(void *ctx, uint64_t addr, uint64_t target)
 static void scan_code(void *ctx, uint64_t start, uint64_t end)
 {
     struct scan *scan = ctx;
-    struct rdf_space *space = scan->commit->engine->space;
-    const uint8_t *code = space->ops->view(space, start, (size_t)(end - start));
-    if (code)
-        scan->commit->engine->arch->scan_branches((struct rdf_span){code, (size_t)(end - start)}, start,
-                                                  &scan->set, note_branch, scan);
+    struct rdf_engine *engine = scan->commit->engine;
+    const uint8_t *code = engine->space->ops->view(engine->space, start, (size_t)(end - start));
+    if (!code)
+        return;
+    scan->code = (struct rdf_span){code, (size_t)(end - start)};
+    scan->code_addr = start;
+    engine->arch->scan_branches(scan->code, start, &scan->set, note_branch, scan);
 }
 
 /* The set of one image's bytes to ask for. */

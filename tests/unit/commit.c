@@ -272,118 +272,123 @@ static bool try_failure(const struct scenario *s, const struct setting *how, int
 
 static const int counts[] = {1, 3, 40};
 
-static void sweep(const struct setting *how, bool of_pages)
+static void sweep_scenario(const struct scenario *s, const struct setting *how, int count, bool of_pages)
 {
     static const int errs[] = {EPERM, ENOMEM, EFAULT, EIO};
+    bool one_value = of_pages || count > 3;
+    for (size_t i = 0; i < (one_value ? 1 : sizeof errs / sizeof errs[0]); i++)
+        for (size_t at = 1; try_failure(s, how, count, at, errs[one_value ? at % 4 : i], of_pages); at++)
+            ;
+}
+
+static void sweep(const struct setting *how, bool of_pages)
+{
     tried = refused = carried_out = 0;
     for (size_t i = 0; i < sizeof scenario / sizeof scenario[0]; i++) {
         /* Symbols that cannot be read are taken as absent (src/image), so an IFUNC for a plain function. */
         if (how->no_views && scenario[i].batch == through_alias)
             continue;
         for (size_t j = 0; j < how->counts; j++)
-            for (size_t k = 0; k < (of_pages || counts[j] > 3 ? 1 : sizeof errs / sizeof errs[0]); k++)
-                for (size_t at = 1; try_failure(&scenario[i], how, counts[j], at,
-                                                errs[counts[j] > 3 ? (at + i) % 4 : k], of_pages);
-                     at++)
-                    ;
-        printf("# %s: %zu failures of %s: %zu refused, %zu got round\n", how->name, tried,
-               of_pages ? "the page source" : "the system", refused, carried_out);
-        assert_true(refused > 50);
+            sweep_scenario(&scenario[i], how, counts[j], of_pages);
     }
+    printf("# %s: %zu failures of %s: %zu refused, %zu got round\n", how->name, tried,
+           of_pages ? "the page source" : "the system", refused, carried_out);
+    assert_true(refused > 50);
+}
 
-    static void each_operation_fails(void **state)
-    {
-        const struct setting *how = *state;
-        sweep(how, false);
+static void each_operation_fails(void **state)
+{
+    const struct setting *how = *state;
+    sweep(how, false);
+}
+
+static void each_allocation_fails(void **state)
+{
+    const struct setting *how = *state;
+    sweep(how, true);
+}
+
+/* ---- when putting back fails too ---- */
+
+/* From operation `at` on every write and every change of protection fails. EROLLBACK exactly when
+ * something is not what it was; the sentence says so. */
+static bool try_lasting(const struct scenario *s, const struct setting *how, int count, size_t at,
+                        unsigned ops, size_t *ret_broken)
+{
+    struct program *program = prepare(s, how, count, false);
+    struct batch batch = {.count = 0};
+    s->batch(program, &batch, count);
+    struct before before = remember(program);
+    program->os->failure = (struct memory_failure){.at = at, .err = EPERM, .lasting = true, .ops = ops};
+    redefine_status status = program_commit(program, &batch);
+    bool happened = program->os->failed;
+    const char *difference = memory_os_difference(program->os, before.memory);
+    char what[160];
+    (void)snprintf(what, sizeof what, "%s, %d changes, %s: everything fails from %zu on", s->name, count,
+                   how->name, at);
+    if (status == REDEFINE_EROLLBACK) {
+        if (!strstr(program->err.sentence, "COULD NOT BE PUT BACK"))
+            fail_msg("%s: the sentence hides it: %s", what, program->err.sentence);
+        if (!difference)
+            fail_msg("%s: nothing differs, and yet: %s", what, program->err.sentence);
+        ++*ret_broken;
+    } else if (status != REDEFINE_OK) {
+        if (difference)
+            memory_os_print(program->os);
+        if (difference)
+            fail_msg("%s: %s, and yet: %s", what, difference, program->err.sentence);
+        check_refusal(program, &batch, &before, status, what);
+        check_end(program);
+    } else {
+        program_check(program);
     }
+    tried += happened;
+    forget(&before);
+    program_free(program);
+    return happened;
+}
 
-    static void each_allocation_fails(void **state)
-    {
-        const struct setting *how = *state;
-        sweep(how, true);
-    }
+static void undo_fails(void **state)
+{
+    const struct setting *how = *state;
+    /* Chunks come and go by map and unmap, which go on working: what is left behind is then code. */
+    unsigned ops = 1u << MEMORY_PROTECT | 1u << MEMORY_SET_PC;
+    for (int i = 0; i < RDF_WRITE_METHODS; i++)
+        ops |= 1u << (MEMORY_WRITE + i);
+    size_t broken = 0;
+    tried = 0;
+    for (size_t i = 0; i < sizeof scenario / sizeof scenario[0]; i++)
+        for (size_t j = 0; j < how->counts; j++)
+            for (size_t at = 1; try_lasting(&scenario[i], how, counts[j], at, ops, &broken); at++)
+                ;
+    printf("# %s: %zu lasting failures, %zu of them left something behind and said so\n", how->name, tried,
+           broken);
+    assert_true(broken > 0 || how->counts < 3); /* one page is written in one go: nothing to undo */
+}
 
-    /* ---- when putting back fails too ---- */
-
-    /* From operation `at` on every write and every change of protection fails. EROLLBACK exactly when
-     * something is not what it was; the sentence says so. */
-    static bool try_lasting(const struct scenario *s, const struct setting *how, int count, size_t at,
-                            unsigned ops, size_t *ret_broken)
-    {
-        struct program *program = prepare(s, how, count, false);
-        struct batch batch = {.count = 0};
-        s->batch(program, &batch, count);
-        struct before before = remember(program);
-        program->os->failure = (struct memory_failure){.at = at, .err = EPERM, .lasting = true, .ops = ops};
-        redefine_status status = program_commit(program, &batch);
-        bool happened = program->os->failed;
-        const char *difference = memory_os_difference(program->os, before.memory);
-        char what[160];
-        (void)snprintf(what, sizeof what, "%s, %d changes, %s: everything fails from %zu on", s->name, count,
-                       how->name, at);
-        if (status == REDEFINE_EROLLBACK) {
-            if (!strstr(program->err.sentence, "COULD NOT BE PUT BACK"))
-                fail_msg("%s: the sentence hides it: %s", what, program->err.sentence);
-            if (!difference)
-                fail_msg("%s: nothing differs, and yet: %s", what, program->err.sentence);
-            ++*ret_broken;
-        } else if (status != REDEFINE_OK) {
-            if (difference)
-                memory_os_print(program->os);
-            if (difference)
-                fail_msg("%s: %s, and yet: %s", what, difference, program->err.sentence);
-            check_refusal(program, &batch, &before, status, what);
-            check_end(program);
-        } else {
-            program_check(program);
+int main(void)
+{
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    struct CMUnitTest test[12];
+    size_t count = 0;
+    static char name[12][80];
+    for (size_t i = 0; i < sizeof setting / sizeof setting[0]; i++) {
+        static const struct {
+            const char *name;
+            CMUnitTestFunction function;
+        } kind[] = {{"each operation fails", each_operation_fails},
+                    {"each allocation fails", each_allocation_fails},
+                    {"the undo fails", undo_fails}};
+        for (size_t j = 0; j < 3; j++) {
+            if ((kind[j].function == each_allocation_fails && !setting[i].with_pages) ||
+                (kind[j].function == undo_fails && setting[i].ops))
+                continue;
+            (void)snprintf(name[count], sizeof name[count], "%s: %s", setting[i].name, kind[j].name);
+            test[count] = (struct CMUnitTest){.name = name[count],
+                                              .test_func = kind[j].function,
+                                              .initial_state = (void *)&setting[i]};
+            count++;
         }
-        tried += happened;
-        forget(&before);
-        program_free(program);
-        return happened;
     }
-
-    static void undo_fails(void **state)
-    {
-        const struct setting *how = *state;
-        /* Chunks come and go by map and unmap, which go on working: what is left behind is then code. */
-        unsigned ops = 1u << MEMORY_PROTECT | 1u << MEMORY_SET_PC;
-        for (int i = 0; i < RDF_WRITE_METHODS; i++)
-            ops |= 1u << (MEMORY_WRITE + i);
-        size_t broken = 0;
-        tried = 0;
-        for (size_t i = 0; i < sizeof scenario / sizeof scenario[0]; i++)
-            for (size_t j = 0; j < how->counts; j++)
-                for (size_t at = 1; try_lasting(&scenario[i], how, counts[j], at, ops, &broken); at++)
-                    ;
-        printf("# %s: %zu lasting failures, %zu of them left something behind and said so\n", how->name,
-               tried, broken);
-        assert_true(broken > 0 || how->counts < 3); /* one page is written in one go: nothing to undo */
-    }
-
-    int main(void)
-    {
-        cmocka_set_message_output(CM_OUTPUT_TAP);
-        struct CMUnitTest test[12];
-        size_t count = 0;
-        static char name[12][80];
-        for (size_t i = 0; i < sizeof setting / sizeof setting[0]; i++) {
-            static const struct {
-                const char *name;
-                CMUnitTestFunction function;
-            } kind[] = {{"each operation fails", each_operation_fails},
-                        {"each allocation fails", each_allocation_fails},
-                        {"the undo fails", undo_fails}};
-            for (size_t j = 0; j < 3; j++) {
-                if ((kind[j].function == each_allocation_fails && !setting[i].with_pages) ||
-                    (kind[j].function == undo_fails && setting[i].ops))
-                    continue;
-                (void)snprintf(name[count], sizeof name[count], "%s: %s", setting[i].name, kind[j].name);
-                test[count] = (struct CMUnitTest){.name = name[count],
-                                                  .test_func = kind[j].function,
-                                                  .initial_state = (void *)&setting[i]};
-                count++;
-            }
-        }
-        return _cmocka_run_group_tests("commit", test, count, NULL, NULL);
-    }
+    return _cmocka_run_group_tests("commit", test, count, NULL, NULL);
+}
