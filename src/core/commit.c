@@ -360,6 +360,7 @@ static redefine_status prepare_trap(struct commit *commit, struct rdf_redef *red
                         " is so short that only a trap fits, and this process cannot "
                         "catch one (%s)",
                         redef->window.function.start, rdf_errno_name(status));
+    commit->engine->catches_traps = true;
     return note_alias(commit, redef->edit.addr, redef);
 }
 
@@ -894,11 +895,16 @@ static redefine_status attempt(struct rdf_engine *engine, const struct rdf_chang
     if (!near_mark)
         return no_memory(&commit);
     rdf_near_take_mark(&engine->near, near_mark);
+    bool caught_traps = engine->catches_traps;
     redefine_status status = take_snapshot(engine, change, count, err);
     commit.images = &engine->snapshot.images;
     if (status == REDEFINE_OK)
         status = run(&commit, change, count, caller_sp, near_mark);
     if (status != REDEFINE_OK && status != REDEFINE_EROLLBACK) {
+        if (engine->catches_traps && !caught_traps) {
+            (void)engine->space->ops->catch_traps(engine->space, NULL, NULL);
+            engine->catches_traps = false;
+        }
         rdf_near_rollback(&engine->near, near_mark);
         rdf_registry_rollback(&engine->registry, &registry_mark);
     }

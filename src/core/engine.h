@@ -37,6 +37,7 @@ struct rdf_engine {
     struct rdf_os_lock lock;
     struct rdf_near near;
     struct rdf_registry registry;
+    bool catches_traps; /* the handler of traps is ours */
     struct rdf_snapshot snapshot;
     bool is_stale; /* the commit that has just failed found the snapshot wrong: it is dropped now */
     struct rdf_stop_report last_stop;

@@ -150,7 +150,8 @@ struct rdf_space_ops {
     int (*with_signals_held)(struct rdf_space *space, rdf_stopped_body *body, void *ctx, int *ret_body);
 
     /* From now on a trap (arch->trap) at an address for which `where` returns another one continues there;
-     * other traps reach whoever caught them before. `where` is called in a signal handler. Null: cannot. */
+     * other traps reach whoever caught them before. `where` is called in a signal handler; with a null one
+     * the former handler is there again. A null function: this space cannot. */
     int (*catch_traps)(struct rdf_space *space, uint64_t (*where)(void *ctx, uint64_t addr), void *ctx);
 
     /* Call the IFUNC resolver at `resolver_addr` as the dynamic loader does and return what it chose;

@@ -5,7 +5,6 @@
 set -u
 . "$SRC/tests/support/tap.sh"
 needs_plain_agent
-command -v jq >/dev/null || jq() { python3 -c 'import json, sys; json.load(sys.stdin)'; }
 
 # counted OPTION… PROGRAM ARG…: into ./calls
 counted()
@@ -137,7 +136,7 @@ result "sorted by calls, then by name" sh -c 'sed -n "2,\$p" err | grep -v ^rede
     LC_ALL=C diff rows -'
 result "never called: counted, and left out" sh -c '! grep -q never err && grep -qE "^redefine: [0-9]+ functions counted, " err'
 counted --json --count 'known!*' -- ./known
-result "--json" sh -c 'jq . <calls >/dev/null && grep -q "\"schema\": 1" calls && tr -d "\n" <calls |
+result "--json" sh -c 'python3 -m json.tool <calls >/dev/null && grep -q "\"schema\": 1" calls && tr -d "\n" <calls |
     grep -qE "\"name\": \"leaf\", *\"object\": \"[^\"]*/known\", *\"calls\": 2000"' || cat calls
 if command -v script >/dev/null; then
     script -qec "stty cols 60; '$redefine' run --count 'known!*' -- ./known" /dev/null >out 2>err

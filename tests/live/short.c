@@ -7,6 +7,7 @@
 #include <redefine/apply.h>
 #include <redefine/redefine.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ __asm__(".text\n"
         ".macro fn name\n.balign 1\n.globl \\name\n.type \\name,@function\n\\name:\n.cfi_startproc\n.endm\n"
         ".macro end name\n.cfi_endproc\n.size \\name, .-\\name\n.endm\n"
         ".balign 256\n"
+        "fn no_code\n .fill 8, 1, 0x06\n end no_code\n"
         /* neighbours right behind each other, no padding anywhere within reach of a short jump */
         "fn near_before\n mov $100, %eax\n ret\n .fill 140, 1, 0x99\n end near_before\n"
         "fn crowded1\n ret\n end crowded1\n"
@@ -55,6 +57,7 @@ __asm__(".text\n"
         "end loop_far_entry\n");
 
 #define DECLARE(name) extern int name(int);
+DECLARE(no_code)
 DECLARE(near_before)
 DECLARE(crowded1)
 DECLARE(crowded2)
@@ -116,8 +119,24 @@ static const struct {
     {"a loop to the entry from far", loop_far_entry, 12, "entry jump", loop_near, 12},
 };
 
+/* A batch that fails leaves signal handlers as they were, also when it had planned the first trap. */
+static void check_handlers(void)
+{
+    struct sigaction before, after;
+    sigaction(SIGTRAP, NULL, &before);
+    redefine_batch *batch = redefine_batch_new();
+    void *other = (void *)(uintptr_t)replacement;
+    redefine_batch_add(batch, (void *)(uintptr_t)crowded1, other);
+    redefine_batch_add(batch, (void *)(uintptr_t)no_code, other);
+    check(redefine_batch_commit(batch) == REDEFINE_EUNSUPPORTED, "a trap and no code", redefine_explain());
+    redefine_batch_free(batch);
+    sigaction(SIGTRAP, NULL, &after);
+    check(before.sa_handler == after.sa_handler, "a trap and no code", "SIGTRAP is handled as before");
+}
+
 int main(void)
 {
+    check_handlers();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *name = cases[i].name;
         unsigned char before[512], after[512];

@@ -15,7 +15,7 @@ static const uint64_t program_base = UINT64_C(0x7f1000000000);
 static const uint64_t far_base = UINT64_C(0x7e0000000000);
 
 #define BYTES(...) (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__})
-#define INT3(n)    (const uint8_t[]){0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc}, n
+#define INT3(n)    (const uint8_t[]){TEN(0xcc), 0xcc, 0xcc}, n
 
 #define TEN(x)   x, x, x, x, x, x, x, x, x, x
 #define FIFTY(x) TEN(x), TEN(x), TEN(x), TEN(x), TEN(x)

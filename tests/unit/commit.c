@@ -143,7 +143,7 @@ static const struct setting setting[] = {
     {"alone", 0, false, false, 3, true, false, 0},
     {"alone, mprotect only", 0, false, true, 3, false, false, 0},
     {"with threads", 3, false, false, 2, false, false, 0},
-    {"with threads, mprotect only", 3, true, true, 3, true, false, 0},
+    {"with threads, mprotect only", 3, true, true, 3, false, false, 0},
     /* As in another process. */
     {"without views, reading", 3, false, false, 2, false, true, 1u << MEMORY_READ},
 };

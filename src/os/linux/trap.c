@@ -55,7 +55,10 @@ int rdf_local_catch_traps(struct rdf_space *space, uint64_t (*where)(void *ctx, 
     (void)space;
     struct kernel_action current;
     long status = set_action(NULL, &current);
-    if (status < 0 || current.handler == (uintptr_t)on_trap)
+    bool is_ours = status == 0 && current.handler == (uintptr_t)on_trap;
+    if (!where && is_ours)
+        return (int)set_action(&former, NULL);
+    if (status < 0 || is_ours || !where)
         return (int)status;
     where_to = where;
     where_ctx = ctx;
