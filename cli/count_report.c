@@ -15,7 +15,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { COLUMNS_DEFAULT = 80, BAR_COLUMNS_MIN = 8, OBJECT_COLUMNS_MAX = 24, NAME_COLUMNS_MIN = 20 };
+enum {
+    COLUMNS_DEFAULT = 80,
+    BAR_COLUMNS_MIN = 8,
+    OBJECT_COLUMNS_MAX = 24,
+    NAME_COLUMNS_MIN = 20,
+    REASONS_MAX = 10
+};
 
 /* ---- Names ---- */
 
@@ -108,22 +114,53 @@ static void put_row(FILE *out, const struct layout *layout, const struct cli_cou
     free(demangled);
 }
 
-/* Reasons that many functions share are told once. */
+/* What shares a reason. */
+struct group {
+    size_t first, count;
+};
+
+static int compare_groups(const void *a, const void *b)
+{
+    const struct group *left = a;
+    const struct group *right = b;
+    if (left->count != right->count)
+        return left->count < right->count ? 1 : -1;
+    return (left->first > right->first) - (left->first < right->first);
+}
+
+static void put_group(FILE *out, const struct cli_count_refusal *first, size_t count)
+{
+    char *demangled = demangle(first->name);
+    fprintf(out, "redefine: %zu not counted (", count);
+    put_text(out, demangled ? demangled : first->name, INT32_MAX);
+    fputs(count > 1 ? " and others): " : "): ", out);
+    put_text(out, first->reason, INT32_MAX);
+    fputc('\n', out);
+    free(demangled);
+}
+
+/* Reasons that many functions share are told once, and first. */
 static void put_refusals(FILE *out, const struct cli_count_result *result)
 {
     const struct cli_count_refusal *refusal = result->refusal;
-    for (size_t i = 0, next; i < result->refusal_count; i = next) {
-        next = i + 1;
-        while (next < result->refusal_count && strcmp(refusal[next].reason, refusal[i].reason) == 0)
-            next++;
-        char *demangled = demangle(refusal[i].name);
-        fprintf(out, "redefine: %zu not counted (", next - i);
-        put_text(out, demangled ? demangled : refusal[i].name, INT32_MAX);
-        free(demangled);
-        fputs(next - i > 1 ? " and others): " : "): ", out);
-        put_text(out, refusal[i].reason, INT32_MAX);
-        fputc('\n', out);
+    struct group *group = calloc(result->refusal_count + 1, sizeof *group);
+    size_t groups = 0;
+    size_t told = 0;
+    for (size_t i = 0; group && i < result->refusal_count; i++) {
+        if (i == 0 || strcmp(refusal[i].reason, refusal[i - 1].reason) != 0)
+            group[groups++].first = i;
+        group[groups - 1].count++;
     }
+    if (group)
+        qsort(group, groups, sizeof *group, compare_groups);
+    for (size_t i = 0; i < groups && i < REASONS_MAX; i++) {
+        put_group(out, &refusal[group[i].first], group[i].count);
+        told += group[i].count;
+    }
+    if (told < result->refusal_count)
+        fprintf(out, "redefine: %zu more not counted, for other reasons: --json tells them\n",
+                result->refusal_count - told);
+    free(group);
 }
 
 static void put_table(FILE *out, const struct cli_count_result *result)

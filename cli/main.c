@@ -9,11 +9,12 @@
 
 static const char usage[] =
     "usage: redefine run [--patch P.so]... [--replace NAME=P.so:SYMBOL]... [--follow] [--verbose]\n"
-    "                    [--] PROGRAM [ARG]...\n"
+    "                    [--count GLOB]... [--json] [--output FILE] [--] PROGRAM [ARG]...\n"
     "       redefine show PROGRAM NAME\n"
     "       redefine --help | --version\n"
     "\n"
-    "run   starts PROGRAM with functions redefined by patch files\n"
+    "run   starts PROGRAM with functions redefined by patch files; with --count it prints the calls of the\n"
+    "      functions that GLOB matches when PROGRAM has ended\n"
     "show  prints a function's bytes, disassembled, and what a redefinition changes: before and after\n"
     "\n"
     "See redefine(1).\n";

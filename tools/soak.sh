@@ -10,5 +10,7 @@ for source in tests/unit/differential_*.c; do
     echo "== $name --count 200000"
     "$1/tests/unit/$name" --count 200000
 done
+echo "== every function of real programs, counted"
+tests/soak/count.sh "$1"
 echo "== fuzzers, 60 s each"
 tools/fuzz.sh "$2" 60
