@@ -502,11 +502,17 @@ static bool is_branch(const struct scan *scan, uint64_t addr, uint64_t target)
     return false;
 }
 
+enum { ENTRY_REACH_BYTES = 2 * RDF_JUMP_BYTES_MAX };
+
 static void note_branch(void *ctx, uint64_t addr, uint64_t target)
 {
     struct scan *scan = ctx;
     struct commit *commit = scan->commit;
-    for (struct touched *touched = commit->first; touched; touched = touched->next) {
+    /* The overwritten bytes lie at an entry, or behind its landing pad: asked for by the entries they may have. */
+    for (uint64_t entry = target - 1; entry > target - 1 - ENTRY_REACH_BYTES; entry--) {
+        struct touched *touched = (struct touched *)(void *)rdf_table_find(commit->index, entry);
+        if (!touched)
+            continue;
         const struct rdf_window *window = &touched->redef->window;
         bool is_target = is_new(commit, touched->redef) && target > window->patched_start &&
                          target < window->patched_end;

@@ -206,6 +206,37 @@ static redefine_status find_branches(const struct body *body, struct rdf_window 
     return REDEFINE_OK;
 }
 
+/* What is left of displaced instructions behind the overwritten bytes is as it was, with branches that lead back
+ * into the jump: it must not run. A call among them would return into it. */
+static bool stale_call(const struct body *body, const struct rdf_window *window)
+{
+    struct rdf_insn insn;
+    for (uint64_t at = body->function->start; at < window->end && decode_at(body, at, &insn);) {
+        at += insn.len_bytes;
+        if ((insn.flow == RDF_FLOW_CALL || insn.flow == RDF_FLOW_CALL_INDIRECT) && at < window->end)
+            return true;
+    }
+    return false;
+}
+
+/* The last branch behind the window that leads into what is left; it has to be displaced as well. 0: none. */
+static uint64_t stale_branch(const struct body *body, const struct rdf_window *window)
+{
+    uint64_t found = 0;
+    for (uint64_t at = window->end; at < body->function->end;) {
+        struct rdf_insn insn;
+        if (!decode_at(body, at, &insn)) {
+            at += body->images->arch->insn_align_bytes;
+            continue;
+        }
+        if ((insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_JUMP) && insn.target >= window->patched_end &&
+            insn.target < window->end)
+            found = at;
+        at += insn.len_bytes;
+    }
+    return found;
+}
+
 /* ---- One strategy ---- */
 
 /* A relocation for a trampoline that is as near as it will be: what cannot be moved is known before anything
@@ -261,16 +292,23 @@ static redefine_status try_window(const struct body *body, enum rdf_strategy str
                         "another function branches to %s+%" PRIu64 ", so no more than these bytes "
                         "of it can be overwritten",
                         name_of(function), branched_to - function->start);
-    uint64_t extend = window.patched_end - 1;
-    while (extend) {
+    bool is_extended = false;
+    for (uint64_t extend = window.patched_end - 1; extend;) {
         redefine_status status = take_instructions(body, extend + 1, &window, err);
         if (status == REDEFINE_OK)
             status = find_branches(body, &window, &extend, err);
+        if (status == REDEFINE_OK && !extend && is_extended)
+            extend = stale_branch(body, &window);
         if (status == REDEFINE_OK && extend && extend - function->start >= RDF_WINDOW_BYTES_MAX)
             status = too_long(body, err);
         if (status != REDEFINE_OK)
             return status;
+        is_extended |= extend != 0;
     }
+    if (is_extended && stale_call(body, &window))
+        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                        "a loop of %s leads back into its first bytes over a call, whose return address is among "
+                        "what would be displaced", name_of(function));
     note_loops(body, &window);
     rdf_bytes_copy(window.bytes, body->code, (size_t)(window.end - function->start));
     redefine_status status = try_relocation(body, &window, err);

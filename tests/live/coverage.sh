@@ -10,12 +10,25 @@ all_accepted()
     grep -q '(100.00 %), 0 wrong' out || tell "every function was to be accepted, and none wrong"
 }
 
-for library in libz.so.1 libm.so.6 libsqlite3.so.0; do
-    run "$BUILD/tests/coverage/coverage" --refused "$library"
+# A function that is refused, with its reason, is no failure there: see docs/limits.md.
+none_wrong()
+{
+    grep -q ', 0 wrong' out || tell "none was to be wrong"
+}
+
+# try LIBRARY CHECK
+try()
+{
+    run "$BUILD/tests/coverage/coverage" --refused "$1"
     if grep -q skipped: out; then
-        skip "$library" "$(cat out)"
+        skip "$1" "$(cat out)"
     else
-        result "$library: $(head -n 1 out)" all_accepted
+        result "$1: $(grep ' functions, ' out)" "$2"
     fi
-done
+}
+
+try libz.so.1 all_accepted
+try libm.so.6 all_accepted
+try libc.so.6 all_accepted
+try libsqlite3.so.0 none_wrong
 finish

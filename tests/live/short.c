@@ -51,6 +51,9 @@ __asm__(".text\n"
         /* the loop's head is the entry: eax = 7 + edi */
         "fn loop_near\n add $1, %eax\n dec %edi\n jnz loop_near\n ret\n end loop_near\n"
         "fn loop_into\n mov %edi, %ecx\n 1: add $1, %eax\n dec %ecx\n jnz 1b\n ret\n end loop_into\n"
+        /* the loop's head is in the first bytes and a call is in the loop, which returns behind them */
+        "fn loop_call\n push %rbx\n mov %rdi, %rbx\n 1: call 2f\n dec %ebx\n jnz 1b\n pop %rbx\n ret\n"
+        "2: add $1, %eax\n ret\n end loop_call\n .fill 16, 1, 0xcc\n"
         "fn loop_far\n mov %edi, %ecx\n 1: add $1, %eax\n .fill 200, 1, 0x90\n dec %ecx\n jnz 1b\n ret\n"
         "end loop_far\n"
         "fn loop_far_entry\n add $1, %eax\n .fill 300, 1, 0x90\n dec %edi\n jnz loop_far_entry\n ret\n"
@@ -75,6 +78,7 @@ DECLARE(endbr_ret)
 DECLARE(endbr_ret_behind)
 DECLARE(loop_near)
 DECLARE(loop_into)
+DECLARE(loop_call)
 DECLARE(loop_far)
 DECLARE(loop_far_entry)
 
@@ -115,6 +119,7 @@ static const struct {
     {"endbr64 and ret, crowded", endbr_ret, 7, "entry jump", endbr_ret_behind, 400},
     {"a loop whose head is the entry", loop_near, 12, "entry jump", loop_into, 12},
     {"a loop into the first bytes", loop_into, 12, "entry jump", loop_near, 12},
+    {"a loop over a call", loop_call, 12, "short jump into padding", loop_near, 12},
     {"a loop into the first bytes from far", loop_far, 12, "entry jump", loop_near, 12},
     {"a loop to the entry from far", loop_far_entry, 12, "entry jump", loop_near, 12},
 };
