@@ -504,23 +504,49 @@ static bool is_branch(const struct scan *scan, uint64_t addr, uint64_t target)
 
 enum { ENTRY_REACH_BYTES = 2 * RDF_JUMP_BYTES_MAX };
 
+/* The new function that has `target` among its bytes to be overwritten, behind the first; or null. They lie
+ * at an entry, or behind its landing pad: asked for by the entries they may have. */
+static struct touched *overwrites(const struct commit *commit, uint64_t target)
+{
+    for (uint64_t entry = target - 1; entry > target - 1 - ENTRY_REACH_BYTES; entry--) {
+        struct touched *touched = (struct touched *)(void *)rdf_table_find(commit->index, entry);
+        const struct rdf_window *window = touched ? &touched->redef->window : NULL;
+        if (window && is_new(commit, touched->redef) && target > window->patched_start &&
+            target < window->patched_end)
+            return touched;
+    }
+    return NULL;
+}
+
+static void note_target(struct touched *touched, uint64_t target)
+{
+    if (!touched->branched_to || touched->branched_to > target)
+        touched->branched_to = target;
+}
+
 static void note_branch(void *ctx, uint64_t addr, uint64_t target)
 {
     struct scan *scan = ctx;
-    struct commit *commit = scan->commit;
-    /* The overwritten bytes lie at an entry, or behind its landing pad: asked for by the entries they may have. */
-    for (uint64_t entry = target - 1; entry > target - 1 - ENTRY_REACH_BYTES; entry--) {
-        struct touched *touched = (struct touched *)(void *)rdf_table_find(commit->index, entry);
-        if (!touched)
+    struct touched *touched = overwrites(scan->commit, target);
+    const struct rdf_function *function = touched ? &touched->redef->window.function : NULL;
+    bool is_own = function && addr >= function->start && addr < function->end;
+    if (touched && !is_own && is_branch(scan, addr, target))
+        note_target(touched, target);
+}
+
+/* A word of the object that is the address of such a byte: of a jump table, or of a label as a value. */
+static void scan_words(void *ctx, uint64_t start, uint64_t end)
+{
+    struct scan *scan = ctx;
+    struct rdf_space *space = scan->commit->engine->space;
+    uint64_t first = (start + 7) / 8 * 8;
+    const uint64_t *word = end > first ? space->ops->view(space, first, (size_t)(end - first)) : NULL;
+    for (uint64_t at = first; word && at + 8 <= end; at += 8, word++) {
+        if (!rdf_byte_set_has(&scan->set, *word))
             continue;
-        const struct rdf_window *window = &touched->redef->window;
-        bool is_target = is_new(commit, touched->redef) && target > window->patched_start &&
-                         target < window->patched_end;
-        bool is_own = addr >= window->function.start && addr < window->function.end;
-        if (!is_target || is_own || (touched->branched_to && touched->branched_to <= target))
-            continue;
-        if (is_branch(scan, addr, target))
-            touched->branched_to = target;
+        struct touched *touched = overwrites(scan->commit, *word);
+        if (touched)
+            note_target(touched, *word);
     }
 }
 
@@ -570,8 +596,10 @@ static redefine_status find_branches_from_elsewhere(struct commit *commit)
         redefine_status status = fill_set(&scan);
         if (status != REDEFINE_OK)
             return status;
-        if (scan.set.len_bytes)
-            rdf_image_each_code(commit->images, scan.image, scan_code, &scan);
+        if (!scan.set.len_bytes)
+            continue;
+        rdf_image_each_code(commit->images, scan.image, scan_code, &scan);
+        rdf_image_each_part(commit->images, scan.image, scan_words, &scan);
     }
     return REDEFINE_OK;
 }

@@ -206,8 +206,8 @@ static redefine_status find_branches(const struct body *body, struct rdf_window 
     return REDEFINE_OK;
 }
 
-/* What is left of displaced instructions behind the overwritten bytes is as it was, with branches that lead back
- * into the jump: it must not run. A call among them would return into it. */
+/* What is left of displaced instructions behind the overwritten bytes is as it was, with branches that lead
+ * back into the jump: it must not run. A call among them would return into it. */
 static bool stale_call(const struct body *body, const struct rdf_window *window)
 {
     struct rdf_insn insn;
@@ -229,8 +229,8 @@ static uint64_t stale_branch(const struct body *body, const struct rdf_window *w
             at += body->images->arch->insn_align_bytes;
             continue;
         }
-        if ((insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_JUMP) && insn.target >= window->patched_end &&
-            insn.target < window->end)
+        if ((insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_JUMP) &&
+            insn.target >= window->patched_end && insn.target < window->end)
             found = at;
         at += insn.len_bytes;
     }
@@ -306,9 +306,11 @@ static redefine_status try_window(const struct body *body, enum rdf_strategy str
         is_extended |= extend != 0;
     }
     if (is_extended && stale_call(body, &window))
-        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                        "a loop of %s leads back into its first bytes over a call, whose return address is among "
-                        "what would be displaced", name_of(function));
+        return rdf_fail(
+            err, REDEFINE_EUNSUPPORTED,
+            "a loop of %s leads back into its first bytes over a call, whose return address is among "
+            "what would be displaced",
+            name_of(function));
     note_loops(body, &window);
     rdf_bytes_copy(window.bytes, body->code, (size_t)(window.end - function->start));
     redefine_status status = try_relocation(body, &window, err);

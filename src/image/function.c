@@ -258,6 +258,17 @@ void rdf_image_each_code(struct rdf_images *images, struct rdf_image *image,
     }
 }
 
+void rdf_image_each_part(struct rdf_images *images, struct rdf_image *image,
+                         void (*visit)(void *ctx, uint64_t start, uint64_t end), void *ctx)
+{
+    for (size_t i = 0; i < image->segment_count; i++) {
+        const struct rdf_segment *segment = &image->segment[i];
+        if (segment->file_end > segment->start &&
+            rdf_maps_allow(&images->maps, segment->start, segment->file_end - segment->start, RDF_PROT_READ))
+            visit(ctx, segment->start, segment->file_end);
+    }
+}
+
 uint64_t rdf_images_start_of(struct rdf_images *images, uint64_t addr)
 {
     struct rdf_image *image = rdf_images_at(images, addr);

@@ -120,6 +120,10 @@ bool rdf_image_glob(const char *pattern, const char *text);
 void rdf_image_each_code(struct rdf_images *images, struct rdf_image *image,
                          void (*visit)(void *ctx, uint64_t start, uint64_t end), void *ctx);
 
+/* The same for everything of the image that comes from its file: code and data. */
+void rdf_image_each_part(struct rdf_images *images, struct rdf_image *image,
+                         void (*visit)(void *ctx, uint64_t start, uint64_t end), void *ctx);
+
 /* The start of the function that holds `addr`, as the unwind table or a symbol tells; 0 when neither does. */
 uint64_t rdf_images_start_of(struct rdf_images *images, uint64_t addr);
 

@@ -54,6 +54,10 @@ __asm__(".text\n"
         /* the loop's head is in the first bytes and a call is in the loop, which returns behind them */
         "fn loop_call\n push %rbx\n mov %rdi, %rbx\n 1: call 2f\n dec %ebx\n jnz 1b\n pop %rbx\n ret\n"
         "2: add $1, %eax\n ret\n end loop_call\n .fill 16, 1, 0xcc\n"
+        /* a jump table that leads into the first bytes */
+        "fn loop_table\n xor %edx, %edx\n 1: add $1, %eax\n dec %edi\n jz 2f\n jmp *3f(%rip)\n 2: ret\n"
+        "end loop_table\n .fill 16, 1, 0xcc\n"
+        ".pushsection .data.rel.ro,\"aw\"\n.balign 8\n3: .quad 1b\n.popsection\n"
         "fn loop_far\n mov %edi, %ecx\n 1: add $1, %eax\n .fill 200, 1, 0x90\n dec %ecx\n jnz 1b\n ret\n"
         "end loop_far\n"
         "fn loop_far_entry\n add $1, %eax\n .fill 300, 1, 0x90\n dec %edi\n jnz loop_far_entry\n ret\n"
@@ -79,6 +83,7 @@ DECLARE(endbr_ret_behind)
 DECLARE(loop_near)
 DECLARE(loop_into)
 DECLARE(loop_call)
+DECLARE(loop_table)
 DECLARE(loop_far)
 DECLARE(loop_far_entry)
 
@@ -120,6 +125,7 @@ static const struct {
     {"a loop whose head is the entry", loop_near, 12, "entry jump", loop_into, 12},
     {"a loop into the first bytes", loop_into, 12, "entry jump", loop_near, 12},
     {"a loop over a call", loop_call, 12, "short jump into padding", loop_near, 12},
+    {"a loop through a jump table", loop_table, 12, "short jump into padding", loop_near, 12},
     {"a loop into the first bytes from far", loop_far, 12, "entry jump", loop_near, 12},
     {"a loop to the entry from far", loop_far_entry, 12, "entry jump", loop_near, 12},
 };
