@@ -48,6 +48,15 @@ static redefine_status enter(struct rdf_error *err)
     return REDEFINE_OK;
 }
 
+/* The same for calls whose failure is to be explained. */
+static redefine_status begin(struct rdf_error *err)
+{
+    redefine_status status = enter(err);
+    if (status != REDEFINE_OK)
+        last_error = *err;
+    return status;
+}
+
 static redefine_status leave(struct rdf_error *err, redefine_status status)
 {
     rdf_os_unlock(&engine.lock);
@@ -70,11 +79,9 @@ static uint64_t address(const void *pointer)
 static redefine_status commit(const struct rdf_change *change, size_t count, uint64_t caller_sp)
 {
     struct rdf_error err;
-    redefine_status status = enter(&err);
-    if (status != REDEFINE_OK) {
-        last_error = err;
+    redefine_status status = begin(&err);
+    if (status != REDEFINE_OK)
         return status;
-    }
     return leave(&err, rdf_engine_commit(&engine, change, count, caller_sp, &err));
 }
 
@@ -142,11 +149,9 @@ static bool has_layer_of(const struct rdf_redef *redef, const void *owner)
 static redefine_status restore_all_of(const void *owner, uint64_t caller_sp)
 {
     struct rdf_error err;
-    redefine_status status = enter(&err);
-    if (status != REDEFINE_OK) {
-        last_error = err;
+    redefine_status status = begin(&err);
+    if (status != REDEFINE_OK)
         return status;
-    }
     struct rdf_arena arena;
     rdf_arena_init(&arena, engine.pages);
     size_t count = 0;
@@ -289,11 +294,9 @@ redefine_status redefine_find(const char *name, void **ret_addr)
     if (!name || !ret_addr)
         return refuse(name ? "there is nowhere to put the address: ret_addr is null" : "the name is null");
     struct rdf_error err;
-    redefine_status status = enter(&err);
-    if (status != REDEFINE_OK) {
-        last_error = err;
+    redefine_status status = begin(&err);
+    if (status != REDEFINE_OK)
         return status;
-    }
     struct rdf_arena arena;
     struct rdf_images images = {0};
     uint64_t found;
@@ -353,11 +356,9 @@ redefine_status redefine_patch_apply(const void *owner, struct redefine_patch_ch
     if (!owner || (!change && count))
         return refuse(owner ? "the list of changes is null" : "the owner is null");
     struct rdf_error err;
-    redefine_status status = enter(&err);
-    if (status != REDEFINE_OK) {
-        last_error = err;
+    redefine_status status = begin(&err);
+    if (status != REDEFINE_OK)
         return status;
-    }
     return leave(&err, apply(owner, change, count, CALLER_SP, &err));
 }
 
@@ -453,11 +454,9 @@ redefine_status redefine_count(const char *glob, redefine_counter *counter, rede
     if (!glob || !counter || !not_counted)
         return refuse(glob ? "a callback is null" : "the pattern is null");
     struct rdf_error err;
-    redefine_status status = enter(&err);
-    if (status != REDEFINE_OK) {
-        last_error = err;
+    redefine_status status = begin(&err);
+    if (status != REDEFINE_OK)
         return status;
-    }
     struct rdf_arena arena;
     struct rdf_images images = {0};
     struct counting counting = {
