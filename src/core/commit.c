@@ -10,48 +10,13 @@
  *   write     one stop of the world, every edit or none; and in it:
  *   publish   slots, originals, registry
  */
-#include "core/engine.h"
+#include "core/commit.h"
 
 #include "base/bytes.h"
 
 #include <inttypes.h>
 
-/* A function that the commit touches, with the stack of layers it will have. */
-struct touched {
-    struct touched *next;
-    struct rdf_redef *redef;
-    struct rdf_near_place place; /* of a new one: where its code goes … */
-    const uint8_t *code;         /* … and what it is; null: known already */
-    uint32_t code_bytes;
-    struct rdf_layer *top;
-    size_t layer_count;
-    bool was_active;
-    bool is_left_out;
-    uint64_t direct_to;   /* as it will be: see struct rdf_redef */
-    uint64_t branched_to; /* see struct rdf_taken */
-    uint64_t counter_addr;
-    const struct rdf_change *change; /* the last one that added a layer */
-};
-
-struct alias {
-    struct alias *next;
-    uint64_t addr;
-    struct rdf_redef *redef;
-};
-
-struct commit {
-    struct rdf_engine *engine;
-    struct rdf_error *err;
-    struct rdf_arena arena;    /* for the time of the commit */
-    struct rdf_images *images; /* the engine's snapshot */
-    struct rdf_table *fresh;   /* entry → redef of the new ones */
-    struct rdf_table *index;   /* entry → touched, by address of its redef's key */
-    struct touched *first, **last;
-    struct alias *alias;
-    size_t new_count, alias_count, layer_count;
-};
-
-static redefine_status no_memory(struct commit *commit)
+redefine_status rdf_commit_no_memory(struct commit *commit)
 {
     return rdf_fail(commit->err, REDEFINE_ENOMEM, "no memory for the records of this change");
 }
@@ -147,7 +112,7 @@ static redefine_status new_redef(struct commit *commit, uint64_t entry, struct r
         return status;
     struct rdf_redef *redef = rdf_arena_alloc(&commit->engine->registry.arena, sizeof *redef);
     if (!redef)
-        return no_memory(commit);
+        return rdf_commit_no_memory(commit);
     redef->window.function = function;
     rdf_table_insert(commit->fresh, entry, redef);
     commit->new_count++;
@@ -159,7 +124,7 @@ static redefine_status note_alias(struct commit *commit, uint64_t addr, struct r
 {
     struct alias *alias = rdf_arena_alloc(&commit->arena, sizeof *alias);
     if (!alias)
-        return no_memory(commit);
+        return rdf_commit_no_memory(commit);
     *alias = (struct alias){commit->alias, addr, redef};
     commit->alias = alias;
     commit->alias_count++;
@@ -232,7 +197,7 @@ static redefine_status resolve(struct commit *commit, const struct rdf_change *c
     return REDEFINE_OK;
 }
 
-static bool is_new(const struct commit *commit, const struct rdf_redef *redef)
+bool rdf_commit_is_new(const struct commit *commit, const struct rdf_redef *redef)
 {
     return rdf_table_find(commit->fresh, redef->window.function.start) == redef;
 }
@@ -278,7 +243,7 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
             *at = (*at)->below;
         return REDEFINE_OK;
     }
-    if (change->kind == RDF_CHANGE_COUNT && !is_new(commit, touched->redef))
+    if (change->kind == RDF_CHANGE_COUNT && !rdf_commit_is_new(commit, touched->redef))
         return rdf_fail(commit->err, REDEFINE_EBUSY,
                         "the function at 0x%" PRIx64 " is redefined already, or was: its "
                         "trampoline does not count",
@@ -293,7 +258,7 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
     if (!*at) {
         struct rdf_layer *layer = rdf_arena_alloc(&commit->arena, sizeof *layer);
         if (!layer)
-            return no_memory(commit);
+            return rdf_commit_no_memory(commit);
         layer->below = touched->top;
         touched->top = layer;
         at = &touched->top;
@@ -325,7 +290,7 @@ static redefine_status resolve_all(struct commit *commit, const struct rdf_chang
         redefine_status status = resolve(commit, &change[i], &redef, &lost);
         if (status == REDEFINE_OK && redef) {
             struct touched *touched = touch(commit, redef, lost);
-            status = touched ? change_layers(commit, touched, &change[i]) : no_memory(commit);
+            status = touched ? change_layers(commit, touched, &change[i]) : rdf_commit_no_memory(commit);
         }
         if (status != REDEFINE_OK && !leave_out(commit, &change[i]))
             return status;
@@ -373,7 +338,7 @@ static redefine_status keep_plan(struct commit *commit, struct touched *touched,
     struct rdf_edit *extra = rdf_arena_alloc(lasting, plan->extra_count * sizeof *extra);
     uint8_t *code = rdf_arena_alloc(&commit->arena, plan->code_bytes);
     if (!pcs || !extra || !code)
-        return no_memory(commit);
+        return rdf_commit_no_memory(commit);
     rdf_bytes_copy(pcs, plan->relocated.pcs, plan->relocated.pc_count * sizeof *pcs);
     rdf_bytes_copy(extra, plan->extra, plan->extra_count * sizeof *extra);
     rdf_bytes_copy(code, plan->code, plan->code_bytes);
@@ -460,150 +425,6 @@ static void forget(struct commit *commit, struct touched *touched)
     touched->layer_count = 0;
 }
 
-/* ---- branches from elsewhere ----
- *
- * Hand-written code jumps into the middle of its neighbours (memcpy into memmove, past the first
- * instruction), and compilers split functions in two parts. All code of an object is scanned once for a whole
- * batch. */
-
-struct scan {
-    struct commit *commit;
-    struct rdf_image *image;
-    struct rdf_byte_set set; /* bytes to be overwritten, other than the first ones */
-    struct rdf_span code;    /* the segment under way … */
-    uint64_t code_addr;      /* … and where it begins */
-};
-
-/* Bytes that look like a branch are one if decoding from the start of their function arrives there; where
- * nothing knows a start (start-up code), from the start of the segment, over what is no instruction. */
-static bool is_branch(const struct scan *scan, uint64_t addr, uint64_t target)
-{
-    struct commit *commit = scan->commit;
-    const struct rdf_arch *arch = commit->engine->arch;
-    uint64_t start = rdf_images_start_of(commit->images, addr);
-    bool is_known = start != 0;
-    for (uint64_t at = is_known ? start : scan->code_addr; at <= addr;) {
-        struct rdf_insn insn;
-        struct rdf_span code = rdf_span_slice(scan->code, at - scan->code_addr, 1);
-        code.len_bytes = scan->code.len_bytes - (size_t)(at - scan->code_addr);
-        if (!code.data)
-            return true; /* a function that begins in another segment: believe it */
-        if (!arch->decode(code, at, &insn)) {
-            if (is_known)
-                return false;
-            at += arch->insn_align_bytes;
-            continue;
-        }
-        if (at == addr)
-            return insn.has_target && insn.target == target &&
-                   (insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH);
-        at += insn.len_bytes;
-    }
-    return false;
-}
-
-enum { ENTRY_REACH_BYTES = 2 * RDF_JUMP_BYTES_MAX };
-
-/* The new function that has `target` among its bytes to be overwritten, behind the first; or null. They lie
- * at an entry, or behind its landing pad: asked for by the entries they may have. */
-static struct touched *overwrites(const struct commit *commit, uint64_t target)
-{
-    for (uint64_t entry = target - 1; entry > target - 1 - ENTRY_REACH_BYTES; entry--) {
-        struct touched *touched = (struct touched *)(void *)rdf_table_find(commit->index, entry);
-        const struct rdf_window *window = touched ? &touched->redef->window : NULL;
-        if (window && is_new(commit, touched->redef) && target > window->patched_start &&
-            target < window->patched_end)
-            return touched;
-    }
-    return NULL;
-}
-
-static void note_target(struct touched *touched, uint64_t target)
-{
-    if (!touched->branched_to || touched->branched_to > target)
-        touched->branched_to = target;
-}
-
-static void note_branch(void *ctx, uint64_t addr, uint64_t target)
-{
-    struct scan *scan = ctx;
-    struct touched *touched = overwrites(scan->commit, target);
-    const struct rdf_function *function = touched ? &touched->redef->window.function : NULL;
-    bool is_own = function && addr >= function->start && addr < function->end;
-    if (touched && !is_own && is_branch(scan, addr, target))
-        note_target(touched, target);
-}
-
-/* A word of the object that is the address of such a byte: of a jump table, or of a label as a value. */
-static void scan_words(void *ctx, uint64_t start, uint64_t end)
-{
-    struct scan *scan = ctx;
-    struct rdf_space *space = scan->commit->engine->space;
-    uint64_t first = (start + 7) / 8 * 8;
-    const uint64_t *word = end > first ? space->ops->view(space, first, (size_t)(end - first)) : NULL;
-    for (uint64_t at = first; word && at + 8 <= end; at += 8, word++) {
-        if (!rdf_byte_set_has(&scan->set, *word))
-            continue;
-        struct touched *touched = overwrites(scan->commit, *word);
-        if (touched)
-            note_target(touched, *word);
-    }
-}
-
-static void scan_code(void *ctx, uint64_t start, uint64_t end)
-{
-    struct scan *scan = ctx;
-    struct rdf_engine *engine = scan->commit->engine;
-    const uint8_t *code = engine->space->ops->view(engine->space, start, (size_t)(end - start));
-    if (!code)
-        return;
-    scan->code = (struct rdf_span){code, (size_t)(end - start)};
-    scan->code_addr = start;
-    engine->arch->scan_branches(scan->code, start, &scan->set, note_branch, scan);
-}
-
-/* The set of one image's bytes to ask for. */
-static redefine_status fill_set(struct scan *scan)
-{
-    struct commit *commit = scan->commit;
-    uint64_t low = UINT64_MAX;
-    uint64_t high = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        for (const struct touched *touched = commit->first; touched; touched = touched->next) {
-            const struct rdf_window *window = &touched->redef->window;
-            if (touched->is_left_out || !is_new(commit, touched->redef) ||
-                window->function.image != scan->image)
-                continue;
-            for (uint64_t at = window->patched_start + 1; pass && at < window->patched_end; at++)
-                rdf_byte_set_add(&scan->set, at);
-            low = window->patched_start < low ? window->patched_start : low;
-            high = window->patched_end > high ? window->patched_end : high;
-        }
-        if (pass || low >= high)
-            break;
-        uint8_t *bits = rdf_arena_alloc(&commit->arena, (size_t)(high - low) / 8 + 1);
-        if (!bits)
-            return no_memory(commit);
-        scan->set = (struct rdf_byte_set){low, (size_t)(high - low), bits};
-    }
-    return REDEFINE_OK;
-}
-
-static redefine_status find_branches_from_elsewhere(struct commit *commit)
-{
-    for (size_t i = 0; i < commit->images->count; i++) {
-        struct scan scan = {.commit = commit, .image = commit->images->image[i]};
-        redefine_status status = fill_set(&scan);
-        if (status != REDEFINE_OK)
-            return status;
-        if (!scan.set.len_bytes)
-            continue;
-        rdf_image_each_code(commit->images, scan.image, scan_code, &scan);
-        rdf_image_each_part(commit->images, scan.image, scan_words, &scan);
-    }
-    return REDEFINE_OK;
-}
-
 /* Do `step` for each function that is new; one that need not succeed may fail. */
 static redefine_status for_each_new(struct commit *commit,
                                     redefine_status (*step)(struct commit *, struct touched *,
@@ -611,7 +432,7 @@ static redefine_status for_each_new(struct commit *commit,
                                     struct rdf_plan *scratch)
 {
     for (struct touched *touched = commit->first; touched; touched = touched->next) {
-        if (touched->is_left_out || !is_new(commit, touched->redef))
+        if (touched->is_left_out || !rdf_commit_is_new(commit, touched->redef))
             continue;
         redefine_status status = step(commit, touched, scratch);
         if (status != REDEFINE_OK && !leave_out(commit, touched->change))
@@ -640,10 +461,10 @@ static redefine_status plan_all(struct commit *commit)
 {
     struct rdf_plan *scratch = rdf_arena_alloc(&commit->arena, sizeof *scratch);
     if (!scratch)
-        return no_memory(commit);
+        return rdf_commit_no_memory(commit);
     redefine_status status = for_each_new(commit, first_window, scratch);
     if (status == REDEFINE_OK)
-        status = find_branches_from_elsewhere(commit);
+        status = rdf_commit_find_branches(commit);
     if (status == REDEFINE_OK)
         status = for_each_new(commit, narrower_window, scratch);
     if (status == REDEFINE_OK)
@@ -656,7 +477,7 @@ static redefine_status fill_chunk(struct commit *commit, size_t chunk, uint32_t 
 {
     uint8_t *code = rdf_arena_alloc(&commit->arena, to - from);
     if (!code)
-        return no_memory(commit);
+        return rdf_commit_no_memory(commit);
     uint64_t addr = commit->engine->near.chunk[chunk].code_addr + from;
     for (const struct touched *touched = commit->first; touched; touched = touched->next)
         if (touched->code && touched->place.chunk == chunk)
@@ -734,7 +555,7 @@ static void publish(void *ctx)
             (*to)->below = NULL;
             to = &(*to)->below;
         }
-        if (is_new(commit, redef))
+        if (rdf_commit_is_new(commit, redef))
             rdf_registry_add(registry, redef);
     }
     for (const struct alias *alias = commit->alias; alias; alias = alias->next)
@@ -829,7 +650,7 @@ static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
     }
     struct rdf_write_item *item = rdf_arena_alloc(&commit->arena, (room + 1) * sizeof *item);
     if (!item)
-        return no_memory(commit);
+        return rdf_commit_no_memory(commit);
     size_t count = 0;
     for (const struct touched *touched = commit->first; touched; touched = touched->next)
         for (size_t i = 0; i < edits_of(touched); i++)
@@ -877,7 +698,7 @@ static redefine_status run(struct commit *commit, const struct rdf_change *chang
     commit->fresh = rdf_table_new(&commit->arena, NULL, count);
     commit->index = rdf_table_new(&commit->arena, NULL, count);
     if (!commit->fresh || !commit->index)
-        return no_memory(commit);
+        return rdf_commit_no_memory(commit);
     redefine_status status = resolve_all(commit, change, count);
     engine->is_stale = status == REDEFINE_OK && !is_followed_current(commit);
     if (engine->is_stale)
@@ -889,7 +710,7 @@ static redefine_status run(struct commit *commit, const struct rdf_change *chang
     if (status == REDEFINE_OK &&
         !rdf_registry_reserve(&engine->registry, commit->new_count + commit->alias_count, commit->new_count,
                               commit->layer_count))
-        status = no_memory(commit);
+        status = rdf_commit_no_memory(commit);
     if (status == REDEFINE_OK)
         status = fill_all(commit, near_mark);
     if (status == REDEFINE_OK)
@@ -927,7 +748,7 @@ static redefine_status attempt(struct rdf_engine *engine, const struct rdf_chang
     rdf_registry_take_mark(&engine->registry, &registry_mark);
     struct rdf_near_mark *near_mark = rdf_arena_alloc(&commit.arena, sizeof *near_mark);
     if (!near_mark)
-        return no_memory(&commit);
+        return rdf_commit_no_memory(&commit);
     rdf_near_take_mark(&engine->near, near_mark);
     bool caught_traps = engine->catches_traps;
     redefine_status status = take_snapshot(engine, change, count, err);

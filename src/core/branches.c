@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Branches from elsewhere into bytes that are to be overwritten.
+ *
+ * Hand-written code jumps into the middle of its neighbours (memcpy into memmove, past the first
+ * instruction), and compilers split functions in two parts. All code of an object is scanned once for a whole
+ * batch.
+ */
+#include "core/commit.h"
+
+struct scan {
+    struct commit *commit;
+    struct rdf_image *image;
+    struct rdf_byte_set set; /* bytes to be overwritten, other than the first ones */
+    struct rdf_span code;    /* the segment under way … */
+    uint64_t code_addr;      /* … and where it begins */
+};
+
+/* Bytes that look like a branch are one if decoding from the start of their function arrives there; where
+ * nothing knows a start (start-up code), from the start of the segment, over what is no instruction. */
+static bool is_branch(const struct scan *scan, uint64_t addr, uint64_t target)
+{
+    struct commit *commit = scan->commit;
+    const struct rdf_arch *arch = commit->engine->arch;
+    uint64_t start = rdf_images_start_of(commit->images, addr);
+    bool is_known = start != 0;
+    for (uint64_t at = is_known ? start : scan->code_addr; at <= addr;) {
+        struct rdf_insn insn;
+        struct rdf_span code = rdf_span_slice(scan->code, at - scan->code_addr, 1);
+        code.len_bytes = scan->code.len_bytes - (size_t)(at - scan->code_addr);
+        if (!code.data)
+            return true; /* a function that begins in another segment: believe it */
+        if (!arch->decode(code, at, &insn)) {
+            if (is_known)
+                return false;
+            at += arch->insn_align_bytes;
+            continue;
+        }
+        if (at == addr)
+            return insn.has_target && insn.target == target &&
+                   (insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH);
+        at += insn.len_bytes;
+    }
+    return false;
+}
+
+enum { ENTRY_REACH_BYTES = 2 * RDF_JUMP_BYTES_MAX };
+
+/* The new function that has `target` among its bytes to be overwritten, behind the first; or null. They lie
+ * at an entry, or behind its landing pad: asked for by the entries they may have. */
+static struct touched *overwrites(const struct commit *commit, uint64_t target)
+{
+    for (uint64_t entry = target - 1; entry > target - 1 - ENTRY_REACH_BYTES; entry--) {
+        struct touched *touched = (struct touched *)(void *)rdf_table_find(commit->index, entry);
+        const struct rdf_window *window = touched ? &touched->redef->window : NULL;
+        if (window && rdf_commit_is_new(commit, touched->redef) && target > window->patched_start &&
+            target < window->patched_end)
+            return touched;
+    }
+    return NULL;
+}
+
+static void note_target(struct touched *touched, uint64_t target)
+{
+    if (!touched->branched_to || touched->branched_to > target)
+        touched->branched_to = target;
+}
+
+static void note_branch(void *ctx, uint64_t addr, uint64_t target)
+{
+    struct scan *scan = ctx;
+    struct touched *touched = overwrites(scan->commit, target);
+    const struct rdf_function *function = touched ? &touched->redef->window.function : NULL;
+    bool is_own = function && addr >= function->start && addr < function->end;
+    if (touched && !is_own && is_branch(scan, addr, target))
+        note_target(touched, target);
+}
+
+/* A word of the object that is the address of such a byte: of a jump table, or of a label as a value. */
+static void scan_words(void *ctx, uint64_t start, uint64_t end)
+{
+    struct scan *scan = ctx;
+    struct rdf_space *space = scan->commit->engine->space;
+    uint64_t first = (start + 7) / 8 * 8;
+    const uint64_t *word = end > first ? space->ops->view(space, first, (size_t)(end - first)) : NULL;
+    for (uint64_t at = first; word && at + 8 <= end; at += 8, word++) {
+        if (!rdf_byte_set_has(&scan->set, *word))
+            continue;
+        struct touched *touched = overwrites(scan->commit, *word);
+        if (touched)
+            note_target(touched, *word);
+    }
+}
+
+static void scan_code(void *ctx, uint64_t start, uint64_t end)
+{
+    struct scan *scan = ctx;
+    struct rdf_engine *engine = scan->commit->engine;
+    const uint8_t *code = engine->space->ops->view(engine->space, start, (size_t)(end - start));
+    if (!code)
+        return;
+    scan->code = (struct rdf_span){code, (size_t)(end - start)};
+    scan->code_addr = start;
+    engine->arch->scan_branches(scan->code, start, &scan->set, note_branch, scan);
+}
+
+/* The set of one image's bytes to ask for. */
+static redefine_status fill_set(struct scan *scan)
+{
+    struct commit *commit = scan->commit;
+    uint64_t low = UINT64_MAX;
+    uint64_t high = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (const struct touched *touched = commit->first; touched; touched = touched->next) {
+            const struct rdf_window *window = &touched->redef->window;
+            if (touched->is_left_out || !rdf_commit_is_new(commit, touched->redef) ||
+                window->function.image != scan->image)
+                continue;
+            for (uint64_t at = window->patched_start + 1; pass && at < window->patched_end; at++)
+                rdf_byte_set_add(&scan->set, at);
+            low = window->patched_start < low ? window->patched_start : low;
+            high = window->patched_end > high ? window->patched_end : high;
+        }
+        if (pass || low >= high)
+            break;
+        uint8_t *bits = rdf_arena_alloc(&commit->arena, (size_t)(high - low) / 8 + 1);
+        if (!bits)
+            return rdf_commit_no_memory(commit);
+        scan->set = (struct rdf_byte_set){low, (size_t)(high - low), bits};
+    }
+    return REDEFINE_OK;
+}
+
+redefine_status rdf_commit_find_branches(struct commit *commit)
+{
+    for (size_t i = 0; i < commit->images->count; i++) {
+        struct scan scan = {.commit = commit, .image = commit->images->image[i]};
+        redefine_status status = fill_set(&scan);
+        if (status != REDEFINE_OK)
+            return status;
+        if (!scan.set.len_bytes)
+            continue;
+        rdf_image_each_code(commit->images, scan.image, scan_code, &scan);
+        rdf_image_each_part(commit->images, scan.image, scan_words, &scan);
+    }
+    return REDEFINE_OK;
+}
