@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 redefine_status rdf_commit_no_memory(struct commit *commit)
@@ -318,7 +319,7 @@ static redefine_status prepare_trap(struct commit *commit, struct rdf_redef *red
 {
     struct rdf_space *space = commit->engine->space;
     int status = space->ops->catch_traps ? space->ops->catch_traps(space, relay_of_trap, commit->engine)
-                                         : -38;
+                                         : -ENOSYS;
     if (status < 0)
         return rdf_fail(commit->err, REDEFINE_EUNSUPPORTED,
                         "the function at 0x%" PRIx64

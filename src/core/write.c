@@ -17,13 +17,13 @@
 
 #include "base/bytes.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 enum { DEADLINE_MS = 2000, SCAN_BYTES = 2048, UNKNOWN_STACK_BYTES = 1 << 20 };
 
 /* What the body of the stopped world answers, besides 0 and -EAGAIN. */
 enum body_result { BODY_DONE, BODY_CHANGED, BODY_FAILED, BODY_MOVE_FAILED };
-enum { TRY_AGAIN = -11, TIMED_OUT = -110 };
 
 /* Behind the last byte at which a thread is moved: the window may be longer than what is overwritten. */
 static uint64_t end_of(const struct rdf_write_item *item)
@@ -79,7 +79,7 @@ static bool words_have_address(const struct rdf_write *write, const uint64_t *wo
  * does not show (of a thread started since, or grown since) is read until that fails. */
 static bool stack_has_address(const struct rdf_write *write, uint64_t sp)
 {
-    enum { PART_WORDS = 256, PART_BYTES = PART_WORDS * 8, UNKNOWN_BYTES = 8 << 20, FAULT = -14 };
+    enum { PART_WORDS = 256, PART_BYTES = PART_WORDS * 8, UNKNOWN_BYTES = 8 << 20 };
     uint64_t part[PART_WORDS];
     uint64_t start = (sp + 7) / 8 * 8;
     const struct rdf_map *stack = rdf_maps_find(write->maps, start);
@@ -89,7 +89,7 @@ static bool stack_has_address(const struct rdf_write *write, uint64_t sp)
         size_t len = PART_BYTES - (size_t)(at % PART_BYTES);
         int status = write->space->ops->read(write->space, at, part, len);
         if (status < 0)
-            return status != FAULT; /* what cannot be looked at may hold one */
+            return status != -EFAULT; /* what cannot be looked at may hold one */
         if (words_have_address(write, part, len / 8))
             return true;
     }
@@ -178,7 +178,7 @@ static int store(const struct rdf_write *write, struct rdf_write_item *item, str
             continue;
         err = store_by(write, item, world, method, bytes);
         if (err == 0 && !read_back_is(write, item->edit.addr, bytes, item->edit.len_bytes))
-            err = -5; /* EIO: it said yes and the bytes are others */
+            err = -EIO; /* it said yes and the bytes are others */
         if (err == 0) {
             item->method = method;
             return 0;
@@ -278,7 +278,7 @@ static int body(struct rdf_world *world, void *ctx)
 {
     struct rdf_write *write = ctx;
     if (!everyone_can_move(write, world))
-        return TRY_AGAIN;
+        return -EAGAIN;
     for (size_t i = 0; i < write->count; i++) {
         struct rdf_edit *edit = &write->item[i].edit;
         if (!read_back_is(write, edit->addr, edit->old_bytes, edit->len_bytes)) {
@@ -325,8 +325,8 @@ static redefine_status explain_stop(const struct rdf_write *write, int status, s
             "the task that was changing the code was ended by someone else (%s: %s): SOME BYTES COULD "
             "NOT BE PUT BACK",
             stop->step ? stop->step : "stop", rdf_errno_name(status));
-    bool has_waited = status == TRY_AGAIN ||
-                      (status == TIMED_OUT && write->has_waited && stop->blocking_tid == write->waiting_tid);
+    bool has_waited = status == -EAGAIN ||
+                      (status == -ETIMEDOUT && write->has_waited && stop->blocking_tid == write->waiting_tid);
     if (has_waited && write->waiting_tid)
         return rdf_fail(err, REDEFINE_EBUSY,
                         "thread %d stays inside the bytes that would be overwritten (or will return into "
@@ -337,7 +337,7 @@ static redefine_status explain_stop(const struct rdf_write *write, int status, s
             err, REDEFINE_EBUSY,
             "this thread itself will return into the bytes that would be overwritten; nothing was "
             "changed; try again from a caller that the function does not call");
-    bool is_denied = status == -1 || status == -13 || status == -38; /* EPERM, EACCES, ENOSYS */
+    bool is_denied = status == -EPERM || status == -EACCES || status == -ENOSYS;
     if (stop->blocking_tid && !is_denied)
         return rdf_fail(err, REDEFINE_EBUSY,
                         "thread %d could not be stopped (%s: %s), and code must not change under a running "
@@ -391,7 +391,7 @@ redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
         bool tracer_may_help = result == BODY_FAILED && write->undone &&
                                write->methods & (1u << RDF_WRITE_TRACER_MEM | 1u << RDF_WRITE_TRACER_POKE);
         if (!tracer_may_help)
-            return result == TRY_AGAIN ? explain_stop(write, TRY_AGAIN, err)
+            return result == -EAGAIN ? explain_stop(write, -EAGAIN, err)
                                        : explain_body(write, result, err);
     }
     struct rdf_stop_report report = {0};

@@ -3,6 +3,7 @@
  * The helper task that stops the other threads: steps 4 to 8 of stop.c. Raw system calls only, no
  * thread-local storage, see there.
  */
+#include "base/bytes.h"
 #include "os/linux/stop.h"
 
 #include <elf.h>
@@ -26,7 +27,7 @@ RDF_RAW int rdf_stop_table_grow(struct rdf_stop *stop, size_t room)
         return (int)got;
     struct rdf_thread *thread = (struct rdf_thread *)got;
     struct rdf_tracee *tracee = (struct rdf_tracee *)(thread + room);
-    rdf_copy_bytes(tracee, stop->tracee, stop->count * sizeof *tracee);
+    rdf_bytes_copy(tracee, stop->tracee, stop->count * sizeof *tracee);
     if (stop->table)
         (void)rdf_sys(SYS_munmap, stop->table, stop->room * one_bytes);
     stop->table = thread;

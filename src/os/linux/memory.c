@@ -10,6 +10,7 @@
  *   EFAULT); the tracer's ways do not. A write through a file of /proc is not atomic beyond one byte.
  *   PROTECT stores with the CPU: whole aligned words of 8 bytes, each at once.
  */
+#include "base/bytes.h"
 #include "os/linux/room.h"
 #include "os/linux/syscall.h"
 
@@ -206,7 +207,7 @@ static RDF_RAW int write_poke(struct rdf_world *world, uint64_t addr, const uint
             uint8_t byte[8];
         } merged;
         long err = rdf_sys(SYS_ptrace, PTRACE_PEEKTEXT, tid, word_addr, &merged.word);
-        rdf_copy_bytes(merged.byte + (at - word_addr), bytes + *ret_done, part);
+        rdf_bytes_copy(merged.byte + (at - word_addr), bytes + *ret_done, part);
         if (!err)
             err = rdf_sys(SYS_ptrace, PTRACE_POKETEXT, tid, word_addr, merged.word);
         if (err)
@@ -228,7 +229,7 @@ static RDF_RAW int write_store(uint64_t addr, const uint8_t *bytes, size_t len_b
             uint64_t word;
             uint8_t byte[8];
         } merged = {__atomic_load_n(word, __ATOMIC_RELAXED)};
-        rdf_copy_bytes(merged.byte + at % 8, bytes + *ret_done, part);
+        rdf_bytes_copy(merged.byte + at % 8, bytes + *ret_done, part);
         __atomic_store_n(word, merged.word, __ATOMIC_RELEASE);
         *ret_done += part;
     }

@@ -56,13 +56,4 @@ static inline RDF_RAW bool rdf_sys_failed(long result)
     return (unsigned long)result > -4096UL;
 }
 
-/* A loop that the compiler may not turn back into a call of memcpy. */
-static inline RDF_RAW void rdf_copy_bytes(void *to, const void *from, size_t len_bytes)
-{
-    volatile uint8_t *out = to;
-    const volatile uint8_t *in = from;
-    for (size_t i = 0; i < len_bytes; i++)
-        out[i] = in[i];
-}
-
 #endif
