@@ -126,20 +126,23 @@ void *redefine_func_original(void *target)
     /* Asked by the replacement itself after another thread's restore: were the answer the target, and a
      * third thread's redefinition next, the replacement would call itself. */
     uint64_t asker = address(__builtin_return_address(0));
-    if (redef && !original && asker >= redef->last_replacement && asker < redef->last_replacement_end)
-        original = redef->trampoline_addr;
+    if (redef && !original && asker - redef->replacement < redef->replacement_bytes)
+        original = rdf_redef_trampoline(redef);
     return original ? (void *)(uintptr_t)original : target;
 }
 
 void *redefine_func_replacement(void *target)
 {
-    struct rdf_redef *redef = find_redef(target);
-    return redef ? (void *)(uintptr_t)__atomic_load_n(&redef->asked_replacement, __ATOMIC_ACQUIRE) : NULL;
+    const struct rdf_redef *redef = find_redef(target);
+    if (!redef || !__atomic_load_n(&redef->is_asked, __ATOMIC_ACQUIRE))
+        return NULL;
+    return (void *)(uintptr_t)__atomic_load_n(&redef->replacement, __ATOMIC_ACQUIRE);
 }
 
 static bool has_layer_of(const struct rdf_redef *redef, const void *owner)
 {
-    const struct rdf_layer *layer = redef->top;
+    struct rdf_layer room;
+    const struct rdf_layer *layer = rdf_redef_top(redef, &room);
     while (layer && layer->owner != owner)
         layer = layer->below;
     return layer != NULL;
@@ -158,11 +161,12 @@ static redefine_status restore_all_of(const void *owner, uint64_t caller_sp)
     struct rdf_change *change = rdf_arena_alloc(&arena, (engine.registry.count + 1) * sizeof *change);
     if (!change)
         status = rdf_fail(&err, REDEFINE_ENOMEM, "no memory for the list of what is redefined");
-    for (size_t i = 0; change && i < engine.registry.count; i++)
-        if (has_layer_of(engine.registry.redef[i], owner))
+    const struct rdf_redef *redef;
+    for (size_t at = 0; change && (redef = rdf_table_next(engine.registry.table, &at)) != NULL;)
+        if (has_layer_of(redef, owner))
             change[count++] = (struct rdf_change){.kind = RDF_CHANGE_RESTORE,
                                                   .owner = owner,
-                                                  .target = engine.registry.redef[i]->window.function.start};
+                                                  .target = redef->entry};
     if (change)
         status = rdf_engine_commit(&engine, change, count, caller_sp, &err);
     rdf_arena_free(&arena);
@@ -483,12 +487,12 @@ const char *redefine_describe(void *target)
         (void)snprintf(description, sizeof description,
                        "%s%s at 0x%llx, %u bytes of 0x%llx..0x%llx displaced, relay 0x%llx, original 0x%llx, "
                        "written by %s with %zu other threads stopped",
-                       redef->top ? "" : "restored: ", rdf_strategy_name(redef->window.strategy),
-                       (unsigned long long)redef->edit.addr,
-                       (unsigned)(redef->window.end - redef->window.function.start),
-                       (unsigned long long)redef->window.function.start,
-                       (unsigned long long)redef->window.function.end, (unsigned long long)redef->relay_addr,
-                       (unsigned long long)redef->trampoline_addr, rdf_write_method_name(redef->method),
+                       redef->is_active ? "" : "restored: ", rdf_strategy_name(redef->strategy),
+                       (unsigned long long)rdf_redef_edit(redef), (unsigned)redef->window_bytes,
+                       (unsigned long long)redef->entry,
+                       (unsigned long long)(redef->entry + redef->function_bytes),
+                       (unsigned long long)rdf_redef_relay(redef),
+                       (unsigned long long)rdf_redef_trampoline(redef), rdf_write_method_name(redef->method),
                        engine.last_stop.thread_count);
     (void)leave(&err, REDEFINE_OK);
     return description;

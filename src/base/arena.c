@@ -41,17 +41,29 @@ static int add_chunk(struct rdf_arena *arena, size_t len_bytes)
     return 1;
 }
 
-void *rdf_arena_alloc(struct rdf_arena *arena, size_t len_bytes)
+static void *take(struct rdf_arena *arena, size_t len_bytes, size_t align)
 {
     if (len_bytes > SIZE_MAX / 4)
         return NULL;
-    size_t rounded = round_up(len_bytes ? len_bytes : 1, ALIGN);
-    if (!arena->chunk || arena->chunk->len_bytes - arena->used_bytes < rounded)
-        if (!add_chunk(arena, rounded))
+    size_t len = len_bytes ? len_bytes : 1;
+    size_t at = round_up(arena->used_bytes, align);
+    if (!arena->chunk || at > arena->chunk->len_bytes || arena->chunk->len_bytes - at < len) {
+        if (!add_chunk(arena, len))
             return NULL;
-    void *piece = (char *)arena->chunk + arena->used_bytes;
-    arena->used_bytes += rounded;
-    return piece;
+        at = arena->used_bytes;
+    }
+    arena->used_bytes = at + len;
+    return (char *)arena->chunk + at;
+}
+
+void *rdf_arena_alloc(struct rdf_arena *arena, size_t len_bytes)
+{
+    return take(arena, len_bytes, ALIGN);
+}
+
+void *rdf_arena_alloc_words(struct rdf_arena *arena, size_t len_bytes)
+{
+    return take(arena, len_bytes, sizeof(uint64_t));
 }
 
 char *rdf_arena_copy(struct rdf_arena *arena, const char *text, size_t len_bytes)

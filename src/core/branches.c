@@ -51,10 +51,8 @@ enum { ENTRY_REACH_BYTES = 2 * RDF_JUMP_BYTES_MAX };
 static struct touched *overwrites(const struct commit *commit, uint64_t target)
 {
     for (uint64_t entry = target - 1; entry > target - 1 - ENTRY_REACH_BYTES; entry--) {
-        struct touched *touched = (struct touched *)(void *)rdf_table_find(commit->index, entry);
-        const struct rdf_window *window = touched ? &touched->redef->window : NULL;
-        if (window && rdf_commit_is_new(commit, touched->redef) && target > window->patched_start &&
-            target < window->patched_end)
+        struct touched *touched = rdf_commit_find(commit, entry);
+        if (touched && touched->is_new && target > touched->patched_start && target < touched->patched_end)
             return touched;
     }
     return NULL;
@@ -70,7 +68,7 @@ static void note_branch(void *ctx, uint64_t addr, uint64_t target)
 {
     struct scan *scan = ctx;
     struct touched *touched = overwrites(scan->commit, target);
-    const struct rdf_function *function = touched ? &touched->redef->window.function : NULL;
+    const struct rdf_function *function = touched ? &touched->function : NULL;
     bool is_own = function && addr >= function->start && addr < function->end;
     if (touched && !is_own && is_branch(scan, addr, target))
         note_target(touched, target);
@@ -112,14 +110,12 @@ static redefine_status fill_set(struct scan *scan)
     uint64_t high = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (const struct touched *touched = commit->first; touched; touched = touched->next) {
-            const struct rdf_window *window = &touched->redef->window;
-            if (touched->is_left_out || !rdf_commit_is_new(commit, touched->redef) ||
-                window->function.image != scan->image)
+            if (touched->is_left_out || !touched->is_new || touched->function.image != scan->image)
                 continue;
-            for (uint64_t at = window->patched_start + 1; pass && at < window->patched_end; at++)
+            for (uint64_t at = touched->patched_start + 1; pass && at < touched->patched_end; at++)
                 rdf_byte_set_add(&scan->set, at);
-            low = window->patched_start < low ? window->patched_start : low;
-            high = window->patched_end > high ? window->patched_end : high;
+            low = touched->patched_start < low ? touched->patched_start : low;
+            high = touched->patched_end > high ? touched->patched_end : high;
         }
         if (pass || low >= high)
             break;

@@ -9,25 +9,29 @@
 
 /* A function that the commit touches, with the stack of layers it will have. */
 struct touched {
+    uint64_t entry;
     struct touched *next;
-    struct rdf_redef *redef;
-    struct rdf_near_place place; /* of a new one: where its code goes … */
-    const uint8_t *code;         /* … and what it is; null: known already */
-    uint32_t code_bytes;
-    struct rdf_layer *top;
-    size_t layer_count;
-    bool was_active;
-    bool is_left_out;
-    uint64_t direct_to;   /* as it will be: see struct rdf_redef */
-    uint64_t branched_to; /* see struct rdf_taken */
+    struct rdf_redef *redef;      /* null: new, and not planned yet */
+    struct rdf_function function; /* of a new one; the rest is told by its record once there is one */
+    uint64_t patched_start;       /* of a new one, as its window is: what will be overwritten … */
+    uint64_t patched_end;
+    uint64_t padding_addr; /* … and the padding that it takes; 0: none */
+    uint64_t branched_to;  /* see struct rdf_taken */
     uint64_t counter_addr;
     const struct rdf_change *change; /* the last one that added a layer */
+    struct rdf_layer *top;
+    struct rdf_layer first; /* room for one of the layers */
+    bool was_active;
+    bool is_new;    /* was not in the registry, or only as something else that was mapped there */
+    bool is_direct; /* as it will be: see struct rdf_redef */
+    bool is_left_out;
 };
 
+/* Another address of a touched function; kept in the registry's arena. */
 struct alias {
     struct alias *next;
-    uint64_t addr;
-    struct rdf_redef *redef;
+    struct touched *touched;
+    struct rdf_alias *known;
 };
 
 struct commit {
@@ -35,20 +39,44 @@ struct commit {
     struct rdf_error *err;
     struct rdf_arena arena;    /* for the time of the commit */
     struct rdf_images *images; /* the engine's snapshot */
-    struct rdf_table *fresh;   /* entry → redef of the new ones */
-    struct rdf_table *index;   /* entry → touched, by address of its redef's key */
+    struct rdf_table *index;   /* entry, and padding, → touched */
     struct touched *first, **last;
     struct alias *alias;
-    size_t new_count, alias_count, layer_count;
+    size_t new_count, alias_count;
+    /* What check_replacement found last: many functions of a batch may have one replacement. */
+    uint64_t replacement, replacement_runs;
+    uint32_t replacement_bytes;
+    /* Per chunk the code of this commit, as far as it is known, from where the commit began to fill it. */
+    uint8_t **staged;
+    const struct rdf_near_mark *mark;
 };
 
 /* commit.c */
 redefine_status rdf_commit_no_memory(struct commit *commit);
-/* Whether the function was not in the registry before this commit. */
-bool rdf_commit_is_new(const struct commit *commit, const struct rdf_redef *redef);
+redefine_status rdf_commit_note_alias(struct commit *commit, uint64_t addr, struct touched *touched);
+/* A change that need not succeed: its reason is noted and the commit goes on without it. */
+bool rdf_commit_leave_out(struct commit *commit, const struct rdf_change *change);
+
+static inline struct touched *rdf_commit_find(const struct commit *commit, uint64_t entry)
+{
+    return rdf_table_find(commit->index, entry);
+}
+
+/* resolve.c: which function each change means, and what its stack of layers will be. */
+redefine_status rdf_commit_resolve(struct commit *commit, const struct rdf_change *change, size_t count);
+
+/* inspect.c: windows, trampolines and edits of the functions that are new, one after the other; of each only
+ * its record and its code is kept. */
+redefine_status rdf_commit_inspect(struct commit *commit);
 
 /* branches.c: for each new function the first of its bytes to be overwritten, behind the entry, that
  * something else leads to: touched->branched_to. */
 redefine_status rdf_commit_find_branches(struct commit *commit);
+
+/* publish.c: what can be set before anything leads there; and the rest, in the stopped world (`ctx` is the
+ * commit): only stores. */
+void rdf_commit_prepare(struct commit *commit);
+size_t rdf_commit_layers(const struct commit *commit);
+void rdf_commit_publish(void *ctx);
 
 #endif

@@ -8,8 +8,8 @@
 
 enum {
     CODE_BYTES = 128 * 1024,
-    SLOT_BYTES = 16 * 1024,
-    CODE_ALIGN = 16, /* a trampoline starts where fetching starts */
+    SLOT_BYTES = 32 * 1024, /* for places of 32 bytes, as most have */
+    CODE_ALIGN = 16,        /* a trampoline starts where fetching starts */
 };
 
 /* A stack grows downwards into the free addresses below it, the heap upwards behind it. */
@@ -101,6 +101,9 @@ static bool chunk_serves(const struct rdf_near *near, const struct rdf_near_chun
 static bool reads_as(struct rdf_near *near, uint64_t addr, const uint8_t *code, size_t len_bytes)
 {
     const struct rdf_space_ops *ops = near->space->ops;
+    const void *view = ops->view(near->space, addr, len_bytes);
+    if (view)
+        return rdf_bytes_equal(view, code, len_bytes);
     uint8_t part[256];
     for (size_t off = 0; off < len_bytes; off += sizeof part) {
         size_t len = len_bytes - off < sizeof part ? len_bytes - off : sizeof part;

@@ -1,59 +1,96 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/registry.h"
 
-struct cell {
-    uint64_t key; /* 0: free */
-    struct rdf_redef *redef;
-};
-
+/* What a cell holds is the address of something that begins with the address it is found by: a record, or
+ * with the lowest bit set an alias. So a cell is one word, and changes by one store. */
 struct rdf_table {
     size_t size; /* a power of two */
     size_t used;
-    struct cell cell[];
+    unsigned shift;   /* 64 less the logarithm of size */
+    uintptr_t cell[]; /* 0: free */
 };
 
-enum { FIRST_SIZE = 64 };
+enum {
+    FIRST_LOG = 6,
+    FULL_OF_FIVE = 4, /* fifths that may be used */
+    ALIAS_BIT = 1,
+};
 
-static size_t place_of(const struct rdf_table *table, uint64_t key)
+static uint64_t address_of(uintptr_t cell)
 {
-    return (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (table->size - 1);
+    return *(const uint64_t *)(cell & ~(uintptr_t)ALIAS_BIT);
 }
 
-void rdf_table_insert(struct rdf_table *table, uint64_t key, struct rdf_redef *redef)
+static size_t place_of(const struct rdf_table *table, uint64_t addr)
 {
-    size_t i = place_of(table, key);
-    while (table->cell[i].key != 0 && table->cell[i].key != key)
+    /* The upper bits, in which multiplying by the golden ratio spreads addresses that follow each other. */
+    return (size_t)((addr * UINT64_C(0x9e3779b97f4a7c15)) >> table->shift);
+}
+
+static bool insert(struct rdf_table *table, uintptr_t cell)
+{
+    size_t i = place_of(table, address_of(cell));
+    while (table->cell[i] && address_of(table->cell[i]) != address_of(cell))
         i = (i + 1) & (table->size - 1);
-    table->used += table->cell[i].key == 0;
-    __atomic_store_n(&table->cell[i].redef, redef, __ATOMIC_RELEASE);
-    __atomic_store_n(&table->cell[i].key, key, __ATOMIC_RELEASE);
+    bool was_record = table->cell[i] && !(table->cell[i] & ALIAS_BIT);
+    table->used += table->cell[i] == 0;
+    __atomic_store_n(&table->cell[i], cell, __ATOMIC_RELEASE);
+    return was_record;
 }
 
-struct rdf_redef *rdf_table_find(const struct rdf_table *table, uint64_t key)
+bool rdf_table_insert(struct rdf_table *table, void *record)
 {
-    if (!table || key == 0)
+    return insert(table, (uintptr_t)record);
+}
+
+bool rdf_table_insert_alias(struct rdf_table *table, struct rdf_alias *alias)
+{
+    return insert(table, (uintptr_t)alias | ALIAS_BIT);
+}
+
+void *rdf_table_find(const struct rdf_table *table, uint64_t addr)
+{
+    if (!table)
         return NULL;
-    for (size_t i = place_of(table, key);; i = (i + 1) & (table->size - 1)) {
-        uint64_t found = __atomic_load_n(&table->cell[i].key, __ATOMIC_ACQUIRE);
-        if (found == 0)
+    for (size_t i = place_of(table, addr);; i = (i + 1) & (table->size - 1)) {
+        uintptr_t cell = __atomic_load_n(&table->cell[i], __ATOMIC_ACQUIRE);
+        if (cell == 0)
             return NULL;
-        if (found == key)
-            return __atomic_load_n(&table->cell[i].redef, __ATOMIC_ACQUIRE);
+        if (address_of(cell) != addr)
+            continue;
+        return cell & ALIAS_BIT ? ((const struct rdf_alias *)(cell - ALIAS_BIT))->record : (void *)cell;
     }
+}
+
+void *rdf_table_next(const struct rdf_table *table, size_t *at)
+{
+    while (table && *at < table->size) {
+        uintptr_t cell = table->cell[(*at)++];
+        if (cell && !(cell & ALIAS_BIT))
+            return (void *)cell;
+    }
+    return NULL;
+}
+
+static bool is_full(size_t size, size_t count)
+{
+    return count * 5 > size * FULL_OF_FIVE;
 }
 
 struct rdf_table *rdf_table_new(struct rdf_arena *arena, const struct rdf_table *from, size_t count)
 {
-    size_t size = from ? from->size : FIRST_SIZE;
-    while (count * 2 > size)
-        size *= 2;
+    unsigned shift = from ? from->shift : 64 - FIRST_LOG;
+    while (is_full((size_t)1 << (64 - shift), count))
+        shift--;
+    size_t size = (size_t)1 << (64 - shift);
     struct rdf_table *table = rdf_arena_alloc(arena, sizeof *table + size * sizeof table->cell[0]);
     if (!table)
         return NULL;
     table->size = size;
+    table->shift = shift;
     for (size_t i = 0; from && i < from->size; i++)
-        if (from->cell[i].key)
-            rdf_table_insert(table, from->cell[i].key, from->cell[i].redef);
+        if (from->cell[i])
+            (void)insert(table, from->cell[i]);
     return table;
 }
 
@@ -80,23 +117,6 @@ void rdf_registry_rollback(struct rdf_registry *registry, const struct rdf_regis
     *registry = mark->registry;
 }
 
-static bool reserve_list(struct rdf_registry *registry, size_t more)
-{
-    if (registry->count + more <= registry->capacity)
-        return true;
-    size_t capacity = registry->capacity ? registry->capacity : FIRST_SIZE;
-    while (capacity < registry->count + more)
-        capacity *= 2;
-    struct rdf_redef **list = rdf_arena_alloc(&registry->arena, capacity * sizeof *list);
-    if (!list)
-        return false;
-    for (size_t i = 0; i < registry->count; i++)
-        list[i] = registry->redef[i];
-    registry->redef = list;
-    registry->capacity = capacity;
-    return true;
-}
-
 static bool reserve_layers(struct rdf_registry *registry, size_t count)
 {
     for (struct rdf_layer *layer = registry->spare_layers; layer && count > 0; layer = layer->below)
@@ -109,16 +129,16 @@ static bool reserve_layers(struct rdf_registry *registry, size_t count)
     return more != NULL;
 }
 
-bool rdf_registry_reserve(struct rdf_registry *registry, size_t keys, size_t redefs, size_t layers)
+bool rdf_registry_reserve(struct rdf_registry *registry, size_t keys, size_t layers)
 {
     const struct rdf_table *table = registry->table;
     size_t used = table ? table->used : 0;
-    if (!table || (used + keys) * 2 > table->size) {
+    if (!table || is_full(table->size, used + keys)) {
         registry->pending = rdf_table_new(&registry->arena, table, used + keys);
         if (!registry->pending)
             return false;
     }
-    return reserve_list(registry, redefs) && reserve_layers(registry, layers);
+    return reserve_layers(registry, layers);
 }
 
 static struct rdf_table *newest_table(struct rdf_registry *registry)
@@ -126,25 +146,15 @@ static struct rdf_table *newest_table(struct rdf_registry *registry)
     return registry->pending ? registry->pending : registry->table;
 }
 
+/* The same entry again: other code is mapped there now, and the newer record is the true one. */
 void rdf_registry_add(struct rdf_registry *registry, struct rdf_redef *redef)
 {
-    uint64_t entry = redef->window.function.start;
-    struct rdf_redef *former = rdf_table_find(newest_table(registry), entry);
-    rdf_table_insert(newest_table(registry), entry, redef);
-    /* The same entry again: other code is mapped there now, and the newer record is the true one. */
-    if (former && former->window.function.start != entry)
-        former = NULL; /* it was known by this address: an alias once, and a function of its own now */
-    for (size_t i = 0; former && i < registry->count; i++)
-        if (registry->redef[i] == former) {
-            registry->redef[i] = redef;
-            return;
-        }
-    registry->redef[registry->count++] = redef;
+    registry->count += !rdf_table_insert(newest_table(registry), redef);
 }
 
-void rdf_registry_add_alias(struct rdf_registry *registry, uint64_t addr, struct rdf_redef *redef)
+void rdf_registry_add_alias(struct rdf_registry *registry, struct rdf_alias *alias)
 {
-    rdf_table_insert(newest_table(registry), addr, redef);
+    registry->count -= rdf_table_insert_alias(newest_table(registry), alias);
 }
 
 struct rdf_layer *rdf_registry_take_layer(struct rdf_registry *registry)

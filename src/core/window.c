@@ -23,7 +23,10 @@ struct body {
     const uint8_t *code;           /* from function->start */
     uint64_t end;                  /* behind the last byte of `code` */
     const struct rdf_taken *taken; /* or null */
+    struct rdf_insn *decoded;      /* DECODED of them, each in the place that its address says */
 };
+
+enum { DECODED = 32 };
 
 static const void *view_code(struct rdf_images *images, uint64_t addr, size_t len, struct rdf_error *err)
 {
@@ -81,7 +84,9 @@ static redefine_status refuse_breakpoints(const struct body *body, struct rdf_er
 static redefine_status read_body(struct rdf_images *images, const struct rdf_function *function,
                                  const struct rdf_taken *taken, struct body *ret, struct rdf_error *err)
 {
-    uint64_t end = rdf_images_next_start(images, function);
+    /* What lies behind is asked for only where an entry jump may need it. */
+    uint64_t end = function->end - function->start < TAIL_BYTES ? rdf_images_next_start(images, function)
+                                                                : function->end;
     if (end > function->end + TAIL_BYTES)
         end = function->end + TAIL_BYTES;
     if (end < function->end)
@@ -90,7 +95,11 @@ static redefine_status read_body(struct rdf_images *images, const struct rdf_fun
     const uint8_t *code = view_code(images, function->start, (size_t)(end - function->start), &why);
     if (!code)
         return rdf_fail(err, why.status, "%s", why.sentence);
-    *ret = (struct body){images, function, code, end, taken};
+    ret->images = images;
+    ret->function = function;
+    ret->code = code;
+    ret->end = end;
+    ret->taken = taken;
     return refuse_breakpoints(ret, err);
 }
 
@@ -100,9 +109,15 @@ static struct rdf_span code_at(const struct body *body, uint64_t addr)
     return (struct rdf_span){body->code + (addr - body->function->start), (size_t)(end - addr)};
 }
 
+/* The instructions at the entry are asked for again and again. */
 static bool decode_at(const struct body *body, uint64_t addr, struct rdf_insn *ret)
 {
-    return body->images->arch->decode(code_at(body, addr), addr, ret);
+    struct rdf_insn *decoded = &body->decoded[addr % DECODED];
+    bool is_known = decoded->len_bytes && decoded->addr == addr;
+    if (!is_known && !body->images->arch->decode(code_at(body, addr), addr, decoded))
+        return false;
+    *ret = *decoded;
+    return true;
 }
 
 static const char *name_of(const struct rdf_function *function)
@@ -403,7 +418,10 @@ redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct r
                                        const struct rdf_taken *taken, struct rdf_window *ret,
                                        struct rdf_error *err)
 {
-    struct body body;
+    struct rdf_insn decoded[DECODED];
+    for (size_t i = 0; i < DECODED; i++)
+        decoded[i].len_bytes = 0;
+    struct body body = {.decoded = decoded};
     redefine_status status = read_body(images, function, taken, &body, err);
     if (status != REDEFINE_OK)
         return status;

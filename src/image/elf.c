@@ -227,9 +227,10 @@ bool rdf_image_section(struct rdf_images *images, struct rdf_image *image, size_
     if (index >= rdf_image_section_count(images, image))
         return false;
     memcpy(ret, image->sections.data + index * sizeof *ret, sizeof *ret);
-    const char *name = rdf_span_string(image->section_names, ret->sh_name);
-    if (ret_name)
+    if (ret_name) {
+        const char *name = rdf_span_string(image->section_names, ret->sh_name);
         *ret_name = name ? name : "";
+    }
     return true;
 }
 

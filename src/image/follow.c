@@ -180,9 +180,14 @@ static bool read_stub(const struct rdf_images *images, const struct rdf_image *i
 {
     uint8_t code[STUB_BYTES];
     size_t len = sizeof code;
-    while (len && !rdf_images_read(images, addr, code, len))
+    struct rdf_span span = {NULL, 0};
+    /* In place where that can be done: each function of a batch is asked about. */
+    if (rdf_maps_allow(&images->maps, addr, len, RDF_PROT_READ))
+        span = (struct rdf_span){images->space->ops->view(images->space, addr, len), len};
+    while (!span.data && len && !rdf_images_read(images, addr, code, len))
         len /= 2; /* the end of the segment may be near */
-    struct rdf_span span = {code, len};
+    if (!span.data)
+        span = (struct rdf_span){code, len};
     if (!len || image->machine != images->arch->elf_machine)
         return false;
     return image->machine == EM_AARCH64  ? read_stub_aarch64(span, addr, ret)

@@ -154,10 +154,29 @@ static bool table_entry(const struct rdf_unwind *unwind, uint64_t index, uint64_
            read_pointer(unwind->table, unwind->table_addr, unwind->base, &off, unwind->encoding, ret_fde);
 }
 
+/* The same in the form that every linker writes: pairs of 4 bytes, from the header on. The table is as long
+ * as its count says. */
+static uint64_t usual_table_above(const struct rdf_unwind *unwind, uint64_t addr)
+{
+    uint64_t low = 0, high = unwind->count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        int32_t start;
+        memcpy(&start, unwind->table.data + middle * 2 * sizeof start, sizeof start);
+        if (unwind->base + (uint64_t)(int64_t)start > addr)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
 /* The first index whose start is above `addr`. */
 static uint64_t table_above(const struct rdf_unwind *unwind, uint64_t addr)
 {
     uint64_t low = 0, high = unwind->count;
+    if (unwind->encoding == (PE_DATAREL | PE_SDATA4))
+        return usual_table_above(unwind, addr);
     while (low < high) {
         uint64_t middle = low + (high - low) / 2, start, fde;
         if (!table_entry(unwind, middle, &start, &fde))

@@ -220,7 +220,7 @@ redefine_status program_commit(struct program *program, const struct batch *batc
         const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry,
                                                           program->target[batch->target[i]]);
         if (redef && !function->trampoline)
-            function->trampoline = redef->trampoline_addr;
+            function->trampoline = rdf_redef_trampoline(redef);
     }
     return status;
 }
@@ -274,24 +274,30 @@ uint64_t program_runs(const struct program *program, uint64_t addr)
 /* The trampoline holds what relocating the window gives; no-operations need none. */
 static void check_trampoline(const struct program *program, const struct rdf_redef *redef)
 {
-    if (redef->window.strategy == RDF_STRATEGY_SLED) {
-        assert_int_equal(redef->trampoline_addr, redef->window.end);
+    uint64_t trampoline = rdf_redef_trampoline(redef);
+    if (redef->strategy == RDF_STRATEGY_SLED) {
+        assert_int_equal(trampoline, redef->entry + redef->window_bytes);
         return;
     }
     struct rdf_relocate_request request = {
-        .window = {redef->window.bytes, (size_t)(redef->window.end - redef->window.function.start)},
-        .window_addr = redef->window.function.start,
-        .patched_start = redef->window.patched_start,
-        .patched_end = redef->window.patched_end,
-        .trampoline_addr = redef->trampoline_addr,
+        .window = {rdf_redef_bytes(redef), redef->window_bytes},
+        .window_addr = redef->entry,
+        .patched_start = rdf_redef_edit(redef),
+        .patched_end = rdf_redef_edit(redef) + redef->edit_bytes,
+        .trampoline_addr = trampoline,
     };
     struct rdf_relocated relocated;
+    struct rdf_pc_pair pcs[RDF_WINDOW_INSNS_MAX];
     assert_int_equal(program->engine->arch->relocate(&request, &relocated, NULL), REDEFINE_OK);
-    const uint8_t *there = memory_os_at(program->os, redef->trampoline_addr);
+    const uint8_t *there = memory_os_at(program->os, trampoline);
     assert_non_null(there);
-    if (memcmp(there, relocated.code, relocated.len_bytes) != 0) {
-        fail_msg("the trampoline at 0x%" PRIx64 " of 0x%" PRIx64 " holds other code", redef->trampoline_addr,
-                 redef->window.function.start);
+    if (memcmp(there, relocated.code, relocated.len_bytes) != 0)
+        fail_msg("the trampoline at 0x%" PRIx64 " of 0x%" PRIx64 " holds other code", trampoline,
+                 redef->entry);
+    assert_int_equal(rdf_redef_pcs(redef, pcs), relocated.pc_count);
+    for (size_t i = 0; i < relocated.pc_count; i++) {
+        assert_int_equal(pcs[i].old_off, relocated.pcs[i].old_off);
+        assert_int_equal(pcs[i].new_off, relocated.pcs[i].new_off);
     }
 }
 
@@ -307,14 +313,15 @@ static void check_function(const struct program *program, size_t i)
         assert_int_equal(model->count, 0);
         return;
     }
-    assert_int_equal(redef->trampoline_addr, model->trampoline);
+    assert_int_equal(rdf_redef_trampoline(redef), model->trampoline);
     check_trampoline(program, redef);
-    uint64_t asked_original = model->count ? redef->trampoline_addr : 0;
+    uint64_t asked_original = model->count ? rdf_redef_trampoline(redef) : 0;
     uint64_t asked_replacement = 0;
-    const struct rdf_layer *layer = redef->top;
+    struct rdf_layer room;
+    const struct rdf_layer *layer = rdf_redef_top(redef, &room);
     for (size_t j = model->count; j-- > 0; layer = layer->below) {
         int owner = model->layer[j].owner;
-        uint64_t original = j ? model->layer[j - 1].replacement : redef->trampoline_addr;
+        uint64_t original = j ? model->layer[j - 1].replacement : rdf_redef_trampoline(redef);
         assert_non_null(layer);
         assert_ptr_equal(layer->owner, owner_key(owner));
         assert_int_equal(layer->replacement, model->layer[j].replacement);
@@ -328,7 +335,8 @@ static void check_function(const struct program *program, size_t i)
     }
     assert_null(layer);
     assert_int_equal(redef->asked_original, asked_original);
-    assert_int_equal(redef->asked_replacement, asked_replacement);
+    assert_int_equal(redef->is_asked ? redef->replacement : 0, asked_replacement);
+    assert_int_equal(redef->is_active, model->count != 0);
 }
 
 static void check_rules(const struct program *program)
@@ -385,18 +393,15 @@ struct memory_snapshot *program_take(const struct program *program)
 
 static void describe_redef(FILE *out, const struct rdf_redef *redef)
 {
-    fprintf(out,
-            " %p: edit 0x%" PRIx64 " relay 0x%" PRIx64 " trampoline 0x%" PRIx64 " slot 0x%" PRIx64
-            " asked 0x%" PRIx64 " 0x%" PRIx64 " last 0x%" PRIx64 " pcs %p %zu method %d\n",
-            (const void *)redef, redef->edit.addr, redef->relay_addr, redef->trampoline_addr,
-            redef->slot_addr, redef->asked_original, redef->asked_replacement, redef->last_replacement,
-            (const void *)redef->pcs, redef->pc_count, (int)redef->method);
-    for (size_t i = 0; i < redef->edit.len_bytes; i++)
-        fprintf(out, " %02x>%02x", redef->edit.old_bytes[i], redef->edit.new_bytes[i]);
-    for (const struct rdf_layer *layer = redef->top; layer; layer = layer->below)
-        fprintf(out, " layer %p: owner %p replacement 0x%" PRIx64 "-0x%" PRIx64 " original %p\n",
-                (const void *)layer, layer->owner, layer->replacement, layer->replacement_end,
-                (void *)layer->original);
+    const uint8_t *byte = (const uint8_t *)redef;
+    fprintf(out, " %p:", (const void *)redef);
+    for (size_t i = 0; i < offsetof(struct rdf_redef, tail) + redef->window_bytes; i++)
+        fprintf(out, " %02x", byte[i]);
+    struct rdf_layer room;
+    for (const struct rdf_layer *layer = rdf_redef_top(redef, &room); layer; layer = layer->below)
+        fprintf(out, " layer %p: owner %p replacement 0x%" PRIx64 "+%u original %p\n",
+                layer == &room ? NULL : (const void *)layer, layer->owner, layer->replacement,
+                layer->replacement_bytes, (void *)layer->original);
 }
 
 char *program_describe(const struct program *program)
@@ -406,13 +411,13 @@ char *program_describe(const struct program *program)
     FILE *out = open_memstream(&text, &len);
     const struct rdf_engine *engine = program->engine;
     const struct rdf_registry *registry = &engine->registry;
-    fprintf(out, "registry table %p pending %p list %p %zu/%zu\n", (const void *)registry->table,
-            (const void *)registry->pending, (const void *)registry->redef, registry->count,
-            registry->capacity);
+    fprintf(out, "registry table %p pending %p %zu\n", (const void *)registry->table,
+            (const void *)registry->pending, registry->count);
     for (const struct rdf_layer *spare = registry->spare_layers; spare; spare = spare->below)
         fprintf(out, "spare %p\n", (const void *)spare);
-    for (size_t i = 0; i < registry->count; i++)
-        describe_redef(out, registry->redef[i]);
+    const struct rdf_redef *redef;
+    for (size_t at = 0; (redef = rdf_table_next(registry->table, &at)) != NULL;)
+        describe_redef(out, redef);
     for (size_t i = 0; i < PROGRAM_TARGETS; i++) {
         fprintf(out, "target %zu %p\n", i, (void *)rdf_registry_find(registry, program->target[i]));
         for (size_t j = 0; j < PROGRAM_OWNERS; j++)

@@ -192,7 +192,8 @@ static void an_alias_stands_for_its_function(void **state)
     both[1].replacement = program->replacement[9];
     assert_int_equal(rdf_engine_commit(program->engine, both, 2, 0, &err), REDEFINE_OK);
     assert_int_equal(program_runs(program, program->target[5]), program->replacement[9]);
-    assert_null(redef->top->below);
+    assert_true(redef->has_layer);
+    assert_null(redef->list);
     change.kind = RDF_CHANGE_RESTORE;
     change.target = program->alias[2];
     assert_int_equal(rdf_engine_commit(program->engine, &change, 1, 0, &err), REDEFINE_OK);
@@ -268,7 +269,7 @@ static void code_that_was_loaded_anew_can_be_redefined(void **state)
             assert_ok(program, status);
             assert_int_equal(program_runs(program, addr[0]), program->replacement[1]);
             const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, addr[0]);
-            assert_memory_equal(memory_os_at(program->os, redef->trampoline_addr),
+            assert_memory_equal(memory_os_at(program->os, rdf_redef_trampoline(redef)),
                                 other ? "\x31\xc0" : "\xb8\x01", 2);
             assert_ok(program, change_one(program, RDF_CHANGE_RESTORE, addr[0], 0));
             assert_memory_equal(memory_os_at(program->os, addr[0]),
@@ -326,7 +327,7 @@ static void code_that_has_gone_can_be_restored(void **state)
     assert_ok(program, rdf_engine_commit(program->engine, both, 2, 0, &program->err));
     program_check_pristine(program);
     const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, addr[0]);
-    assert_true(!redef || !redef->top);
+    assert_true(!redef || !redef->is_active);
     program_free(program);
 }
 

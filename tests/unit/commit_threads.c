@@ -35,28 +35,45 @@ static redefine_status restore_one(struct program *program, uint64_t target)
     return rdf_engine_commit(program->engine, &change, 1, 0, &program->err);
 }
 
+/* What is kept of a function after the program has gone. */
+struct seen {
+    uint64_t start, window_end;
+    uint64_t edit, edit_end;
+    bool branches_back, is_loop_head;
+    uint8_t bytes[RDF_WINDOW_BYTES_MAX];
+};
+
+static struct seen seen_of(const struct rdf_redef *redef)
+{
+    struct seen seen = {.start = redef->entry,
+                        .window_end = redef->entry + redef->window_bytes,
+                        .edit = rdf_redef_edit(redef),
+                        .edit_end = rdf_redef_edit(redef) + redef->edit_bytes,
+                        .branches_back = redef->branches_back,
+                        .is_loop_head = redef->is_loop_head};
+    memcpy(seen.bytes, rdf_redef_bytes(redef), redef->window_bytes);
+    return seen;
+}
+
 /* What the plan of each shape is, found out with nobody in the way. */
-static struct rdf_redef plan_of(const struct rdf_arch *arch, int shape)
+static struct seen plan_of(const struct rdf_arch *arch, int shape)
 {
     struct program *program = program_new(arch);
     assert_int_equal(redefine_one(program, program->target[shape], 0), REDEFINE_OK);
-    struct rdf_redef redef = *rdf_registry_find(&program->engine->registry, program->target[shape]);
-    redef.pcs = NULL;
-    redef.extra = NULL;
+    struct seen seen = seen_of(rdf_registry_find(&program->engine->registry, program->target[shape]));
     program_free(program);
-    return redef;
+    return seen;
 }
 
-static bool starts_instruction(const struct program *program, const struct rdf_window *window, uint64_t pc)
+static bool starts_instruction(const struct program *program, const struct seen *plan, uint64_t pc)
 {
     const struct rdf_arch *arch = program->engine->arch;
-    size_t len = (size_t)(window->end - window->function.start);
+    size_t len = (size_t)(plan->window_end - plan->start);
     struct rdf_insn insn;
     for (size_t off = 0; off < len; off += insn.len_bytes) {
-        if (window->function.start + off == pc)
+        if (plan->start + off == pc)
             return true;
-        if (!arch->decode((struct rdf_span){window->bytes + off, len - off}, window->function.start + off,
-                          &insn))
+        if (!arch->decode((struct rdf_span){plan->bytes + off, len - off}, plan->start + off, &insn))
             return false;
     }
     return false;
@@ -68,33 +85,33 @@ static void check_counterpart(const struct program *program, const struct rdf_re
 {
     const struct rdf_arch *arch = program->engine->arch;
     struct rdf_insn old, new;
-    size_t off = (size_t)(pc - redef->window.function.start);
+    size_t off = (size_t)(pc - redef->entry);
     assert_true(
-        arch->decode((struct rdf_span){redef->window.bytes + off, RDF_WINDOW_BYTES_MAX - off}, pc, &old));
-    if (redef->window.strategy == RDF_STRATEGY_SLED) {
-        assert_int_equal(place, redef->window.end);
+        arch->decode((struct rdf_span){rdf_redef_bytes(redef) + off, redef->window_bytes - off}, pc, &old));
+    if (redef->strategy == RDF_STRATEGY_SLED) {
+        assert_int_equal(place, redef->entry + redef->window_bytes);
         return;
     }
     assert_true(arch->decode((struct rdf_span){memory_os_at(program->os, place), 16}, place, &new));
     assert_int_equal(new.flow, old.flow);
     assert_int_equal(new.has_ref, old.has_ref);
     assert_int_equal(new.ref, old.ref);
-    assert_in_range(place, redef->trampoline_addr, redef->trampoline_addr + RDF_TRAMPOLINE_BYTES_MAX);
+    assert_in_range(place, rdf_redef_trampoline(redef),
+                    rdf_redef_trampoline(redef) + RDF_TRAMPOLINE_BYTES_MAX);
 }
 
-static void check_one_pc(const struct rdf_arch *arch, int shape, const struct rdf_redef *plan, uint64_t pc)
+static void check_one_pc(const struct rdf_arch *arch, int shape, const struct seen *plan, uint64_t pc)
 {
     struct program *program = program_new(arch);
     size_t thread = memory_os_add_thread(program->os, pc);
     char *engine = program_describe(program);
     struct memory_snapshot *memory = program_take(program);
     /* Behind the overwritten bytes too: what is left of the window may branch back into them. */
-    uint64_t patched_end = plan->edit.addr + plan->edit.len_bytes;
-    uint64_t end = plan->window.end > patched_end ? plan->window.end : patched_end;
-    bool is_inside = pc > plan->edit.addr && pc < end;
-    bool can_move = starts_instruction(program, &plan->window, pc);
+    uint64_t end = plan->window_end > plan->edit_end ? plan->window_end : plan->edit_end;
+    bool is_inside = pc > plan->edit && pc < end;
+    bool can_move = starts_instruction(program, plan, pc);
     /* At the head of a loop it may be in the middle of one, or about to make a call. */
-    bool is_unclear = pc == plan->edit.addr && plan->window.is_loop_head;
+    bool is_unclear = pc == plan->edit && plan->is_loop_head;
     redefine_status status = redefine_one(program, program->target[shape], 0);
     uint64_t place = program->os->thread[thread].pc;
     if (is_unclear || (is_inside && !can_move)) {
@@ -127,9 +144,8 @@ static void check_one_pc(const struct rdf_arch *arch, int shape, const struct rd
 static void a_thread_at_each_byte(const struct rdf_arch *arch, int shapes)
 {
     for (int shape = 0; shape < shapes; shape++) {
-        struct rdf_redef plan = plan_of(arch, shape);
-        for (uint64_t pc = plan.window.function.start - 4; pc < plan.window.end + 8;
-             pc += arch->insn_align_bytes)
+        struct seen plan = plan_of(arch, shape);
+        for (uint64_t pc = plan.start - 4; pc < plan.window_end + 8; pc += arch->insn_align_bytes)
             check_one_pc(arch, shape, &plan, pc);
     }
 }
@@ -147,9 +163,9 @@ static void a_stack_that_leads_into_the_bytes(void **state)
 {
     (void)state;
     for (int shape = 0; shape < SHAPES; shape++) {
-        struct rdf_redef plan = plan_of(&rdf_arch_x86_64, shape);
-        uint64_t first = plan.edit.addr;
-        for (uint64_t value = first - 1; value <= plan.window.end; value++)
+        struct seen plan = plan_of(&rdf_arch_x86_64, shape);
+        uint64_t first = plan.edit;
+        for (uint64_t value = first - 1; value <= plan.window_end; value++)
             for (size_t place = 0; place < 2; place++) {
                 struct program *program = program_new(&rdf_arch_x86_64);
                 (void)memory_os_add_thread(program->os, program->replacement[1]);
@@ -157,8 +173,7 @@ static void a_stack_that_leads_into_the_bytes(void **state)
                 memory_os_set_stack(program->os, thread, place ? 512 / 8 - 1 : 0,
                                     value); /* the last or first word */
                 bool is_inside = value > first &&
-                                 value < (plan.window.branches_back ? plan.window.end
-                                                                    : first + plan.edit.len_bytes);
+                                 value < (plan.branches_back ? plan.window_end : plan.edit_end);
                 redefine_status status = redefine_one(program, program->target[shape], 0);
                 assert_int_equal(status, is_inside ? REDEFINE_EBUSY : REDEFINE_OK);
                 if (is_inside) {
@@ -274,11 +289,11 @@ static void the_bytes_change_meanwhile(void **state)
 {
     (void)state;
     for (int victim = 0; victim < SHAPES; victim++) {
-        struct rdf_redef plan = plan_of(&rdf_arch_x86_64, victim);
-        for (uint64_t off = 0; off < plan.edit.len_bytes; off++) {
+        struct seen plan = plan_of(&rdf_arch_x86_64, victim);
+        for (uint64_t off = 0; off < plan.edit_end - plan.edit; off++) {
             busy = program_new(&rdf_arch_x86_64);
             (void)memory_os_add_thread(busy->os, busy->replacement[0]);
-            changed_addr = plan.edit.addr + off;
+            changed_addr = plan.edit + off;
             busy->os->before_stop = change_a_byte;
             struct batch batch = {.count = 0};
             for (int i = 0; i < SHAPES; i++)
@@ -388,7 +403,7 @@ static void hundreds_of_threads_are_moved(void **state)
     assert_int_equal(redefine_one(program, program->target[0], 0), REDEFINE_OK);
     const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, program->target[0]);
     for (int i = 0; i < MEMORY_THREADS_MAX; i++)
-        assert_int_equal(program->os->thread[i].pc, redef->trampoline_addr + (i % 3 ? 1 : 4));
+        assert_int_equal(program->os->thread[i].pc, rdf_redef_trampoline(redef) + (i % 3 ? 1 : 4));
     program_free(program);
 }
 
@@ -430,19 +445,19 @@ static void a_restore_moves_nobody(void **state)
         struct program *program = program_new(&rdf_arch_x86_64);
         assert_int_equal(redefine_one(program, program->target[shape], 0), REDEFINE_OK);
         const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, program->target[shape]);
-        const struct rdf_window *window = &redef->window;
+        const struct seen seen = seen_of(redef);
         uint64_t pc[64];
         size_t count = 0;
-        for (uint64_t at = window->function.start; at <= window->end && count < 20; at++)
-            if (at <= window->patched_start || at >= window->patched_end)
+        for (uint64_t at = seen.start; at <= seen.window_end && count < 20; at++)
+            if (at <= seen.edit || at >= seen.edit_end)
                 pc[count++] = at;
-        pc[count++] = redef->relay_addr;
-        for (uint64_t at = redef->trampoline_addr; at < redef->trampoline_addr + 16; at++)
+        pc[count++] = rdf_redef_relay(redef);
+        for (uint64_t at = rdf_redef_trampoline(redef); at < rdf_redef_trampoline(redef) + 16; at++)
             pc[count++] = at;
         pc[count++] = program->replacement[0];
         for (size_t i = 0; i < count; i++) {
             size_t thread = memory_os_add_thread(program->os, pc[i]);
-            memory_os_set_stack(program->os, thread, 1, window->patched_start + 1);
+            memory_os_set_stack(program->os, thread, 1, seen.edit + 1);
         }
         if (restore_one(program, program->target[shape]) != REDEFINE_OK)
             fail_msg("shape %d: %s", shape, program->err.sentence);

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { PAGE = 4096, CHUNK_BYTES = 144 * 1024 };
+enum { PAGE = 4096, CHUNK_BYTES = 160 * 1024 };
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)

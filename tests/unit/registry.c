@@ -26,7 +26,7 @@ static int set_up(void **state)
     rdf_registry_init(&registry, &os->pages);
     memset(redef, 0, sizeof redef);
     for (size_t i = 0; i < MANY; i++)
-        redef[i].window.function.start = UINT64_C(0x7f0000000000) + 16 * i;
+        redef[i].entry = UINT64_C(0x7f0000000000) + 16 * i;
     return 0;
 }
 
@@ -41,7 +41,7 @@ static int tear_down(void **state)
 
 static void add(size_t i)
 {
-    assert_true(rdf_registry_reserve(&registry, 1, 1, 1));
+    assert_true(rdf_registry_reserve(&registry, 1, 1));
     rdf_registry_add(&registry, &redef[i]);
     rdf_registry_publish(&registry);
 }
@@ -49,19 +49,24 @@ static void add(size_t i)
 static void everything_added_is_found(void **state)
 {
     (void)state;
-    assert_null(rdf_registry_find(&registry, redef[0].window.function.start));
+    assert_null(rdf_registry_find(&registry, redef[0].entry));
     for (size_t i = 0; i < MANY; i++) {
         add(i);
         assert_int_equal(registry.count, i + 1);
         if (i % 257 == 0)
             for (size_t j = 0; j < MANY; j++)
-                assert_ptr_equal(rdf_registry_find(&registry, redef[j].window.function.start),
-                                 j <= i ? &redef[j] : NULL);
+                assert_ptr_equal(rdf_registry_find(&registry, redef[j].entry), j <= i ? &redef[j] : NULL);
     }
     assert_null(rdf_registry_find(&registry, 0));
-    assert_null(rdf_registry_find(&registry, redef[0].window.function.start + 1));
+    assert_null(rdf_registry_find(&registry, redef[0].entry + 1));
+    static bool is_seen[MANY];
+    const struct rdf_redef *each;
+    for (size_t at = 0; (each = rdf_table_next(registry.table, &at)) != NULL;) {
+        assert_false(is_seen[each - redef]);
+        is_seen[each - redef] = true;
+    }
     for (size_t i = 0; i < MANY; i++)
-        assert_ptr_equal(registry.redef[i], &redef[i]);
+        assert_true(is_seen[i]);
 }
 
 /* Keys that collide: equal in the bits that choose a place, and in all but one. */
@@ -69,7 +74,7 @@ static void keys_that_collide(void **state)
 {
     (void)state;
     for (unsigned shift = 0; shift < 64; shift++)
-        redef[shift].window.function.start = UINT64_C(1) << shift;
+        redef[shift].entry = UINT64_C(1) << shift;
     for (size_t i = 0; i < 64; i++)
         add(i);
     for (size_t i = 0; i < 64; i++)
@@ -81,18 +86,18 @@ static void what_is_reserved_is_not_seen_before_it_is_published(void **state)
     (void)state;
     for (size_t i = 0; i < 31; i++)
         add(i);
-    /* One more than the table holds: a bigger one is prepared beside it. */
-    assert_true(rdf_registry_reserve(&registry, 100, 100, 0));
+    /* More than the table holds: a bigger one is prepared beside it. */
+    assert_true(rdf_registry_reserve(&registry, 100, 0));
     struct rdf_table *before = registry.table;
     for (size_t i = 31; i < 131; i++)
         rdf_registry_add(&registry, &redef[i]);
     assert_ptr_equal(registry.table, before);
-    assert_null(rdf_registry_find(&registry, redef[31].window.function.start));
-    assert_ptr_equal(rdf_registry_find(&registry, redef[30].window.function.start), &redef[30]);
+    assert_null(rdf_registry_find(&registry, redef[31].entry));
+    assert_ptr_equal(rdf_registry_find(&registry, redef[30].entry), &redef[30]);
     rdf_registry_publish(&registry);
-    assert_ptr_equal(rdf_registry_find(&registry, redef[130].window.function.start), &redef[130]);
+    assert_ptr_equal(rdf_registry_find(&registry, redef[130].entry), &redef[130]);
     /* The old one stays for readers that are late. */
-    assert_ptr_equal(rdf_table_find(before, redef[0].window.function.start), &redef[0]);
+    assert_ptr_equal(rdf_table_find(before, redef[0].entry), &redef[0]);
 }
 
 /* Of whatever was reserved. */
@@ -103,44 +108,42 @@ static void rolling_back_restores(void **state)
     for (size_t i = 0; i < 20; i++)
         add(i);
     for (size_t k = 0; k < 5; k++)
-        for (size_t r = 0; r < 5; r++)
-            for (size_t l = 0; l < 5; l++) {
-                struct rdf_registry before = registry;
-                struct rdf_registry_mark mark;
-                size_t live = os->page_live;
-                rdf_registry_take_mark(&registry, &mark);
-                assert_true(rdf_registry_reserve(&registry, want[k], want[r], want[l]));
-                rdf_registry_rollback(&registry, &mark);
-                assert_memory_equal(&registry, &before, sizeof before);
-                assert_int_equal(os->page_live, live);
-                for (size_t i = 0; i < 40; i++)
-                    assert_ptr_equal(rdf_registry_find(&registry, redef[i].window.function.start),
-                                     i < 20 ? &redef[i] : NULL);
-            }
+        for (size_t l = 0; l < 5; l++) {
+            struct rdf_registry before = registry;
+            struct rdf_registry_mark mark;
+            size_t live = os->page_live;
+            rdf_registry_take_mark(&registry, &mark);
+            assert_true(rdf_registry_reserve(&registry, want[k], want[l]));
+            rdf_registry_rollback(&registry, &mark);
+            assert_memory_equal(&registry, &before, sizeof before);
+            assert_int_equal(os->page_live, live);
+            for (size_t i = 0; i < 40; i++)
+                assert_ptr_equal(rdf_registry_find(&registry, redef[i].entry), i < 20 ? &redef[i] : NULL);
+        }
 }
 
 static void reserving_says_when_there_is_no_memory(void **state)
 {
     (void)state;
     add(0);
-    const size_t want[][3] = {{100000, 0, 0}, {0, 100000, 0}, {0, 0, 100000}};
-    for (size_t i = 0; i < 3; i++) {
+    const size_t want[][2] = {{100000, 0}, {0, 100000}};
+    for (size_t i = 0; i < 2; i++) {
         struct rdf_registry before = registry;
         struct rdf_registry_mark mark;
         rdf_registry_take_mark(&registry, &mark);
         os->page_failure = (struct memory_failure){.at = os->page_gets + 1, .lasting = true};
-        assert_false(rdf_registry_reserve(&registry, want[i][0], want[i][1], want[i][2]));
+        assert_false(rdf_registry_reserve(&registry, want[i][0], want[i][1]));
         os->page_failure = (struct memory_failure){0};
         rdf_registry_rollback(&registry, &mark);
         assert_memory_equal(&registry, &before, sizeof before);
-        assert_ptr_equal(rdf_registry_find(&registry, redef[0].window.function.start), &redef[0]);
+        assert_ptr_equal(rdf_registry_find(&registry, redef[0].entry), &redef[0]);
     }
 }
 
 static void layers_come_and_go(void **state)
 {
     (void)state;
-    assert_true(rdf_registry_reserve(&registry, 0, 0, 3));
+    assert_true(rdf_registry_reserve(&registry, 0, 3));
     rdf_registry_publish(&registry);
     struct rdf_layer *layer[3];
     for (int i = 0; i < 3; i++) {
@@ -151,10 +154,10 @@ static void layers_come_and_go(void **state)
     for (int i = 0; i < 3; i++)
         rdf_registry_give_layer(&registry, layer[i]);
     size_t used = registry.arena.used_bytes;
-    assert_true(rdf_registry_reserve(&registry, 0, 0, 3)); /* what was given back suffices */
+    assert_true(rdf_registry_reserve(&registry, 0, 3)); /* what was given back suffices */
     assert_int_equal(registry.arena.used_bytes, used);
     assert_int_equal(rdf_registry_take_layer(&registry)->replacement, 0);
-    assert_true(rdf_registry_reserve(&registry, 0, 0, 5)); /* two are there */
+    assert_true(rdf_registry_reserve(&registry, 0, 5)); /* two are there */
     for (int i = 0; i < 5; i++) {
         assert_non_null(registry.spare_layers);
         (void)rdf_registry_take_layer(&registry);
@@ -166,17 +169,17 @@ static void an_alias_and_a_newer_record(void **state)
     (void)state;
     add(0);
     add(1);
-    assert_true(rdf_registry_reserve(&registry, 1, 0, 0));
-    rdf_registry_add_alias(&registry, 0x1234, &redef[0]);
+    assert_true(rdf_registry_reserve(&registry, 1, 0));
+    struct rdf_alias alias = {0x1234, &redef[0]};
+    rdf_registry_add_alias(&registry, &alias);
     rdf_registry_publish(&registry);
     assert_ptr_equal(rdf_registry_find(&registry, 0x1234), &redef[0]);
     assert_int_equal(registry.count, 2);
     /* The same entry again: the record is exchanged, not doubled. */
-    redef[2].window.function.start = redef[1].window.function.start;
+    redef[2].entry = redef[1].entry;
     add(2);
-    assert_ptr_equal(rdf_registry_find(&registry, redef[1].window.function.start), &redef[2]);
+    assert_ptr_equal(rdf_registry_find(&registry, redef[1].entry), &redef[2]);
     assert_int_equal(registry.count, 2);
-    assert_ptr_equal(registry.redef[1], &redef[2]);
 }
 
 /* An alias whose address becomes a function of its own (its object was unloaded, another came). */
@@ -184,14 +187,14 @@ static void an_alias_that_becomes_an_entry(void **state)
 {
     (void)state;
     add(0);
-    assert_true(rdf_registry_reserve(&registry, 1, 0, 0));
-    rdf_registry_add_alias(&registry, redef[1].window.function.start, &redef[0]);
+    assert_true(rdf_registry_reserve(&registry, 1, 0));
+    struct rdf_alias alias = {redef[1].entry, &redef[0]};
+    rdf_registry_add_alias(&registry, &alias);
     rdf_registry_publish(&registry);
     add(1);
-    assert_ptr_equal(rdf_registry_find(&registry, redef[1].window.function.start), &redef[1]);
+    assert_ptr_equal(rdf_registry_find(&registry, redef[1].entry), &redef[1]);
     assert_int_equal(registry.count, 2);
-    assert_ptr_equal(registry.redef[0], &redef[0]);
-    assert_ptr_equal(registry.redef[1], &redef[1]);
+    assert_ptr_equal(rdf_registry_find(&registry, redef[0].entry), &redef[0]);
 }
 
 /* ---- looking up takes no lock ---- */
@@ -206,7 +209,7 @@ static void *look_up(void *unused)
     do {
         seen = __atomic_load_n(&published, __ATOMIC_ACQUIRE);
         for (size_t i = 0; i < seen; i += 1 + i / 64)
-            misses += rdf_registry_find(&registry, redef[i].window.function.start) != &redef[i];
+            misses += rdf_registry_find(&registry, redef[i].entry) != &redef[i];
     } while (seen < MANY);
     return (void *)misses;
 }

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The functions of a commit that are new: window, trampoline and edits, one function after the other. Of each
+ * only its record and its code is kept.
+ */
+#include "core/commit.h"
+
+#include "base/bytes.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+/* ---- What is taken already ---- */
+
+/* The function that is being planned; what an older record says of itself does not count. */
+struct planned {
+    const struct commit *commit;
+    uint64_t entry;
+};
+
+static bool lies_in(uint64_t start, uint64_t end, uint64_t taken_start, uint64_t taken_end)
+{
+    return taken_start < end && start < taken_end;
+}
+
+static bool is_taken_by_redef(const struct planned *planned, const struct rdf_redef *redef, uint64_t start,
+                              uint64_t end)
+{
+    uint64_t edit = rdf_redef_edit(redef);
+    uint64_t padding = rdf_redef_padding(redef);
+    return redef->entry != planned->entry &&
+           (lies_in(start, end, edit, edit + redef->edit_bytes) ||
+            (padding && lies_in(start, end, padding, padding + planned->commit->engine->arch->jump_bytes)));
+}
+
+static bool is_taken_by_touched(const struct planned *planned, const struct touched *touched, uint64_t start,
+                                uint64_t end)
+{
+    return touched->entry != planned->entry && touched->is_new &&
+           (lies_in(start, end, touched->patched_start, touched->patched_end) ||
+            (touched->padding_addr &&
+             lies_in(start, end, touched->padding_addr,
+                     touched->padding_addr + planned->commit->engine->arch->jump_bytes)));
+}
+
+/* What is overwritten lies at an entry, behind its landing pad, or in padding that is known by its address:
+ * so whatever reaches [start, end) is known by an address not far before it. Also what is not in force now: a
+ * record keeps its places, and its next redefinition writes there again. */
+static bool is_taken(void *ctx, uint64_t start, uint64_t end)
+{
+    enum { REACH_BYTES = 2 * RDF_EDIT_BYTES_MAX };
+    const struct planned *planned = ctx;
+    const struct rdf_registry *registry = &planned->commit->engine->registry;
+    for (uint64_t at = start - REACH_BYTES; at != end; at++) {
+        const struct rdf_redef *redef = rdf_registry_find(registry, at);
+        const struct touched *touched = rdf_commit_find(planned->commit, at);
+        if ((redef && is_taken_by_redef(planned, redef, start, end)) ||
+            (touched && is_taken_by_touched(planned, touched, start, end)))
+            return true;
+    }
+    return false;
+}
+
+/* ---- One function ---- */
+
+/* Where the handler of traps continues. */
+static uint64_t relay_of_trap(void *ctx, uint64_t addr)
+{
+    const struct rdf_engine *engine = ctx;
+    const struct rdf_redef *redef = rdf_registry_find(&engine->registry, addr);
+    return redef ? rdf_redef_relay(redef) : 0;
+}
+
+/* A trap needs its handler, and the address of the trap, which may be behind a landing pad, to be known. */
+static redefine_status prepare_trap(struct commit *commit, struct touched *touched)
+{
+    struct rdf_space *space = commit->engine->space;
+    int status = space->ops->catch_traps ? space->ops->catch_traps(space, relay_of_trap, commit->engine)
+                                         : -ENOSYS;
+    if (status < 0)
+        return rdf_fail(commit->err, REDEFINE_EUNSUPPORTED,
+                        "the function at 0x%" PRIx64
+                        " is so short that only a trap fits, and this process cannot "
+                        "catch one (%s)",
+                        touched->entry, rdf_errno_name(status));
+    commit->engine->catches_traps = true;
+    return rdf_commit_note_alias(commit, rdf_redef_edit(touched->redef), touched);
+}
+
+/* Padding is known by its address, so that nothing else takes it. */
+static redefine_status take_padding(struct commit *commit, struct touched *touched)
+{
+    struct rdf_alias *alias = rdf_arena_alloc(&commit->arena, sizeof *alias);
+    if (!alias)
+        return rdf_commit_no_memory(commit);
+    *alias = (struct rdf_alias){touched->padding_addr, touched};
+    (void)rdf_table_insert_alias(commit->index, alias);
+    return rdf_commit_note_alias(commit, touched->padding_addr, touched);
+}
+
+/* Where the code of this commit for one chunk is put together. */
+static uint8_t *staged(struct commit *commit, const struct rdf_near_place *place)
+{
+    const struct rdf_near_chunk *chunk = &commit->engine->near.chunk[place->chunk];
+    bool is_old = place->chunk < commit->mark->chunk_count;
+    uint32_t from = is_old ? commit->mark->code_used[place->chunk] : 0;
+    uint8_t **code = &commit->staged[place->chunk];
+    if (!*code)
+        *code = rdf_arena_alloc(&commit->arena, chunk->code_bytes - from);
+    return *code ? *code + (place->code_addr - chunk->code_addr - from) : NULL;
+}
+
+/* What stays of a plan: the record in the registry, the code until it is filled in. */
+static redefine_status keep_plan(struct commit *commit, struct touched *touched, const struct rdf_plan *plan)
+{
+    uint8_t *code = staged(commit, &plan->place);
+    touched->redef = code ? rdf_redef_new(&commit->engine->registry.arena, plan) : NULL;
+    if (!touched->redef)
+        return rdf_commit_no_memory(commit);
+    rdf_bytes_copy(code, plan->code, plan->code_bytes);
+    for (struct rdf_layer *layer = touched->top; layer; layer = layer->below)
+        if (touched->counter_addr && !layer->replacement)
+            layer->replacement = plan->count_addr;
+    switch (plan->window.strategy) {
+    case RDF_STRATEGY_TRAP: return prepare_trap(commit, touched);
+    case RDF_STRATEGY_SHORT_JUMP: return take_padding(commit, touched);
+    default: return REDEFINE_OK;
+    }
+}
+
+static redefine_status find_window(struct commit *commit, struct touched *touched, struct rdf_window *ret)
+{
+    struct rdf_error why = {0};
+    struct planned planned = {commit, touched->entry};
+    const struct rdf_taken taken = {is_taken, &planned, touched->branched_to};
+    touched->padding_addr = 0;
+    redefine_status status = rdf_plan_window_beside(commit->images, &touched->function, &taken, ret, &why);
+    if (status != REDEFINE_OK)
+        return rdf_fail(commit->err, status, "%s", why.sentence);
+    touched->patched_start = ret->patched_start;
+    touched->patched_end = ret->patched_end;
+    touched->padding_addr = ret->padding_addr;
+    return REDEFINE_OK;
+}
+
+struct scratch {
+    struct rdf_window window;
+    struct rdf_plan plan;
+};
+
+static redefine_status make_plan(struct commit *commit, struct touched *touched, struct scratch *scratch)
+{
+    struct rdf_error why = {0};
+    redefine_status status = rdf_plan_make(&commit->engine->near, commit->images, &scratch->window,
+                                           touched->counter_addr, &scratch->plan, &why);
+    if (status != REDEFINE_OK)
+        return rdf_fail(commit->err, status, "%s", why.sentence);
+    return keep_plan(commit, touched, &scratch->plan);
+}
+
+/* ---- All of them ---- */
+
+/* A function that was to be left out if it could not be planned: as if it had never been touched. */
+static void forget(struct touched *touched)
+{
+    touched->top = NULL;
+    touched->is_left_out = true;
+    touched->padding_addr = 0;
+    touched->patched_end = touched->patched_start;
+}
+
+/* Do `step` for each function that is new; one that need not succeed may fail. */
+static redefine_status for_each_new(struct commit *commit,
+                                    redefine_status (*step)(struct commit *, struct touched *,
+                                                            struct scratch *),
+                                    struct scratch *scratch)
+{
+    for (struct touched *touched = commit->first; touched; touched = touched->next) {
+        if (touched->is_left_out || !touched->is_new)
+            continue;
+        redefine_status status = step(commit, touched, scratch);
+        if (status != REDEFINE_OK && !rdf_commit_leave_out(commit, touched->change))
+            return status;
+        if (status != REDEFINE_OK)
+            forget(touched);
+    }
+    return REDEFINE_OK;
+}
+
+/* A window that cannot be planned is none yet: where something branches into it there will be another. */
+static redefine_status first_plan(struct commit *commit, struct touched *touched, struct scratch *scratch)
+{
+    redefine_status status = find_window(commit, touched, &scratch->window);
+    if (status == REDEFINE_OK && make_plan(commit, touched, scratch) != REDEFINE_OK) {
+        touched->redef = NULL;
+        *commit->err = (struct rdf_error){0};
+    }
+    return status;
+}
+
+/* What another function branches to stays as it is: the strategies that leave it so are tried again. */
+static redefine_status final_plan(struct commit *commit, struct touched *touched, struct scratch *scratch)
+{
+    if (touched->redef && !touched->branched_to)
+        return REDEFINE_OK;
+    redefine_status status = find_window(commit, touched, &scratch->window);
+    return status == REDEFINE_OK ? make_plan(commit, touched, scratch) : status;
+}
+
+redefine_status rdf_commit_inspect(struct commit *commit)
+{
+    if (!commit->new_count)
+        return REDEFINE_OK;
+    struct scratch *scratch = rdf_arena_alloc(&commit->arena, sizeof *scratch);
+    commit->staged = rdf_arena_alloc(&commit->arena, RDF_NEAR_CHUNKS_MAX * sizeof *commit->staged);
+    if (!scratch || !commit->staged)
+        return rdf_commit_no_memory(commit);
+    redefine_status status = for_each_new(commit, first_plan, scratch);
+    if (status == REDEFINE_OK)
+        status = rdf_commit_find_branches(commit);
+    if (status == REDEFINE_OK)
+        status = for_each_new(commit, final_plan, scratch);
+    return status;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The last stage of a commit: what calls and questions will find. What nothing leads to yet is set before the
+ * world stands still, the rest while it does: only stores, which cannot fail or wait.
+ */
+#include "core/commit.h"
+
+static void store_code(void (**cell)(void), uint64_t addr)
+{
+    if (cell)
+        __atomic_store_n(cell, (void (*)(void))(uintptr_t)addr, __ATOMIC_RELEASE);
+}
+
+/* One layer of the in-process calls needs no more than the record has room for. */
+static bool fits_the_record(const struct rdf_layer *top)
+{
+    return top && !top->below && !top->owner && !top->original;
+}
+
+size_t rdf_commit_layers(const struct commit *commit)
+{
+    size_t count = 0;
+    for (const struct touched *touched = commit->first; touched; touched = touched->next)
+        for (const struct rdf_layer *layer = fits_the_record(touched->top) ? NULL : touched->top; layer;
+             layer = layer->below)
+            count++;
+    return count;
+}
+
+static void set_list(struct rdf_registry *registry, struct rdf_redef *redef, const struct rdf_layer *top)
+{
+    while (redef->list) {
+        struct rdf_layer *layer = redef->list;
+        redef->list = layer->below;
+        rdf_registry_give_layer(registry, layer);
+    }
+    redef->has_layer = fits_the_record(top);
+    struct rdf_layer **to = &redef->list;
+    for (const struct rdf_layer *layer = redef->has_layer ? NULL : top; layer; layer = layer->below) {
+        *to = rdf_registry_take_layer(registry);
+        **to = *layer;
+        (*to)->below = NULL;
+        to = &(*to)->below;
+    }
+}
+
+/* The record and the slot: data, one aligned store each for what is read without a lock. */
+static void set_record(struct commit *commit, const struct touched *touched)
+{
+    struct rdf_redef *redef = touched->redef;
+    uint64_t trampoline = rdf_redef_trampoline(redef);
+    uint64_t asked_original = touched->top ? trampoline : 0;
+    bool is_asked = false;
+    for (const struct rdf_layer *layer = touched->top; layer; layer = layer->below) {
+        if (layer->owner)
+            continue;
+        is_asked = true;
+        asked_original = layer->below ? layer->below->replacement : trampoline;
+        redef->replacement_bytes = layer->replacement_bytes;
+        __atomic_store_n(&redef->replacement, layer->replacement, __ATOMIC_RELEASE);
+    }
+    set_list(&commit->engine->registry, redef, touched->top);
+    redef->is_active = touched->top != NULL;
+    redef->is_direct = touched->is_direct;
+    __atomic_store_n(&redef->asked_original, asked_original, __ATOMIC_RELEASE);
+    __atomic_store_n(&redef->is_asked, is_asked, __ATOMIC_RELEASE);
+    if (touched->top)
+        (void)rdf_near_set_slot(&commit->engine->near, rdf_redef_slot(redef), touched->top->replacement);
+}
+
+/* Where the owners of patch files read their originals. */
+static void set_cells(const struct touched *touched)
+{
+    for (const struct rdf_layer *layer = touched->top; layer; layer = layer->below)
+        store_code(layer->original,
+                   layer->below ? layer->below->replacement : rdf_redef_trampoline(touched->redef));
+}
+
+/* Records that nobody can find yet, in the registry that nobody sees yet if it had to grow. */
+void rdf_commit_prepare(struct commit *commit)
+{
+    for (const struct touched *touched = commit->first; touched; touched = touched->next)
+        if (touched->is_new && !touched->is_left_out)
+            set_record(commit, touched);
+}
+
+static void add_all(struct commit *commit)
+{
+    struct rdf_registry *registry = &commit->engine->registry;
+    for (const struct touched *touched = commit->first; touched; touched = touched->next)
+        if (touched->is_new && !touched->is_left_out)
+            rdf_registry_add(registry, touched->redef);
+    for (const struct alias *alias = commit->alias; alias; alias = alias->next) {
+        if (alias->touched->is_left_out)
+            continue;
+        alias->known->record = alias->touched->redef;
+        rdf_registry_add_alias(registry, alias->known);
+    }
+}
+
+/* Readers see the registry last, when everything that it leads to is in place. */
+void rdf_commit_publish(void *ctx)
+{
+    struct commit *commit = ctx;
+    for (const struct touched *touched = commit->first; touched; touched = touched->next) {
+        if (touched->is_left_out)
+            continue;
+        if (!touched->is_new)
+            set_record(commit, touched);
+        set_cells(touched);
+    }
+    add_all(commit);
+    rdf_registry_publish(&commit->engine->registry);
+}
