@@ -486,14 +486,14 @@ const char *redefine_describe(void *target)
     else
         (void)snprintf(description, sizeof description,
                        "%s%s at 0x%llx, %u bytes of 0x%llx..0x%llx displaced, relay 0x%llx, original 0x%llx, "
-                       "written by %s with %zu other threads stopped",
+                       "written by %s with %zu other threads stopped for %u us",
                        redef->is_active ? "" : "restored: ", rdf_strategy_name(redef->strategy),
                        (unsigned long long)rdf_redef_edit(redef), (unsigned)redef->window_bytes,
                        (unsigned long long)redef->entry,
                        (unsigned long long)(redef->entry + redef->function_bytes),
                        (unsigned long long)rdf_redef_relay(redef),
                        (unsigned long long)rdf_redef_trampoline(redef), rdf_write_method_name(redef->method),
-                       engine.last_stop.thread_count);
+                       engine.last_stop.thread_count, (unsigned)(engine.last_stop.stopped_ns / 1000));
     (void)leave(&err, REDEFINE_OK);
     return description;
 }

@@ -51,6 +51,7 @@ struct rdf_insn {
     enum rdf_insn_role role;
     bool has_target;  /* `target` is where a direct jump, branch or call goes */
     bool has_ref;     /* `ref` is the address of a PC-relative operand (data or address taken) */
+    bool is_copied;   /* surely moved as it is, to whatever place; false: relocate knows */
     bool ref_is_load; /* the flow goes through, or a value comes from, the memory at `ref` */
     uint64_t target;
     uint64_t ref;

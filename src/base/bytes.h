@@ -10,11 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Eight bytes anywhere, of whatever type. */
+typedef uint64_t __attribute__((may_alias, aligned(1))) rdf_word;
+
 static inline void rdf_bytes_copy(void *to, const void *from, size_t len_bytes)
 {
     volatile uint8_t *out = to;
     const volatile uint8_t *in = from;
-    for (size_t i = 0; i < len_bytes; i++)
+    size_t i = 0;
+    for (; i + sizeof(rdf_word) <= len_bytes; i += sizeof(rdf_word))
+        *(volatile rdf_word *)(out + i) = *(const volatile rdf_word *)(in + i);
+    for (; i < len_bytes; i++)
         out[i] = in[i];
 }
 
@@ -22,7 +28,11 @@ static inline bool rdf_bytes_equal(const void *a, const void *b, size_t len_byte
 {
     const volatile uint8_t *left = a;
     const volatile uint8_t *right = b;
-    for (size_t i = 0; i < len_bytes; i++)
+    size_t i = 0;
+    for (; i + sizeof(rdf_word) <= len_bytes; i += sizeof(rdf_word))
+        if (*(const volatile rdf_word *)(left + i) != *(const volatile rdf_word *)(right + i))
+            return false;
+    for (; i < len_bytes; i++)
         if (left[i] != right[i])
             return false;
     return true;

@@ -191,6 +191,29 @@ static bool can_be_retargeted(const struct body *body, uint64_t addr)
     return body->images->arch->retarget(unused, code_at(body, addr), addr, far) != 0;
 }
 
+static void note_one(void *ctx, uint64_t branch_addr, uint64_t target)
+{
+    (void)branch_addr, (void)target;
+    bool *is_there = ctx;
+    *is_there = true;
+}
+
+/* Whether a branch from the window's end on may lead into [start, end): without decoding, which for long
+ * functions is most of what planning them costs. */
+static bool may_branch_to(const struct body *body, uint64_t from, uint64_t start, uint64_t end)
+{
+    uint8_t bits[(RDF_WINDOW_BYTES_MAX + RDF_JUMP_BYTES_MAX) / 8 + 1];
+    const struct rdf_byte_set set = {start, (size_t)(end - start), bits};
+    bool is_there = false;
+    if (set.len_bytes > sizeof bits * 8)
+        return true;
+    for (size_t i = 0; i < sizeof bits; i++)
+        bits[i] = 0xff;
+    if (from < body->function->end)
+        body->images->arch->scan_branches(code_at(body, from), from, &set, note_one, &is_there);
+    return is_there;
+}
+
 /* Note the branches behind the window that lead into the overwritten bytes or to the entry itself (a loop
  * whose head is the entry). *ret_extend: the last one that must be displaced, since its form reaches no
  * trampoline; 0 for none. */
@@ -199,6 +222,8 @@ static redefine_status find_branches(const struct body *body, struct rdf_window 
 {
     *ret_extend = 0;
     window->branch_count = 0;
+    if (!may_branch_to(body, window->end, body->function->start, window->patched_end))
+        return REDEFINE_OK;
     for (uint64_t at = window->end; at < body->function->end;) {
         struct rdf_insn insn;
         if (!decode_at(body, at, &insn)) {
@@ -254,12 +279,23 @@ static uint64_t stale_branch(const struct body *body, const struct rdf_window *w
 
 /* ---- One strategy ---- */
 
+static bool are_copied(const struct body *body, const struct rdf_window *window)
+{
+    struct rdf_insn insn;
+    uint64_t at = body->function->start;
+    while (at < window->end && decode_at(body, at, &insn) && insn.is_copied)
+        at += insn.len_bytes;
+    return at == window->end;
+}
+
 /* A relocation for a trampoline that is as near as it will be: what cannot be moved is known before anything
  * is reserved, and the next strategy may displace less. */
 static redefine_status try_relocation(const struct body *body, const struct rdf_window *window,
                                       struct rdf_error *err)
 {
     struct rdf_relocated relocated;
+    if (are_copied(body, window))
+        return REDEFINE_OK;
     struct rdf_relocate_request request = {
         .window = {window->bytes, (size_t)(window->end - body->function->start)},
         .window_addr = body->function->start,

@@ -122,7 +122,10 @@ static bool read_stub_x86_64(const struct rdf_images *images, struct rdf_span co
 {
     struct rdf_insn insn;
     uint64_t off = 0;
-    if (!decode(images, code, addr, off, &insn))
+    /* Most functions begin with none of them: (endbr64 or bnd) jmp, push. */
+    uint8_t first = code.len_bytes ? code.data[0] : 0;
+    bool may_be = first == 0xf3 || first == 0xf2 || first == 0xff || first == 0x68;
+    if (!may_be || !decode(images, code, addr, off, &insn))
         return false;
     if (insn.role == RDF_ROLE_LANDING) {
         off += insn.len_bytes;

@@ -91,6 +91,8 @@ struct rdf_insn rdf_x86_64_describe(const ZydisDecodedInstruction *insn, uint64_
         if (insn->address_width == 32) /* 67: SDM vol. 2, 2.2.1.6: EIP + disp32, zero-extended */
             ret.ref = (uint32_t)ret.ref;
     }
+    ret.is_copied = ret.flow == RDF_FLOW_NEXT && !ret.has_target && !ret.has_ref &&
+                    insn->mnemonic != ZYDIS_MNEMONIC_RSM;
     return ret;
 }
 
