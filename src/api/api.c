@@ -92,6 +92,8 @@ redefine_status redefine_func(void *target, void *replacement)
 {
     if (!target || !replacement)
         return refuse(target ? "the replacement is null" : "the target is null");
+    if (rdf_engine_swap(&engine, address(target), address(replacement)))
+        return REDEFINE_OK;
     struct rdf_change change = {.kind = RDF_CHANGE_REDEFINE,
                                 .target = address(target),
                                 .replacement = address(replacement)};
@@ -134,9 +136,7 @@ void *redefine_func_original(void *target)
 void *redefine_func_replacement(void *target)
 {
     const struct rdf_redef *redef = find_redef(target);
-    if (!redef || !__atomic_load_n(&redef->is_asked, __ATOMIC_ACQUIRE))
-        return NULL;
-    return (void *)(uintptr_t)__atomic_load_n(&redef->replacement, __ATOMIC_ACQUIRE);
+    return redef ? (void *)(uintptr_t)rdf_engine_replacement(&engine, redef) : NULL;
 }
 
 static bool has_layer_of(const struct rdf_redef *redef, const void *owner)

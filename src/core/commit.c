@@ -82,6 +82,7 @@ static void choose_jump(const struct commit *commit, struct touched *touched)
         touched->is_direct = !top->below && redef->strategy <= RDF_STRATEGY_PADDED_JUMP &&
                              commit->engine->arch->emit_jump(jump, rdf_redef_edit(redef), top->replacement) ==
                                  redef->edit_bytes;
+    touched->is_data = top && !touched->is_direct && rdf_images_stay_at(commit->images, touched->entry);
 }
 
 /* How many edits take it from what it is to what it will be: all, the entry's alone, or none. */
@@ -375,6 +376,7 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
     enum rdf_near_mode mode = engine->near.mode;
     engine->near.is_refused = false;
     engine->is_stale = false;
+    __atomic_add_fetch(&engine->commits, 1, __ATOMIC_SEQ_CST);
     redefine_status status = attempt(engine, change, count, caller_sp, err);
     /* What has failed is tried in another way: without a write, with a new snapshot. */
     bool again = status != REDEFINE_OK && (engine->near.is_refused || engine->is_stale);
@@ -384,6 +386,7 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
         status = attempt(engine, change, count, caller_sp, err);
     if (status != REDEFINE_OK && status != REDEFINE_EROLLBACK)
         engine->near.mode = mode;
+    __atomic_add_fetch(&engine->commits, 1, __ATOMIC_SEQ_CST);
     return status;
 }
 

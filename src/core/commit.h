@@ -24,6 +24,7 @@ struct touched {
     bool was_active;
     bool is_new;    /* was not in the registry, or only as something else that was mapped there */
     bool is_direct; /* as it will be: see struct rdf_redef */
+    bool is_data;   /* the next change of replacement may be one of data alone: see swap.c */
     bool is_left_out;
 };
 

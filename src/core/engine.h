@@ -28,6 +28,14 @@ struct rdf_change {
     void *refused_ctx;
 };
 
+/* A replacement that a commit has looked at, in an object that stays. */
+struct rdf_known {
+    uint64_t addr;
+    uint32_t len_bytes; /* as in struct rdf_layer */
+};
+
+enum { RDF_KNOWN = 64 };
+
 struct rdf_engine {
     struct rdf_space *space;
     const struct rdf_arch *arch;
@@ -41,6 +49,8 @@ struct rdf_engine {
     struct rdf_snapshot snapshot;
     bool is_stale; /* the commit that has just failed found the snapshot wrong: it is dropped now */
     struct rdf_stop_report last_stop;
+    uint32_t commits; /* begun and ended: odd while one is under way */
+    struct rdf_known known[RDF_KNOWN];
 };
 
 /* Zeroed memory is an engine without a space; this gives it one. */
@@ -56,5 +66,16 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
 /* The redef that an address stands for: looked up, else followed and looked up. Null when there is none.
  * The caller holds engine->lock. */
 struct rdf_redef *rdf_engine_find(struct rdf_engine *engine, uint64_t target);
+
+/* swap.c: redefine what is redefined already by one store, without a lock; may be called at any time, also
+ * from a signal handler. False: not done, or a commit came in between; then it is for rdf_engine_commit. */
+bool rdf_engine_swap(struct rdf_engine *engine, uint64_t target, uint64_t replacement);
+void rdf_engine_know(struct rdf_engine *engine, uint64_t replacement, uint32_t len_bytes);
+
+/* The replacement of the in-process calls that is in force; 0: none. Needs no lock. */
+uint64_t rdf_engine_replacement(struct rdf_engine *engine, const struct rdf_redef *redef);
+
+/* Bring the record up to what was stored since. */
+void rdf_engine_catch_up(struct rdf_engine *engine, struct rdf_redef *redef);
 
 #endif

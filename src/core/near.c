@@ -258,9 +258,14 @@ redefine_status rdf_near_fill(struct rdf_near *near, size_t chunk, uint64_t addr
                     addr, rdf_write_method_name(method), rdf_errno_name(status));
 }
 
+uint64_t *rdf_near_slot(const struct rdf_near *near, uint64_t slot_addr)
+{
+    return (uint64_t *)(uintptr_t)near->space->ops->view(near->space, slot_addr, sizeof(uint64_t));
+}
+
 int rdf_near_set_slot(struct rdf_near *near, uint64_t slot_addr, uint64_t value)
 {
-    uint64_t *slot = (uint64_t *)(uintptr_t)near->space->ops->view(near->space, slot_addr, sizeof value);
+    uint64_t *slot = rdf_near_slot(near, slot_addr);
     if (!slot)
         return near->space->ops->write(near->space, NULL, RDF_WRITE_SELF_MEM, slot_addr, &value,
                                        sizeof value);

@@ -68,6 +68,9 @@ void rdf_near_shrink(struct rdf_near *near, struct rdf_near_place *place, uint32
 redefine_status rdf_near_fill(struct rdf_near *near, size_t chunk, uint64_t addr, const void *code,
                               size_t len_bytes, struct rdf_error *err);
 
+/* The slot in place, or null where the space has no views. */
+uint64_t *rdf_near_slot(const struct rdf_near *near, uint64_t slot_addr);
+
 /* A slot is data in this space: one aligned store, at any time. */
 int rdf_near_set_slot(struct rdf_near *near, uint64_t slot_addr, uint64_t value);
 

@@ -50,11 +50,11 @@ static void set_record(struct commit *commit, const struct touched *touched)
     struct rdf_redef *redef = touched->redef;
     uint64_t trampoline = rdf_redef_trampoline(redef);
     uint64_t asked_original = touched->top ? trampoline : 0;
-    bool is_asked = false;
+    enum rdf_asked asked = RDF_ASKED_NOTHING;
     for (const struct rdf_layer *layer = touched->top; layer; layer = layer->below) {
         if (layer->owner)
             continue;
-        is_asked = true;
+        asked = touched->is_data && fits_the_record(touched->top) ? RDF_ASKED_SLOT : RDF_ASKED_RECORD;
         asked_original = layer->below ? layer->below->replacement : trampoline;
         redef->replacement_bytes = layer->replacement_bytes;
         __atomic_store_n(&redef->replacement, layer->replacement, __ATOMIC_RELEASE);
@@ -63,9 +63,9 @@ static void set_record(struct commit *commit, const struct touched *touched)
     redef->is_active = touched->top != NULL;
     redef->is_direct = touched->is_direct;
     __atomic_store_n(&redef->asked_original, asked_original, __ATOMIC_RELEASE);
-    __atomic_store_n(&redef->is_asked, is_asked, __ATOMIC_RELEASE);
     if (touched->top)
         (void)rdf_near_set_slot(&commit->engine->near, rdf_redef_slot(redef), touched->top->replacement);
+    __atomic_store_n(&redef->asked, asked, __ATOMIC_RELEASE);
 }
 
 /* Where the owners of patch files read their originals. */

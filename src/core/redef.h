@@ -19,6 +19,13 @@ struct rdf_layer {
     uint32_t replacement_bytes; /* what the replacement has, where that is known; else 0 */
 };
 
+/* Which replacement of the in-process calls is in force. */
+enum rdf_asked {
+    RDF_ASKED_NOTHING, /* none */
+    RDF_ASKED_RECORD,  /* the record's */
+    RDF_ASKED_SLOT,    /* what the slot holds: see swap.c */
+};
+
 struct rdf_redef {
     uint64_t entry;          /* the key; of addresses in the registry the first word is one */
     uint64_t asked_original; /* what redefine_func_original answers; 0: not redefined */
@@ -32,7 +39,7 @@ struct rdf_redef {
     uint8_t window_bytes;   /* the instructions that are displaced, from the entry */
     uint8_t edit_off;       /* the entry jump goes here … */
     uint8_t edit_bytes;     /* … and has so many bytes */
-    uint8_t is_asked;       /* `replacement` is in force; read without a lock */
+    uint8_t asked;          /* enum rdf_asked; read without a lock */
     uint8_t strategy : 3;   /* enum rdf_strategy */
     uint8_t extra_count : 3;
     uint8_t branches_back : 1; /* see struct rdf_window */

@@ -89,6 +89,8 @@ static redefine_status touch(struct commit *commit, uint64_t entry, struct rdf_r
     touched->entry = entry;
     touched->redef = redef;
     touched->was_active = redef && redef->is_active && !lost;
+    if (redef)
+        rdf_engine_catch_up(commit->engine, redef);
     struct rdf_layer room;
     struct rdf_layer **to = &touched->top;
     const struct rdf_layer *layer = redef && !lost ? rdf_redef_top(redef, &room) : NULL;
@@ -209,6 +211,8 @@ static redefine_status look_at_replacement(struct commit *commit, uint64_t repla
                  function.end - replacement <= UINT32_MAX;
     commit->replacement_bytes = known ? (uint32_t)(function.end - replacement) : 0;
     commit->replacement = replacement;
+    if (commit->replacement_runs == replacement && rdf_images_stay_at(commit->images, replacement))
+        rdf_engine_know(commit->engine, replacement, commit->replacement_bytes);
     return REDEFINE_OK;
 }
 

@@ -48,6 +48,9 @@ void rdf_images_free(struct rdf_images *images);
 /* Close the files that were opened: what comes from them is read again when it is asked for again. */
 void rdf_images_close_files(struct rdf_images *images);
 
+/* Whether `addr` lies in an object that is never unloaded: the program, or what was loaded with it. */
+bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr);
+
 /* Leave this image out of name searches (a patch file, the agent, the engine itself). */
 void rdf_image_hide(struct rdf_image *image);
 

@@ -327,6 +327,14 @@ void rdf_images_find_scope(struct rdf_images *images)
     }
 }
 
+bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
+{
+    const struct rdf_image *image = rdf_images_at(images, addr);
+    if (image)
+        rdf_images_find_scope(images);
+    return image && image->is_in_global;
+}
+
 void rdf_image_hide(struct rdf_image *image)
 {
     image->hidden = true;

@@ -335,7 +335,7 @@ static void check_function(const struct program *program, size_t i)
     }
     assert_null(layer);
     assert_int_equal(redef->asked_original, asked_original);
-    assert_int_equal(redef->is_asked ? redef->replacement : 0, asked_replacement);
+    assert_int_equal(rdf_engine_replacement(program->engine, redef), asked_replacement);
     assert_int_equal(redef->is_active, model->count != 0);
 }
 
