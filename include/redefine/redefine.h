@@ -33,7 +33,9 @@ extern "C" {
  *           A PLT stub or an IFUNC stands for the function that runs in the end; a function whose body
  *           begins with a jump stands for itself.
  * Effects:  changes at most 16 bytes at the entry of `target`; stops the other threads for that moment.
- *           When `target` is redefined already, its replacement is replaced and the original stays.
+ *           When `target` is redefined already, its replacement is replaced and the original stays: after
+ *           the second time by one store of data, which is safe at any time, where target and replacement
+ *           lie in objects that are never unloaded (the program, what was loaded with it).
  *           Not async-signal-safe. May be called from several threads, and from inside a replacement.
  * Errors:   REDEFINE_EINVAL       null, data, unmapped, inside a function, equal to its replacement
  *           REDEFINE_ESHORT       no strategy fits so few bytes; the sentence says which were tried
@@ -51,7 +53,8 @@ redefine_status redefine_func(void *target, void *replacement);
  *           Stays callable after a restore, as long as the code of `target` is mapped. */
 void *redefine_func_original(void *target);
 
-/* redefine_func_replacement: what calls of `target` run now; null when it is not redefined. */
+/* redefine_func_replacement: what calls of `target` run now, but in threads that redefined it for
+ * themselves; null when it is not redefined. */
 void *redefine_func_replacement(void *target);
 
 /* redefine_func_restore: take back what redefine_func did to `target`: the exact bytes it had.
@@ -61,8 +64,27 @@ void *redefine_func_replacement(void *target);
  * Errors:   REDEFINE_EBUSY  someone else changed the bytes since, or a thread stays inside them */
 redefine_status redefine_func_restore(void *target);
 
-/* redefine_restore_all: restore everything that was redefined through these calls; all or nothing. */
+/* redefine_restore_all: restore everything that was redefined through these calls, also what threads
+ * redefined for themselves; all or nothing. */
 redefine_status redefine_restore_all(void);
+
+/* ---- For one thread ---- */
+
+/* redefine_func_for_thread: from now on every call of `target` that the calling thread makes runs
+ * `replacement`; other threads do not see it.
+ *
+ * Effects:  the first one for a function changes its entry, as redefine_func does; calls by other threads
+ *           then cost a comparison more (below 2 ns). What is redefined for all threads stays so for the
+ *           others, and comes back when this is taken off. redefine_func_original is what it is for all.
+ *           A thread that ends takes its own with it. A child of fork keeps those of the thread that forked.
+ *           Not for programs whose tasks change threads (Go).
+ * Errors:   as redefine_func; REDEFINE_ENOMEM also when 1024 functions were redefined so already */
+redefine_status redefine_func_for_thread(void *target, void *replacement);
+
+/* redefine_func_restore_for_thread: take back what the calling thread redefined for itself, if it did. When
+ * no thread has any left on `target`, its bytes are what they were. redefine_func_restore does the same where
+ * the calling thread has its own, and else restores what is redefined for all. */
+redefine_status redefine_func_restore_for_thread(void *target);
 
 /* ---- All or nothing ---- */
 
@@ -150,6 +172,14 @@ template <class T, class N> inline redefine_status redefine(T *target, N *replac
     return redefine_func(redefine_detail::address(target), redefine_detail::address(replacement));
 }
 
+template <class T, class N> inline redefine_status redefine_for_thread(T *target, N *replacement)
+{
+    static_assert(redefine_detail::same<typename redefine_detail::plain<T>::type,
+                                        typename redefine_detail::plain<N>::type>::value,
+                  "redefine_for_thread: target and replacement have different function types");
+    return redefine_func_for_thread(redefine_detail::address(target), redefine_detail::address(replacement));
+}
+
 template <class T> inline T *redefine_original(T *target)
 {
     static_assert(sizeof(typename redefine_detail::plain<T>::type) != 0, "redefine_original: not a function");
@@ -176,6 +206,11 @@ template <class T> inline redefine_status redefine_restore(T *target)
 #define redefine(target, replacement)                                                             \
     (REDEFINE_SAME_TYPE_(target, replacement),                                                    \
      redefine_func(REDEFINE_ADDRESS_(target), REDEFINE_ADDRESS_(replacement)))
+
+/* redefine_for_thread: redefine_func_for_thread with the types compared by the compiler. */
+#define redefine_for_thread(target, replacement)                                                  \
+    (REDEFINE_SAME_TYPE_(target, replacement),                                                    \
+     redefine_func_for_thread(REDEFINE_ADDRESS_(target), REDEFINE_ADDRESS_(replacement)))
 
 /* redefine_original: redefine_func_original with target's type. */
 #define redefine_original(target)                                                                 \

@@ -4,6 +4,7 @@
  */
 #include <redefine/apply.h>
 
+#include "api/thread.h"
 #include "base/bytes.h"
 #include "core/engine.h"
 
@@ -11,10 +12,6 @@
 
 static struct rdf_engine engine;
 static struct rdf_space space;
-
-/* The last failure of this thread; and, apart from it, the line that redefine_describe returns. */
-static _Thread_local struct rdf_error last_error;
-static _Thread_local char description[RDF_SENTENCE_BYTES];
 
 const char *redefine_strerror(redefine_status status)
 {
@@ -29,7 +26,7 @@ const char *redefine_strerror(redefine_status status)
 
 const char *redefine_explain(void)
 {
-    return last_error.sentence;
+    return rdf_thread_known_or_shared()->last_error.sentence;
 }
 
 /* Locks the engine for one call and makes room for its failure. */
@@ -44,6 +41,7 @@ static redefine_status enter(struct rdf_error *err)
     if (!engine.space) {
         rdf_os_local_space(&space);
         rdf_engine_init(&engine, &space, rdf_arch_native(), &rdf_os_pages, &rdf_snapshot_pages);
+        engine.thread_word_off = rdf_os_thread_word_off();
     }
     return REDEFINE_OK;
 }
@@ -53,7 +51,7 @@ static redefine_status begin(struct rdf_error *err)
 {
     redefine_status status = enter(err);
     if (status != REDEFINE_OK)
-        last_error = *err;
+        rdf_thread_somewhere()->last_error = *err;
     return status;
 }
 
@@ -61,14 +59,20 @@ static redefine_status leave(struct rdf_error *err, redefine_status status)
 {
     rdf_os_unlock(&engine.lock);
     if (status != REDEFINE_OK)
-        last_error = *err;
+        rdf_thread_somewhere()->last_error = *err;
     return status;
+}
+
+static redefine_status refuse_with(redefine_status status, const char *sentence)
+{
+    struct rdf_error *error = &rdf_thread_somewhere()->last_error;
+    *error = (struct rdf_error){0};
+    return rdf_fail(error, status, "%s", sentence);
 }
 
 static redefine_status refuse(const char *sentence)
 {
-    last_error = (struct rdf_error){0};
-    return rdf_fail(&last_error, REDEFINE_EINVAL, "%s", sentence);
+    return refuse_with(REDEFINE_EINVAL, sentence);
 }
 
 static uint64_t address(const void *pointer)
@@ -100,13 +104,87 @@ redefine_status redefine_func(void *target, void *replacement)
     return commit(&change, 1, CALLER_SP);
 }
 
+/* ---- For one thread ---- */
+
+static const struct rdf_selector *selector_of(void *target)
+{
+    const struct rdf_redef *redef = rdf_engine_find(&engine, address(target));
+    return redef ? rdf_registry_selector(&engine.registry, redef->entry) : NULL;
+}
+
+static bool is_own(const struct rdf_selector *selector)
+{
+    const struct rdf_thread_record *thread = rdf_thread_known();
+    return selector && thread && thread->own[selector->index];
+}
+
+redefine_status redefine_func_for_thread(void *target, void *replacement)
+{
+    if (!target || !replacement)
+        return refuse(target ? "the replacement is null" : "the target is null");
+    struct rdf_thread_record *thread = rdf_thread_get();
+    if (!thread)
+        return refuse_with(REDEFINE_ENOMEM, "no memory for what this thread redefines for itself");
+    struct rdf_change change = {.kind = RDF_CHANGE_SELECT,
+                                .target = address(target),
+                                .replacement = address(replacement),
+                                .owner = &rdf_threads};
+    struct rdf_error err;
+    redefine_status status = begin(&err);
+    if (status != REDEFINE_OK)
+        return status;
+    status = rdf_engine_commit(&engine, &change, 1, CALLER_SP, &err);
+    if (status == REDEFINE_OK)
+        rdf_thread_set(thread, selector_of(target)->index, address(replacement));
+    return leave(&err, status);
+}
+
+/* The last one who leaves takes the layer off. */
+static redefine_status restore_own(void *target, const struct rdf_selector *selector, uint64_t caller_sp,
+                                   struct rdf_error *err)
+{
+    struct rdf_change change = {.kind = RDF_CHANGE_RESTORE, .target = address(target), .owner = &rdf_threads};
+    redefine_status status = REDEFINE_OK;
+    if (!rdf_thread_others_have(selector->index))
+        status = rdf_engine_commit(&engine, &change, 1, caller_sp, err);
+    if (status == REDEFINE_OK)
+        rdf_thread_set(rdf_thread_known(), selector->index, 0);
+    return status;
+}
+
+redefine_status redefine_func_restore_for_thread(void *target)
+{
+    if (!target)
+        return refuse("the target is null");
+    struct rdf_error err;
+    redefine_status status = begin(&err);
+    if (status != REDEFINE_OK)
+        return status;
+    const struct rdf_selector *selector = selector_of(target);
+    if (is_own(selector))
+        status = restore_own(target, selector, CALLER_SP, &err);
+    return leave(&err, status);
+}
+
 redefine_status redefine_func_restore(void *target)
 {
     if (!target)
         return refuse("the target is null");
     struct rdf_change change = {.kind = RDF_CHANGE_RESTORE, .target = address(target)};
-    return commit(&change, 1, CALLER_SP);
+    struct rdf_error err;
+    redefine_status status = begin(&err);
+    if (status != REDEFINE_OK)
+        return status;
+    const struct rdf_thread_record *thread = rdf_thread_known();
+    const struct rdf_selector *selector = thread && thread->own_count ? selector_of(target) : NULL;
+    if (is_own(selector))
+        status = restore_own(target, selector, CALLER_SP, &err);
+    else
+        status = rdf_engine_commit(&engine, &change, 1, CALLER_SP, &err);
+    return leave(&err, status);
 }
+
+/* ---- What is asked ---- */
 
 /* The record of a target, without a lock where the address itself is known. */
 static struct rdf_redef *find_redef(void *target)
@@ -148,7 +226,7 @@ static bool has_layer_of(const struct rdf_redef *redef, const void *owner)
     return layer != NULL;
 }
 
-/* Take off everything of one owner: null is the in-process calls. */
+/* Take off everything of one owner: null is the in-process calls, those for single threads among them. */
 static redefine_status restore_all_of(const void *owner, uint64_t caller_sp)
 {
     struct rdf_error err;
@@ -158,17 +236,22 @@ static redefine_status restore_all_of(const void *owner, uint64_t caller_sp)
     struct rdf_arena arena;
     rdf_arena_init(&arena, engine.pages);
     size_t count = 0;
-    struct rdf_change *change = rdf_arena_alloc(&arena, (engine.registry.count + 1) * sizeof *change);
+    struct rdf_change *change = rdf_arena_alloc(&arena, (2 * engine.registry.count + 1) * sizeof *change);
     if (!change)
         status = rdf_fail(&err, REDEFINE_ENOMEM, "no memory for the list of what is redefined");
     const struct rdf_redef *redef;
     for (size_t at = 0; change && (redef = rdf_table_next(engine.registry.table, &at)) != NULL;)
-        if (has_layer_of(redef, owner))
-            change[count++] = (struct rdf_change){.kind = RDF_CHANGE_RESTORE,
-                                                  .owner = owner,
-                                                  .target = redef->entry};
+        for (size_t i = 0; i < (owner ? 1 : 2); i++) {
+            const void *of = i ? &rdf_threads : owner;
+            if (has_layer_of(redef, of))
+                change[count++] = (struct rdf_change){.kind = RDF_CHANGE_RESTORE,
+                                                      .owner = of,
+                                                      .target = redef->entry};
+        }
     if (change)
         status = rdf_engine_commit(&engine, change, count, caller_sp, &err);
+    if (status == REDEFINE_OK && !owner)
+        rdf_thread_clear_all();
     rdf_arena_free(&arena);
     return leave(&err, status);
 }
@@ -193,8 +276,7 @@ redefine_batch *redefine_batch_new(void)
     rdf_arena_init(&arena, &rdf_os_pages);
     redefine_batch *batch = rdf_arena_alloc(&arena, sizeof *batch);
     if (!batch) {
-        last_error = (struct rdf_error){0};
-        (void)rdf_fail(&last_error, REDEFINE_ENOMEM, "no memory for a batch of changes");
+        (void)refuse_with(REDEFINE_ENOMEM, "no memory for a batch of changes");
         return NULL;
     }
     batch->arena = arena;
@@ -214,10 +296,8 @@ static redefine_status note(redefine_batch *batch, const struct rdf_change *chan
     if (batch->count == batch->capacity) {
         size_t capacity = batch->capacity ? 2 * batch->capacity : 16;
         struct rdf_change *list = rdf_arena_alloc(&batch->arena, capacity * sizeof *list);
-        if (!list) {
-            last_error = (struct rdf_error){0};
-            return rdf_fail(&last_error, REDEFINE_ENOMEM, "no memory for one more change in the batch");
-        }
+        if (!list)
+            return refuse_with(REDEFINE_ENOMEM, "no memory for one more change in the batch");
         if (batch->count)
             rdf_bytes_copy(list, batch->change, batch->count * sizeof *list);
         batch->change = list;
@@ -478,13 +558,14 @@ redefine_status redefine_count(const char *glob, redefine_counter *counter, rede
 const char *redefine_describe(void *target)
 {
     struct rdf_error err;
+    char *description = rdf_thread_somewhere()->description;
     if (enter(&err) != REDEFINE_OK)
         return "";
     const struct rdf_redef *redef = rdf_engine_find(&engine, address(target));
     if (!redef)
-        (void)snprintf(description, sizeof description, "%p was never redefined", target);
+        (void)snprintf(description, RDF_SENTENCE_BYTES, "%p was never redefined", target);
     else
-        (void)snprintf(description, sizeof description,
+        (void)snprintf(description, RDF_SENTENCE_BYTES,
                        "%s%s at 0x%llx, %u bytes of 0x%llx..0x%llx displaced, relay 0x%llx, original 0x%llx, "
                        "written by %s with %zu other threads stopped for %u us",
                        redef->is_active ? "" : "restored: ", rdf_strategy_name(redef->strategy),

@@ -8,7 +8,7 @@
  *   scan.c      rdf_<cpu>_scan_branches
  *   relocate.c  rdf_<cpu>_relocate
  *   emit.c      rdf_<cpu>_emit_jump, rdf_<cpu>_emit_short_jump, rdf_<cpu>_emit_slot_jump, rdf_<cpu>_retarget,
- *               rdf_<cpu>_emit_count
+ *               rdf_<cpu>_emit_count, rdf_<cpu>_emit_select
  *   arch.c      const struct rdf_arch rdf_arch_<cpu>
  */
 #ifndef RDF_ARCH_ARCH_H
@@ -23,6 +23,7 @@ enum {
     RDF_TRAMPOLINE_BYTES_MAX = 768, /* bytes a relocated window may need, jump back included */
     RDF_JUMP_BYTES_MAX = 16,        /* bytes any emitted jump may need */
     RDF_COUNT_BYTES_MAX = 40,       /* bytes emit_count may need */
+    RDF_SELECT_BYTES_MAX = 64,      /* bytes emit_select may need */
 };
 
 enum rdf_flow {
@@ -160,6 +161,14 @@ struct rdf_arch {
      * registers that a call may change at a function boundary, and flags, may be touched:
      * x86-64 none (jmp *slot(%rip)); aarch64 x16. Returns its length, 0 when the slot is out of reach. */
     size_t (*emit_slot_jump)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr);
+
+    /* Code at `from` that goes to where the running thread wants to go: the word at `word_off` from the
+     * thread pointer is the address of the thread's table, or null; its entry number `index` an address, or
+     * null. Where either is null it goes to the address stored at `slot_addr`. Changes what emit_slot_jump
+     * may, and on x86-64 flags, and r11 on the way to the thread's own. Returns its length, 0 when something
+     * is out of reach. */
+    size_t (*emit_select)(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from, int64_t word_off,
+                          uint32_t index, uint64_t slot_addr);
 };
 
 extern const struct rdf_arch rdf_arch_x86_64;

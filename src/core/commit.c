@@ -54,7 +54,7 @@ static redefine_status fill_all(struct commit *commit)
         uint32_t from = i < mark->chunk_count ? mark->code_used[i] : 0;
         uint32_t len = near->chunk[i].code_used - from;
         redefine_status status = REDEFINE_OK;
-        if (len > 0 && commit->staged[i])
+        if (len > 0 && commit->staged && commit->staged[i])
             status = rdf_near_fill(near, i, near->chunk[i].code_addr + from, commit->staged[i], len,
                                    commit->err);
         if (status != REDEFINE_OK)

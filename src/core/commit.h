@@ -70,6 +70,12 @@ redefine_status rdf_commit_resolve(struct commit *commit, const struct rdf_chang
  * its record and its code is kept. */
 redefine_status rdf_commit_inspect(struct commit *commit);
 
+/* Where the code of this commit for a place is put together, zeroed. Null: no memory. */
+uint8_t *rdf_commit_stage(struct commit *commit, const struct rdf_near_place *place);
+
+/* select.c: the code that selects by thread for a function; made when it has none yet. */
+redefine_status rdf_commit_select(struct commit *commit, uint64_t entry, const struct rdf_selector **ret);
+
 /* branches.c: for each new function the first of its bytes to be overwritten, behind the entry, that
  * something else leads to: touched->branched_to. */
 redefine_status rdf_commit_find_branches(struct commit *commit);

@@ -13,8 +13,12 @@
 enum rdf_change_kind {
     RDF_CHANGE_REDEFINE,
     RDF_CHANGE_RESTORE,
-    RDF_CHANGE_COUNT, /* send every call through the original, counted; only what was never redefined */
+    RDF_CHANGE_SELECT, /* each thread goes its own way; `replacement` is one of them, and only looked at */
+    RDF_CHANGE_COUNT,  /* send every call through the original, counted; only what was never redefined */
 };
+
+/* The owner of the layer that each thread chooses its way in. It lies above all others. */
+extern const char rdf_threads;
 
 struct rdf_change {
     enum rdf_change_kind kind;
@@ -51,6 +55,7 @@ struct rdf_engine {
     struct rdf_stop_report last_stop;
     uint32_t commits; /* begun and ended: odd while one is under way */
     struct rdf_known known[RDF_KNOWN];
+    int64_t thread_word_off; /* see arch->emit_select */
 };
 
 /* Zeroed memory is an engine without a space; this gives it one. */

@@ -98,9 +98,12 @@ static redefine_status take_padding(struct commit *commit, struct touched *touch
     return rdf_commit_note_alias(commit, touched->padding_addr, touched);
 }
 
-/* Where the code of this commit for one chunk is put together. */
-static uint8_t *staged(struct commit *commit, const struct rdf_near_place *place)
+uint8_t *rdf_commit_stage(struct commit *commit, const struct rdf_near_place *place)
 {
+    if (!commit->staged)
+        commit->staged = rdf_arena_alloc(&commit->arena, RDF_NEAR_CHUNKS_MAX * sizeof *commit->staged);
+    if (!commit->staged)
+        return NULL;
     const struct rdf_near_chunk *chunk = &commit->engine->near.chunk[place->chunk];
     bool is_old = place->chunk < commit->mark->chunk_count;
     uint32_t from = is_old ? commit->mark->code_used[place->chunk] : 0;
@@ -113,7 +116,7 @@ static uint8_t *staged(struct commit *commit, const struct rdf_near_place *place
 /* What stays of a plan: the record in the registry, the code until it is filled in. */
 static redefine_status keep_plan(struct commit *commit, struct touched *touched, const struct rdf_plan *plan)
 {
-    uint8_t *code = staged(commit, &plan->place);
+    uint8_t *code = rdf_commit_stage(commit, &plan->place);
     touched->redef = code ? rdf_redef_new(&commit->engine->registry.arena, plan) : NULL;
     if (!touched->redef)
         return rdf_commit_no_memory(commit);
@@ -212,8 +215,7 @@ redefine_status rdf_commit_inspect(struct commit *commit)
     if (!commit->new_count)
         return REDEFINE_OK;
     struct scratch *scratch = rdf_arena_alloc(&commit->arena, sizeof *scratch);
-    commit->staged = rdf_arena_alloc(&commit->arena, RDF_NEAR_CHUNKS_MAX * sizeof *commit->staged);
-    if (!scratch || !commit->staged)
+    if (!scratch)
         return rdf_commit_no_memory(commit);
     redefine_status status = for_each_new(commit, first_plan, scratch);
     if (status == REDEFINE_OK)

@@ -52,10 +52,13 @@ static void set_record(struct commit *commit, const struct touched *touched)
     uint64_t asked_original = touched->top ? trampoline : 0;
     enum rdf_asked asked = RDF_ASKED_NOTHING;
     for (const struct rdf_layer *layer = touched->top; layer; layer = layer->below) {
+        uint64_t below = layer->below ? layer->below->replacement : trampoline;
+        if (layer->owner == &rdf_threads)
+            asked_original = below;
         if (layer->owner)
             continue;
         asked = touched->is_data && fits_the_record(touched->top) ? RDF_ASKED_SLOT : RDF_ASKED_RECORD;
-        asked_original = layer->below ? layer->below->replacement : trampoline;
+        asked_original = below;
         redef->replacement_bytes = layer->replacement_bytes;
         __atomic_store_n(&redef->replacement, layer->replacement, __ATOMIC_RELEASE);
     }

@@ -26,6 +26,18 @@ enum rdf_asked {
     RDF_ASKED_SLOT,    /* what the slot holds: see swap.c */
 };
 
+/* Goes where the running thread wants to: to its own replacement, or on through the cell. */
+struct rdf_selector {
+    struct rdf_selector *older;
+    uint64_t entry; /* of the function */
+    uint64_t code_addr;
+    uint64_t cell_addr; /* 8 bytes */
+    uint32_t index;     /* in each thread's table */
+};
+
+/* A thread's table has so many entries. */
+enum { RDF_SELECTORS_MAX = 1024 };
+
 struct rdf_redef {
     uint64_t entry;          /* the key; of addresses in the registry the first word is one */
     uint64_t asked_original; /* what redefine_func_original answers; 0: not redefined */

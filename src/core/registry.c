@@ -105,6 +105,14 @@ struct rdf_redef *rdf_registry_find(const struct rdf_registry *registry, uint64_
     return rdf_table_find(__atomic_load_n(&registry->table, __ATOMIC_ACQUIRE), addr);
 }
 
+const struct rdf_selector *rdf_registry_selector(const struct rdf_registry *registry, uint64_t entry)
+{
+    const struct rdf_selector *selector = registry->selectors;
+    while (selector && selector->entry != entry)
+        selector = selector->older;
+    return selector;
+}
+
 void rdf_registry_take_mark(const struct rdf_registry *registry, struct rdf_registry_mark *ret)
 {
     ret->registry = *registry;

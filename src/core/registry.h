@@ -39,13 +39,17 @@ struct rdf_registry {
     struct rdf_table *table;   /* entry, and alias, → redef */
     struct rdf_table *pending; /* bigger; becomes `table` when it is published */
     struct rdf_layer *spare_layers;
-    size_t count; /* redefs */
+    size_t count;                   /* redefs */
+    struct rdf_selector *selectors; /* one for each function that was ever redefined for a thread */
 };
 
 void rdf_registry_init(struct rdf_registry *registry, const struct rdf_page_source *pages);
 
 /* The redef known under `addr`: its entry, or another address that was followed to it. Or null. */
 struct rdf_redef *rdf_registry_find(const struct rdf_registry *registry, uint64_t addr);
+
+/* Null: the function was never redefined for a thread. */
+const struct rdf_selector *rdf_registry_selector(const struct rdf_registry *registry, uint64_t entry);
 
 struct rdf_registry_mark {
     struct rdf_registry registry;

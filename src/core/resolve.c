@@ -229,6 +229,13 @@ static redefine_status check_replacement(struct commit *commit, uint64_t replace
                     where);
 }
 
+/* A new layer lies above the others, but below the one in which threads choose. */
+static struct rdf_layer **place_above(struct touched *touched, const struct rdf_change *change)
+{
+    bool has_threads = touched->top && touched->top->owner == &rdf_threads;
+    return has_threads && change->owner != &rdf_threads ? &touched->top->below : &touched->top;
+}
+
 static redefine_status change_layers(struct commit *commit, struct touched *touched,
                                      const struct rdf_change *change)
 {
@@ -246,8 +253,11 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
                         "trampoline does not count",
                         touched->entry);
     redefine_status status = REDEFINE_OK;
-    if (change->kind == RDF_CHANGE_REDEFINE)
+    if (change->kind != RDF_CHANGE_COUNT)
         status = check_replacement(commit, change->replacement, touched->entry);
+    const struct rdf_selector *selector = NULL;
+    if (status == REDEFINE_OK && change->kind == RDF_CHANGE_SELECT)
+        status = rdf_commit_select(commit, touched->entry, &selector);
     if (status != REDEFINE_OK)
         return status;
     touched->counter_addr = change->counter_addr;
@@ -257,14 +267,19 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
                                                : &touched->first;
         if (!layer)
             return rdf_commit_no_memory(commit);
-        layer->below = touched->top;
-        touched->top = layer;
-        at = &touched->top;
+        at = place_above(touched, change);
+        layer->below = *at;
+        *at = layer;
     }
     (*at)->owner = change->owner;
     (*at)->replacement = change->replacement;
     (*at)->replacement_bytes = change->kind == RDF_CHANGE_REDEFINE ? commit->replacement_bytes : 0;
     (*at)->original = change->original;
+    if (selector) {
+        (*at)->replacement = selector->code_addr;
+        (*at)->replacement_bytes = 0;
+        (*at)->original = (void (**)(void))(uintptr_t)selector->cell_addr;
+    }
     return REDEFINE_OK;
 }
 

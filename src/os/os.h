@@ -13,6 +13,7 @@
  *   memory.c  read, map, unmap, protect, write
  *   stop.c    with_world_stopped
  *   trap.c    catch_traps
+ *   thread.c  rdf_os_thread_word; threads by their numbers
  *   space.c   rdf_os_local_space; the small rest (threads counted, lock, files, resolvers called)
  */
 #ifndef RDF_OS_OS_H
@@ -176,6 +177,15 @@ size_t rdf_os_page_bytes(void);
 
 /* Behind the highest address that a process is given without asking for more. */
 uint64_t rdf_os_address_end(void);
+
+/* A word of each thread, null at first, at one distance from the thread pointer in all of them. */
+void **rdf_os_thread_word(void);
+int64_t rdf_os_thread_word_off(void);
+
+/* The running thread and its process; whether a thread of that number exists in this process. */
+uint32_t rdf_os_thread_id(void);
+uint32_t rdf_os_process_id(void);
+bool rdf_os_thread_exists(uint32_t thread_id);
 
 /* A lock that uses no library: the program may have redefined its own. Taking it twice from one thread
  * is an error that is reported (false), not a deadlock: a replacement that runs inside the engine

@@ -21,4 +21,5 @@ const struct rdf_arch rdf_arch_aarch64 = {
     .retarget = rdf_aarch64_retarget,
     .emit_count = rdf_aarch64_emit_count,
     .emit_slot_jump = rdf_aarch64_emit_slot_jump,
+    .emit_select = rdf_aarch64_emit_select,
 };

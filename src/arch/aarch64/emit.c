@@ -11,6 +11,9 @@
 #define STR_X         UINT32_C(0xf9000000) /* str Xt, [Xn] */
 #define MOVZ_X        UINT32_C(0xd2800000)
 #define MOVK_X        UINT32_C(0xf2800000)
+#define MRS_TPIDR     UINT32_C(0xd53bd040) /* mrs Xt, tpidr_el0 */
+#define ADD_SHIFTED   UINT32_C(0x91400000) /* add Xd, Xn, #imm12, lsl #12 */
+#define CBZ_X         UINT32_C(0xb4000000)
 
 static int64_t distance(uint64_t from, uint64_t to)
 {
@@ -123,4 +126,29 @@ size_t rdf_aarch64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t co
     for (size_t i = 0; i < count; i++)
         rdf_aarch64_put(ret_code + i * RDF_AARCH64_WORD_BYTES, words[i]);
     return count * RDF_AARCH64_WORD_BYTES;
+}
+
+/* The word lies at a small distance behind the thread pointer (variant I of TLS). */
+size_t rdf_aarch64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from, int64_t word_off,
+                               uint32_t index, uint64_t slot_addr)
+{
+    enum { PAGE = 4096, ENTRIES_MAX = 4096, x16 = RDF_AARCH64_X16 };
+    uint32_t words[8];
+    size_t count = 0;
+    if (word_off < 0 || word_off % 8 || word_off >= (int64_t)PAGE * PAGE || index >= ENTRIES_MAX)
+        return 0;
+    uint32_t pages = (uint32_t)(word_off / PAGE);
+    words[count++] = MRS_TPIDR | x16;
+    if (pages)
+        words[count++] = ADD_SHIFTED | pages << 10 | x16 << 5 | x16;
+    words[count++] = rdf_aarch64_ldr(x16, x16, (unsigned)(word_off % PAGE));
+    words[count++] = CBZ_X | 4 << 5 | x16; /* to the slot jump: four words on */
+    words[count++] = rdf_aarch64_ldr(x16, x16, 8 * index);
+    words[count++] = CBZ_X | 2 << 5 | x16;
+    words[count++] = rdf_aarch64_br(x16);
+    for (size_t i = 0; i < count; i++)
+        rdf_aarch64_put(ret_code + i * RDF_AARCH64_WORD_BYTES, words[i]);
+    size_t len = count * RDF_AARCH64_WORD_BYTES;
+    size_t slot_jump = rdf_aarch64_emit_slot_jump(ret_code + len, from + len, slot_addr);
+    return slot_jump ? len + slot_jump : 0;
 }

@@ -22,4 +22,5 @@ const struct rdf_arch rdf_arch_x86_64 = {
     .retarget = rdf_x86_64_retarget,
     .emit_count = rdf_x86_64_emit_count,
     .emit_slot_jump = rdf_x86_64_emit_slot_jump,
+    .emit_select = rdf_x86_64_emit_select,
 };

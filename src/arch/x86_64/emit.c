@@ -89,3 +89,42 @@ size_t rdf_x86_64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t cou
     ret_code[at++] = 0x58; /* pop rax */
     return at;
 }
+
+/* Where the thread has no table nothing but flags changes; where it has one, rax is saved below the return
+ * address, as a first instruction of the function itself might. */
+size_t rdf_x86_64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from, int64_t word_off,
+                              uint32_t index, uint64_t slot_addr)
+{
+    static const uint8_t own[] = {
+        0x50,                                     /*    push rax */
+        0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0, /*    mov rax, fs:[word] */
+        0x48, 0x8b, 0x80, 0,    0,    0, 0,       /*    mov rax, [rax + 8 * index] */
+        0x48, 0x85, 0xc0,                         /*    test rax, rax */
+        0x74, 0x07,                               /*    jz 1f */
+        0x49, 0x89, 0xc3,                         /*    mov r11, rax */
+        0x58,                                     /*    pop rax */
+        0x41, 0xff, 0xe3,                         /*    jmp r11 */
+        0x58,                                     /* 1: pop rax */
+    };
+    enum { WORD_AT = 6, INDEX_AT = 13, CMP_BYTES = 10, SLOT_JUMP_BYTES = 6 };
+    static const uint8_t cmp[CMP_BYTES] = {0x64, 0x48, 0x83, 0x3c, 0x25,
+                                           0,    0,    0,    0,    0}; /* cmp fs:[word], 0 */
+    size_t at = 0;
+
+    if (word_off < INT32_MIN || word_off > INT32_MAX || index > INT32_MAX / 8)
+        return 0;
+    for (; at < CMP_BYTES; at++)
+        ret_code[at] = cmp[at];
+    rdf_x86_64_store(ret_code + 5, (uint64_t)word_off, 4);
+    ret_code[at++] = 0x75; /* jne to what is own */
+    ret_code[at++] = SLOT_JUMP_BYTES;
+    if (!rdf_x86_64_emit_slot_jump(ret_code + at, from + at, slot_addr))
+        return 0;
+    at += SLOT_JUMP_BYTES;
+    size_t own_at = at;
+    for (size_t i = 0; i < sizeof own; i++)
+        ret_code[at++] = own[i];
+    rdf_x86_64_store(ret_code + own_at + WORD_AT, (uint64_t)word_off, 4);
+    rdf_x86_64_store(ret_code + own_at + INDEX_AT, 8 * (uint64_t)index, 4);
+    return rdf_x86_64_emit_slot_jump(ret_code + at, from + at, slot_addr) ? at + SLOT_JUMP_BYTES : 0;
+}
