@@ -10,6 +10,9 @@ for source in tests/unit/differential_*.c; do
     echo "== $name --count 200000"
     "$1/tests/unit/$name" --count 200000
 done
+echo "== a million toggles, a million short threads"
+SOAK_TOGGLES=1000000 "$1/tests/live/scale"
+SOAK_THREADS=1000000 "$1/tests/live/for_thread"
 echo "== every function of real programs, counted"
 tests/soak/count.sh "$1"
 echo "== fuzzers, 60 s each"

@@ -75,7 +75,10 @@ struct rdf_redef *rdf_engine_find(struct rdf_engine *engine, uint64_t target);
 /* swap.c: redefine what is redefined already by one store, without a lock; may be called at any time, also
  * from a signal handler. False: not done, or a commit came in between; then it is for rdf_engine_commit. */
 bool rdf_engine_swap(struct rdf_engine *engine, uint64_t target, uint64_t replacement);
+
+/* Remember a replacement that is no stub and lies in an object that stays; ask for one. */
 void rdf_engine_know(struct rdf_engine *engine, uint64_t replacement, uint32_t len_bytes);
+bool rdf_engine_knows(struct rdf_engine *engine, uint64_t replacement, uint32_t *ret_len_bytes);
 
 /* The replacement of the in-process calls that is in force; 0: none. Needs no lock. */
 uint64_t rdf_engine_replacement(struct rdf_engine *engine, const struct rdf_redef *redef);

@@ -200,6 +200,11 @@ static redefine_status look_at_replacement(struct commit *commit, uint64_t repla
 {
     if (commit->replacement == replacement)
         return REDEFINE_OK;
+    if (rdf_engine_knows(commit->engine, replacement, &commit->replacement_bytes)) {
+        commit->replacement = commit->replacement_runs = replacement;
+        return REDEFINE_OK;
+    }
+    commit->replacement = 0;
     if (!is_code(commit, replacement))
         return rdf_fail(commit->err, REDEFINE_EINVAL, "the replacement 0x%" PRIx64 " is not executable code",
                         replacement);

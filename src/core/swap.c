@@ -26,17 +26,21 @@ void rdf_engine_know(struct rdf_engine *engine, uint64_t replacement, uint32_t l
     __atomic_store_n(&known->addr, replacement, __ATOMIC_RELEASE);
 }
 
-static bool is_known(struct rdf_engine *engine, uint64_t replacement)
+bool rdf_engine_knows(struct rdf_engine *engine, uint64_t replacement, uint32_t *ret_len_bytes)
 {
-    return __atomic_load_n(&place_of(engine, replacement)->addr, __ATOMIC_ACQUIRE) == replacement;
+    const struct rdf_known *known = place_of(engine, replacement);
+    *ret_len_bytes = __atomic_load_n(&known->len_bytes, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&known->addr, __ATOMIC_ACQUIRE) == replacement;
 }
 
 bool rdf_engine_swap(struct rdf_engine *engine, uint64_t target, uint64_t replacement)
 {
     uint32_t before = __atomic_load_n(&engine->commits, __ATOMIC_SEQ_CST);
     const struct rdf_redef *redef = rdf_registry_find(&engine->registry, target);
+    uint32_t len_bytes;
     if (before % 2 || !redef || redef->entry != target || replacement == target ||
-        __atomic_load_n(&redef->asked, __ATOMIC_ACQUIRE) != RDF_ASKED_SLOT || !is_known(engine, replacement))
+        __atomic_load_n(&redef->asked, __ATOMIC_ACQUIRE) != RDF_ASKED_SLOT ||
+        !rdf_engine_knows(engine, replacement, &len_bytes))
         return false;
     uint64_t *slot = rdf_near_slot(&engine->near, rdf_redef_slot(redef));
     if (!slot)
@@ -66,6 +70,7 @@ void rdf_engine_catch_up(struct rdf_engine *engine, struct rdf_redef *redef)
     uint64_t replacement = rdf_engine_replacement(engine, redef);
     if (!replacement || replacement == redef->replacement)
         return;
-    redef->replacement_bytes = is_known(engine, replacement) ? place_of(engine, replacement)->len_bytes : 0;
+    uint32_t len_bytes;
+    redef->replacement_bytes = rdf_engine_knows(engine, replacement, &len_bytes) ? len_bytes : 0;
     __atomic_store_n(&redef->replacement, replacement, __ATOMIC_RELEASE);
 }

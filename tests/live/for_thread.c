@@ -200,15 +200,6 @@ static void parallel_tests_do_not_see_each_other(void)
     CHECK_INT(memcmp(before, ADDRESS(number), sizeof before), 0);
 }
 
-static long resident_pages(void)
-{
-    char text[128] = "";
-    int fd = open("/proc/self/statm", O_RDONLY);
-    CHECK(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
-    close(fd);
-    return strtol(strchr(text, ' '), NULL, 10);
-}
-
 static void short_threads(size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -223,10 +214,10 @@ static void threads_that_end_leave_nothing(void)
 {
     const char *asked = getenv("SOAK_THREADS");
     short_threads(50);
-    long before = resident_pages();
+    long before = live_own_bytes();
     short_threads(asked ? strtoul(asked, NULL, 10) : 2000);
-    if (resident_pages() - before > 64)
-        live_fail(__FILE__, __LINE__, "%ld pages more", resident_pages() - before);
+    if (live_own_bytes() - before > 64 * 4096)
+        live_fail(__FILE__, __LINE__, "%ld bytes more", live_own_bytes() - before);
     CHECK_INT(number(1), 2);
 }
 
