@@ -11,7 +11,7 @@
  *     bytes HEX…
  *     patched START END      (left out: all of the window)
  *
- * and, like jump and slotjump: shortjump FROM TO, retarget ADDR TO HEX…
+ * and, like jump and slotjump: shortjump FROM TO, retarget ADDR TO HEX…, select FROM SLOT WORD_OFF INDEX
  *
  * Pure and the same for each CPU: it knows code only through struct rdf_arch.
  */
@@ -241,6 +241,19 @@ static void answer_jump(struct text *out, const struct rdf_arch *arch, emit_fn *
         say_code(out, arch, (struct rdf_span){code, len}, from);
 }
 
+static bool answer_select(struct golden_case *c, const struct rdf_arch *arch, uint64_t from, uint64_t slot,
+                          uint64_t word_off, uint64_t index)
+{
+    uint8_t code[RDF_SELECT_BYTES_MAX];
+    size_t len = arch->emit_select(code, from, (int64_t)word_off, (uint32_t)index, slot);
+
+    if (len == 0)
+        say(&c->answers, "unreachable\n");
+    else
+        say_code(&c->answers, arch, (struct rdf_span){code, len}, from);
+    return true;
+}
+
 /* ---- .in files --------------------------------------------------------------------------------- */
 
 static bool take_hex(struct golden_case *c, const char *hex)
@@ -325,6 +338,9 @@ static bool take_line(struct golden_case *c, const struct rdf_arch *arch, const 
         return answer_retarget(c, arch, from, to, line);
     if (strcmp(word, "slotjump") == 0)
         return answer_jump(&c->answers, arch, arch->emit_slot_jump, from, to), true;
+    uint64_t word_off, index;
+    if (strcmp(word, "select") == 0 && take_addr(&line, &word_off) && take_addr(&line, &index))
+        return answer_select(c, arch, from, to, word_off, index);
     return false;
 }
 
