@@ -71,12 +71,16 @@ static void set_record(struct commit *commit, const struct touched *touched)
     __atomic_store_n(&redef->asked, asked, __ATOMIC_RELEASE);
 }
 
-/* Where the owners of patch files read their originals. */
-static void set_cells(const struct touched *touched)
+/* Where the owners of patch files read their originals, and selectors where to go on: that one is a slot. */
+static void set_cells(struct commit *commit, const struct touched *touched)
 {
-    for (const struct rdf_layer *layer = touched->top; layer; layer = layer->below)
-        store_code(layer->original,
-                   layer->below ? layer->below->replacement : rdf_redef_trampoline(touched->redef));
+    for (const struct rdf_layer *layer = touched->top; layer; layer = layer->below) {
+        uint64_t below = layer->below ? layer->below->replacement : rdf_redef_trampoline(touched->redef);
+        if (layer->owner == &rdf_threads)
+            (void)rdf_near_set_slot(&commit->engine->near, (uint64_t)(uintptr_t)layer->original, below);
+        else
+            store_code(layer->original, below);
+    }
 }
 
 /* Records that nobody can find yet, in the registry that nobody sees yet if it had to grow. */
@@ -110,7 +114,7 @@ void rdf_commit_publish(void *ctx)
             continue;
         if (!touched->is_new)
             set_record(commit, touched);
-        set_cells(touched);
+        set_cells(commit, touched);
     }
     add_all(commit);
     rdf_registry_publish(&commit->engine->registry);

@@ -411,8 +411,8 @@ char *program_describe(const struct program *program)
     FILE *out = open_memstream(&text, &len);
     const struct rdf_engine *engine = program->engine;
     const struct rdf_registry *registry = &engine->registry;
-    fprintf(out, "registry table %p pending %p %zu\n", (const void *)registry->table,
-            (const void *)registry->pending, registry->count);
+    fprintf(out, "registry table %p pending %p %zu selectors %p\n", (const void *)registry->table,
+            (const void *)registry->pending, registry->count, (const void *)registry->selectors);
     for (const struct rdf_layer *spare = registry->spare_layers; spare; spare = spare->below)
         fprintf(out, "spare %p\n", (const void *)spare);
     const struct rdf_redef *redef;
