@@ -376,7 +376,8 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
     enum rdf_near_mode mode = engine->near.mode;
     engine->near.is_refused = false;
     engine->is_stale = false;
-    __atomic_add_fetch(&engine->commits, 1, __ATOMIC_SEQ_CST);
+    /* Odd, also when it was: in a child of fork, while another thread of the parent was here. */
+    (void)__atomic_exchange_n(&engine->commits, (engine->commits + 1) | 1, __ATOMIC_SEQ_CST);
     redefine_status status = attempt(engine, change, count, caller_sp, err);
     /* What has failed is tried in another way: without a write, with a new snapshot. */
     bool again = status != REDEFINE_OK && (engine->near.is_refused || engine->is_stale);
@@ -386,7 +387,7 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
         status = attempt(engine, change, count, caller_sp, err);
     if (status != REDEFINE_OK && status != REDEFINE_EROLLBACK)
         engine->near.mode = mode;
-    __atomic_add_fetch(&engine->commits, 1, __ATOMIC_SEQ_CST);
+    (void)__atomic_exchange_n(&engine->commits, engine->commits + 1, __ATOMIC_SEQ_CST);
     return status;
 }
 
