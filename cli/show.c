@@ -89,6 +89,20 @@ static void print_head(const struct view *view, const char *name, const struct r
            window->insn_count == 1 ? "" : "s");
 }
 
+/* Of an edit that is not the entry's. */
+static const char *purpose_of(const struct rdf_window *window, uint64_t addr)
+{
+    if (addr == window->padding_addr)
+        return "in padding, to the relay";
+    for (size_t i = 0; i < window->branch_count; i++) {
+        if (addr == window->branch[i].hop_addr)
+            return "in padding, a hop into the trampoline";
+        if (addr == window->branch[i].addr && window->branch[i].hop_addr)
+            return "back to the hop";
+    }
+    return "back into the trampoline";
+}
+
 static void print_after(const struct view *view, const struct rdf_plan *plan)
 {
     const struct rdf_window *window = &plan->window;
@@ -104,8 +118,10 @@ static void print_after(const struct view *view, const struct rdf_plan *plan)
     while (at < plan->edit.addr)
         at += print_insn(view, at, (struct rdf_span){after + (at - start), (size_t)(plan->edit.addr - at)},
                          " ", "", "the landing pad stays");
-    at += print_insn(view, at, (struct rdf_span){after + (at - start), (size_t)(end - at)}, "|", "\033[32m",
-                     "to the relay");
+    const char *what = "to the relay";
+    for (uint64_t edit_end = at + plan->edit.len_bytes; at < edit_end; what = "a hop into the trampoline")
+        at += print_insn(view, at, (struct rdf_span){after + (at - start), (size_t)(end - at)}, "|",
+                         "\033[32m", what);
     if (at < end)
         printf("  %12" PRIx64 "  … %" PRIu64 " bytes of the last displaced instruction%s, as before\n", at,
                end - at, window->insn_count > 1 ? "s" : "");
@@ -115,9 +131,7 @@ static void print_after(const struct view *view, const struct rdf_plan *plan)
     for (size_t i = 0; i < plan->extra_count; i++)
         (void)print_insn(view, plan->extra[i].addr,
                          (struct rdf_span){plan->extra[i].new_bytes, plan->extra[i].len_bytes}, "|",
-                         "\033[32m",
-                         plan->extra[i].addr == window->padding_addr ? "in padding, to the relay"
-                                                                     : "back into the trampoline");
+                         "\033[32m", purpose_of(window, plan->extra[i].addr));
 }
 
 static void print_plan(const struct view *view, const char *name, const struct rdf_plan *plan,

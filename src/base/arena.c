@@ -79,6 +79,15 @@ struct rdf_arena_mark rdf_arena_take_mark(const struct rdf_arena *arena)
     return (struct rdf_arena_mark){arena->chunk, arena->used_bytes};
 }
 
+void rdf_arena_empty(struct rdf_arena *arena)
+{
+    struct rdf_arena_mark mark = {arena->chunk, header_bytes};
+    while (mark.chunk && mark.chunk->older)
+        mark.chunk = mark.chunk->older;
+    if (mark.chunk)
+        rdf_arena_rollback(arena, mark);
+}
+
 void rdf_arena_rollback(struct rdf_arena *arena, struct rdf_arena_mark mark)
 {
     size_t used_bytes = arena->used_bytes;

@@ -42,6 +42,9 @@ struct rdf_arena_mark {
 struct rdf_arena_mark rdf_arena_take_mark(const struct rdf_arena *arena);
 void rdf_arena_rollback(struct rdf_arena *arena, struct rdf_arena_mark mark);
 
+/* Gives back everything that was allocated; one chunk is kept for what comes. */
+void rdf_arena_empty(struct rdf_arena *arena);
+
 /* What it has taken from its source. */
 size_t rdf_arena_bytes(const struct rdf_arena *arena);
 

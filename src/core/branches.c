@@ -44,13 +44,11 @@ static bool is_branch(const struct scan *scan, uint64_t addr, uint64_t target)
     return false;
 }
 
-enum { ENTRY_REACH_BYTES = 2 * RDF_JUMP_BYTES_MAX };
-
 /* The new function that has `target` among its bytes to be overwritten, behind the first; or null. They lie
  * at an entry, or behind its landing pad: asked for by the entries they may have. */
 static struct touched *overwrites(const struct commit *commit, uint64_t target)
 {
-    for (uint64_t entry = target - 1; entry > target - 1 - ENTRY_REACH_BYTES; entry--) {
+    for (uint64_t entry = target - 1; entry > target - 1 - RDF_WINDOW_BYTES_MAX; entry--) {
         struct touched *touched = rdf_commit_find(commit, entry);
         if (touched && touched->is_new && target > touched->patched_start && target < touched->patched_end)
             return touched;

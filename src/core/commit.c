@@ -81,7 +81,7 @@ static void choose_jump(const struct commit *commit, struct touched *touched)
     else
         touched->is_direct = !top->below && redef->strategy <= RDF_STRATEGY_PADDED_JUMP &&
                              commit->engine->arch->emit_jump(jump, rdf_redef_edit(redef), top->replacement) ==
-                                 redef->edit_bytes;
+                                 rdf_redef_jump_bytes(redef);
     touched->is_data = top && !touched->is_direct && rdf_images_stay_at(commit->images, touched->entry);
 }
 
@@ -91,7 +91,7 @@ static size_t edits_of(const struct touched *touched)
     if (touched->is_left_out)
         return 0;
     if (touched->was_active != (touched->top != NULL))
-        return 1u + touched->redef->extra_count;
+        return 1u + rdf_redef_extras(touched->redef);
     return touched->top && touched->is_direct != touched->redef->is_direct;
 }
 
@@ -186,14 +186,38 @@ static redefine_status set_pcs(struct commit *commit, const struct rdf_redef *re
     return REDEFINE_OK;
 }
 
+/* Jumps of ours that a thread may be about to execute when they are taken away: a hop, or the jump in
+ * padding. Not the entry jump, nor a branch that was made to lead elsewhere: there the function goes on as it
+ * was. */
+static void note_ours(const struct commit *commit, struct rdf_write_item *item, bool is_entry)
+{
+    const struct rdf_arch *arch = commit->engine->arch;
+    const struct rdf_edit *edit = &item->edit;
+    struct rdf_span ours = {edit->old_bytes, edit->len_bytes};
+    struct rdf_insn insn;
+    if (!is_entry && arch->decode((struct rdf_span){edit->new_bytes, edit->len_bytes}, edit->addr, &insn) &&
+        (insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH))
+        return;
+    size_t count = 0;
+    for (size_t off = 0; count < RDF_WRITE_OURS_MAX && off < ours.len_bytes; off += insn.len_bytes) {
+        uint64_t addr = edit->addr + off;
+        if (!arch->decode(rdf_span_slice(ours, off, ours.len_bytes - off), addr, &insn))
+            return;
+        if (insn.flow == RDF_FLOW_JUMP && (off || !is_entry))
+            item->ours[count++] = (struct rdf_write_ours){addr, insn.target};
+    }
+}
+
 static redefine_status make_item(struct commit *commit, const struct work *work, struct last *last,
                                  struct rdf_write_item *item)
 {
     const struct touched *touched = work->touched;
     const struct rdf_redef *redef = touched->redef;
     item->edit = work->index == 0 ? entry_edit(commit, touched) : extra_edit(touched, work->index - 1);
-    /* The entry jump is one instruction, and so is a branch: nobody is inside them. Padding never runs. */
+    /* The entry jump is one instruction, and so is a branch: nobody is inside them. Padding did not run. */
     item->moves = work->index == 0 && !touched->was_active;
+    if (!touched->top && (work->index > 0 || redef->has_hops))
+        note_ours(commit, item, work->index == 0);
     item->branches_back = redef->branches_back;
     item->is_loop_head = redef->is_loop_head;
     item->window_start = redef->entry;

@@ -26,11 +26,13 @@ static bool lies_in(uint64_t start, uint64_t end, uint64_t taken_start, uint64_t
 static bool is_taken_by_redef(const struct planned *planned, const struct rdf_redef *redef, uint64_t start,
                               uint64_t end)
 {
-    uint64_t edit = rdf_redef_edit(redef);
-    uint64_t padding = rdf_redef_padding(redef);
-    return redef->entry != planned->entry &&
-           (lies_in(start, end, edit, edit + redef->edit_bytes) ||
-            (padding && lies_in(start, end, padding, padding + planned->commit->engine->arch->jump_bytes)));
+    uint64_t at = rdf_redef_edit(redef);
+    bool is_taken = lies_in(start, end, at, at + redef->edit_bytes);
+    for (size_t i = 0; !is_taken && i < rdf_redef_extras(redef); i++) {
+        struct rdf_edit edit = rdf_redef_extra(redef, i);
+        is_taken = lies_in(start, end, edit.addr, edit.addr + edit.len_bytes);
+    }
+    return redef->entry != planned->entry && is_taken;
 }
 
 static bool is_taken_by_touched(const struct planned *planned, const struct touched *touched, uint64_t start,
@@ -38,9 +40,7 @@ static bool is_taken_by_touched(const struct planned *planned, const struct touc
 {
     return touched->entry != planned->entry && touched->is_new &&
            (lies_in(start, end, touched->patched_start, touched->patched_end) ||
-            (touched->padding_addr &&
-             lies_in(start, end, touched->padding_addr,
-                     touched->padding_addr + planned->commit->engine->arch->jump_bytes)));
+            (touched->redef && is_taken_by_redef(planned, touched->redef, start, end)));
 }
 
 /* What is overwritten lies at an entry, behind its landing pad, or in padding that is known by its address:
@@ -87,15 +87,27 @@ static redefine_status prepare_trap(struct commit *commit, struct touched *touch
     return rdf_commit_note_alias(commit, rdf_redef_edit(touched->redef), touched);
 }
 
-/* Padding is known by its address, so that nothing else takes it. */
+/* Padding is known by its address, so that nothing else takes it: what holds the entry jump of a short one, and
+ * hops outside the function. */
 static redefine_status take_padding(struct commit *commit, struct touched *touched)
 {
-    struct rdf_alias *alias = rdf_arena_alloc(&commit->arena, sizeof *alias);
-    if (!alias)
-        return rdf_commit_no_memory(commit);
-    *alias = (struct rdf_alias){touched->padding_addr, touched};
-    (void)rdf_table_insert_alias(commit->index, alias);
-    return rdf_commit_note_alias(commit, touched->padding_addr, touched);
+    const struct rdf_function *function = &touched->function;
+    for (size_t i = 0; i < rdf_redef_extras(touched->redef); i++) {
+        uint64_t addr = rdf_redef_extra(touched->redef, i).addr;
+        if (addr >= function->start && addr < function->end)
+            continue;
+        struct rdf_alias *alias = rdf_arena_alloc(&commit->arena, sizeof *alias);
+        struct rdf_table *index = rdf_table_grow(&commit->arena, commit->index, 1);
+        if (!alias || !index)
+            return rdf_commit_no_memory(commit);
+        commit->index = index;
+        *alias = (struct rdf_alias){addr, touched};
+        (void)rdf_table_insert_alias(commit->index, alias);
+        redefine_status status = rdf_commit_note_alias(commit, addr, touched);
+        if (status != REDEFINE_OK)
+            return status;
+    }
+    return REDEFINE_OK;
 }
 
 uint8_t *rdf_commit_stage(struct commit *commit, const struct rdf_near_place *place)
@@ -124,32 +136,34 @@ static redefine_status keep_plan(struct commit *commit, struct touched *touched,
     for (struct rdf_layer *layer = touched->top; layer; layer = layer->below)
         if (touched->counter_addr && !layer->replacement)
             layer->replacement = plan->count_addr;
-    switch (plan->window.strategy) {
-    case RDF_STRATEGY_TRAP: return prepare_trap(commit, touched);
-    case RDF_STRATEGY_SHORT_JUMP: return take_padding(commit, touched);
-    default: return REDEFINE_OK;
+    if (plan->window.strategy == RDF_STRATEGY_TRAP) {
+        redefine_status status = prepare_trap(commit, touched);
+        if (status != REDEFINE_OK)
+            return status;
     }
-}
-
-static redefine_status find_window(struct commit *commit, struct touched *touched, struct rdf_window *ret)
-{
-    struct rdf_error why = {0};
-    struct planned planned = {commit, touched->entry};
-    const struct rdf_taken taken = {is_taken, &planned, touched->branched_to};
-    touched->padding_addr = 0;
-    redefine_status status = rdf_plan_window_beside(commit->images, &touched->function, &taken, ret, &why);
-    if (status != REDEFINE_OK)
-        return rdf_fail(commit->err, status, "%s", why.sentence);
-    touched->patched_start = ret->patched_start;
-    touched->patched_end = ret->patched_end;
-    touched->padding_addr = ret->padding_addr;
-    return REDEFINE_OK;
+    return take_padding(commit, touched);
 }
 
 struct scratch {
+    struct rdf_arena arena; /* what belongs to the one function that is being planned */
     struct rdf_window window;
     struct rdf_plan plan;
 };
+
+static redefine_status find_window(struct commit *commit, struct touched *touched, struct scratch *scratch)
+{
+    struct rdf_error why = {0};
+    struct planned planned = {commit, touched->entry};
+    const struct rdf_taken taken = {is_taken, &planned, touched->branched_to, &scratch->arena};
+    struct rdf_window *window = &scratch->window;
+    rdf_arena_empty(&scratch->arena);
+    redefine_status status = rdf_plan_window_beside(commit->images, &touched->function, &taken, window, &why);
+    if (status != REDEFINE_OK)
+        return rdf_fail(commit->err, status, "%s", why.sentence);
+    touched->patched_start = window->patched_start;
+    touched->patched_end = window->is_extended ? window->end : window->patched_end;
+    return REDEFINE_OK;
+}
 
 static redefine_status make_plan(struct commit *commit, struct touched *touched, struct scratch *scratch)
 {
@@ -168,7 +182,7 @@ static void forget(struct touched *touched)
 {
     touched->top = NULL;
     touched->is_left_out = true;
-    touched->padding_addr = 0;
+    touched->redef = NULL;
     touched->patched_end = touched->patched_start;
 }
 
@@ -193,7 +207,7 @@ static redefine_status for_each_new(struct commit *commit,
 /* A window that cannot be planned is none yet: where something branches into it there will be another. */
 static redefine_status first_plan(struct commit *commit, struct touched *touched, struct scratch *scratch)
 {
-    redefine_status status = find_window(commit, touched, &scratch->window);
+    redefine_status status = find_window(commit, touched, scratch);
     if (status == REDEFINE_OK && make_plan(commit, touched, scratch) != REDEFINE_OK) {
         touched->redef = NULL;
         *commit->err = (struct rdf_error){0};
@@ -206,7 +220,7 @@ static redefine_status final_plan(struct commit *commit, struct touched *touched
 {
     if (touched->redef && !touched->branched_to)
         return REDEFINE_OK;
-    redefine_status status = find_window(commit, touched, &scratch->window);
+    redefine_status status = find_window(commit, touched, scratch);
     return status == REDEFINE_OK ? make_plan(commit, touched, scratch) : status;
 }
 
@@ -217,10 +231,12 @@ redefine_status rdf_commit_inspect(struct commit *commit)
     struct scratch *scratch = rdf_arena_alloc(&commit->arena, sizeof *scratch);
     if (!scratch)
         return rdf_commit_no_memory(commit);
+    rdf_arena_init(&scratch->arena, commit->engine->pages);
     redefine_status status = for_each_new(commit, first_plan, scratch);
     if (status == REDEFINE_OK)
         status = rdf_commit_find_branches(commit);
     if (status == REDEFINE_OK)
         status = for_each_new(commit, final_plan, scratch);
+    rdf_arena_free(&scratch->arena);
     return status;
 }

@@ -122,36 +122,69 @@ static redefine_status entry_edits(const struct rdf_near *near, struct rdf_image
                      false, err);
 }
 
+/* Where the trampoline has what the function has at `addr`; 0: no instruction starts there. */
+static uint64_t counterpart(const struct rdf_plan *plan, uint64_t addr)
+{
+    const struct rdf_relocated *relocated = &plan->relocated;
+    for (size_t i = 0; i < relocated->pc_count; i++)
+        if (plan->window.function.start + relocated->pcs[i].old_off == addr)
+            return plan->trampoline_addr + relocated->pcs[i].new_off;
+    return 0;
+}
+
+/* The hop of a branch, unless an earlier one has it: behind the entry jump, in the same edit, or in padding.
+ */
+static redefine_status hop_edit(const struct rdf_near *near, struct rdf_images *images, struct rdf_plan *plan,
+                                const struct rdf_branch *branch, uint64_t to, struct rdf_error *err)
+{
+    const struct rdf_window *window = &plan->window;
+    for (const struct rdf_branch *other = window->branch; other < branch; other++)
+        if (other->hop_addr == branch->hop_addr)
+            return REDEFINE_OK;
+    if (branch->hop_addr < window->patched_start || branch->hop_addr >= window->patched_end)
+        return jump_edit(near, images, &plan->extra[plan->extra_count++], branch->hop_addr, to, false, err);
+    struct rdf_edit hop;
+    redefine_status status = jump_edit(near, images, &hop, branch->hop_addr, to, false, err);
+    if (status != REDEFINE_OK)
+        return status;
+    uint64_t off = branch->hop_addr - window->patched_start;
+    rdf_bytes_copy(plan->edit.new_bytes + off, hop.new_bytes, hop.len_bytes);
+    return set_edit(images, &plan->edit, window->patched_start, (size_t)off + hop.len_bytes, err);
+}
+
 /* The branches that lead into the overwritten bytes lead to the same instruction in the trampoline. */
 static redefine_status branch_edit(const struct rdf_near *near, struct rdf_images *images,
-                                   struct rdf_plan *plan, uint64_t addr, struct rdf_error *err)
+                                   struct rdf_plan *plan, const struct rdf_branch *branch,
+                                   struct rdf_error *err)
 {
     uint8_t code[RDF_JUMP_BYTES_MAX];
     struct rdf_insn insn;
+    uint64_t addr = branch->addr;
     uint64_t left = plan->window.function.end - addr;
     size_t len = left < sizeof code ? (size_t)left : sizeof code;
     struct rdf_span span = {code, len};
     if (rdf_plan_read(images, addr, code, len) < 0 || !near->arch->decode(span, addr, &insn))
         return rdf_fail(err, REDEFINE_ESYSTEM, "the code at 0x%" PRIx64 " could not be read", addr);
-    uint64_t old_off = insn.target - plan->window.function.start;
-    const struct rdf_relocated *relocated = &plan->relocated;
-    for (size_t i = 0; i < relocated->pc_count; i++) {
-        struct rdf_edit *edit = &plan->extra[plan->extra_count];
-        if (relocated->pcs[i].old_off != old_off)
-            continue;
-        if (near->arch->retarget(edit->new_bytes, span, addr,
-                                 plan->trampoline_addr + relocated->pcs[i].new_off) == 0)
-            return rdf_fail(err, REDEFINE_ENOMEM,
-                            "the trampoline is out of reach of the branch at 0x%" PRIx64, addr);
-        plan->extra_count++;
-        return set_edit(images, edit, addr, insn.len_bytes, err);
+    uint64_t to = counterpart(plan, branch->target);
+    if (!to) {
+        char text[96];
+        (void)near->arch->format(span, addr, text, sizeof text);
+        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                        "\"%s\" at 0x%" PRIx64 " leads into the middle of an instruction at "
+                        "the entry",
+                        text, addr);
     }
-    char text[96];
-    (void)near->arch->format(span, addr, text, sizeof text);
-    return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                    "\"%s\" at 0x%" PRIx64 " leads into the middle of an instruction at "
-                    "the entry",
-                    text, addr);
+    redefine_status status = REDEFINE_OK;
+    if (branch->hop_addr)
+        status = hop_edit(near, images, plan, branch, to, err);
+    if (status != REDEFINE_OK)
+        return status;
+    struct rdf_edit *edit = &plan->extra[plan->extra_count];
+    if (near->arch->retarget(edit->new_bytes, span, addr, branch->hop_addr ? branch->hop_addr : to) == 0)
+        return rdf_fail(err, REDEFINE_ENOMEM, "the trampoline is out of reach of the branch at 0x%" PRIx64,
+                        addr);
+    plan->extra_count++;
+    return set_edit(images, edit, addr, insn.len_bytes, err);
 }
 
 redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
@@ -160,6 +193,11 @@ redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
 {
     struct rdf_plan *plan = ret;
     *plan = (struct rdf_plan){.window = *window};
+    size_t extra_max = (window->padding_addr ? 1 : 0) + 2 * window->branch_count;
+    if (extra_max)
+        plan->extra = rdf_arena_alloc(window->arena, extra_max * sizeof *plan->extra);
+    if (extra_max && !plan->extra)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the edits of a function's branches");
     redefine_status status = rdf_near_reserve(near, &images->maps, window->patched_start, sizeof plan->code,
                                               &plan->place, err);
     if (status == REDEFINE_OK)
@@ -169,7 +207,7 @@ redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
     rdf_near_shrink(near, &plan->place, plan->code_bytes);
     status = entry_edits(near, images, plan, err);
     for (size_t i = 0; status == REDEFINE_OK && i < window->branch_count; i++)
-        status = branch_edit(near, images, plan, window->branch[i], err);
+        status = branch_edit(near, images, plan, &window->branch[i], err);
     return status;
 }
 

@@ -12,7 +12,6 @@
 
 enum {
     RDF_EDIT_BYTES_MAX = 16,
-    RDF_EXTRA_EDITS_MAX = 5,
 };
 
 /* In the order in which they are tried: the least intrusive that fits. */
@@ -34,17 +33,34 @@ struct rdf_edit {
     uint8_t new_bytes[RDF_EDIT_BYTES_MAX];
 };
 
+/* A branch farther down that leads into the overwritten bytes and is made to lead into the trampoline. */
+struct rdf_branch {
+    uint64_t addr;
+    uint64_t target;
+    uint64_t hop_addr; /* a short one leads here, to a jump into the trampoline; 0: it reaches by itself */
+};
+
+/* What of a function leads back to its first RDF_WINDOW_BYTES_MAX bytes. */
+struct rdf_leads {
+    struct rdf_branch *branch; /* in the arena of the body; ascending by address */
+    size_t branch_count;
+    struct rdf_byte_set tables; /* where jump tables lead */
+    uint8_t table_bits[RDF_WINDOW_BYTES_MAX / 8];
+};
+
 /* What was seen of a function: its window, worked out before anything is reserved. */
 struct rdf_window {
     struct rdf_function function;
+    struct rdf_arena *arena; /* of its branches, and of the extra edits of its plan */
     enum rdf_strategy strategy;
     uint64_t patched_start; /* the entry jump (or short jump, or trap) goes here … */
-    uint64_t patched_end;   /* … to here */
+    uint64_t patched_end;   /* … to here, with the hops behind it */
     uint64_t end;           /* behind the last instruction that is relocated; from function.start */
     size_t insn_count;
     uint64_t padding_addr; /* RDF_STRATEGY_SHORT_JUMP: where the entry jump goes */
-    size_t branch_count;   /* branches farther down that lead into the overwritten bytes … */
-    uint64_t branch[RDF_EXTRA_EDITS_MAX - 1]; /* … and are made to lead into the trampoline */
+    size_t branch_count;
+    struct rdf_branch *branch;
+    bool is_extended;   /* over a branch back: what is left behind the overwritten bytes must not run */
     bool branches_back; /* a branch of the window leads into the overwritten bytes: all of it is left at once
                          */
     bool is_loop_head;  /* a branch leads to the entry: who stands there need not be making a call */
@@ -53,8 +69,8 @@ struct rdf_window {
 
 struct rdf_plan {
     struct rdf_window window;
-    struct rdf_edit edit; /* at the entry */
-    struct rdf_edit extra[RDF_EXTRA_EDITS_MAX];
+    struct rdf_edit edit;   /* at the entry */
+    struct rdf_edit *extra; /* padding, branches; in the arena of the window */
     size_t extra_count;
     struct rdf_near_place place; /* relay first, then the trampoline */
     uint64_t relay_addr;
@@ -64,6 +80,11 @@ struct rdf_plan {
     uint8_t code[RDF_JUMP_BYTES_MAX + RDF_COUNT_BYTES_MAX + RDF_TRAMPOLINE_BYTES_MAX + 8];
     struct rdf_relocated relocated;
 };
+
+/* `code` is the function's, [start, end). *ret points into itself: it stays where it is. */
+redefine_status rdf_plan_leads(struct rdf_images *images, struct rdf_arena *arena,
+                               const struct rdf_function *function, struct rdf_span code,
+                               struct rdf_leads *ret, struct rdf_error *err);
 
 /* Inspect the function: where the entry jump goes, which whole instructions must be displaced for it.
  * Errors: REDEFINE_ESHORT, REDEFINE_EUNSUPPORTED: why the last strategy failed, and which were tried */
@@ -75,9 +96,10 @@ struct rdf_taken {
     bool (*is_taken)(void *ctx, uint64_t start, uint64_t end);
     void *ctx;
     uint64_t branched_to; /* the first place behind the entry that another function branches to; 0: none */
+    struct rdf_arena *arena; /* for what lasts until the plan is made */
 };
 
-/* The same; `taken` says which padding is not free. */
+/* The same; `taken` says which padding is not free. Without it the images' arena is used. */
 redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct rdf_function *function,
                                        const struct rdf_taken *taken, struct rdf_window *ret,
                                        struct rdf_error *err);

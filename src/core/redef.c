@@ -63,11 +63,28 @@ static size_t kept_bytes(const struct rdf_redef *redef)
     return redef->window_bytes > edit_end ? redef->window_bytes : edit_end;
 }
 
+/* How many of the bytes at the entry are hops: they follow the jump. */
+static size_t hop_bytes_of(const struct rdf_plan *plan)
+{
+    const struct rdf_window *window = &plan->window;
+    uint64_t end = plan->edit.addr + plan->edit.len_bytes;
+    uint64_t first = end;
+    for (size_t i = 0; i < window->branch_count; i++) {
+        uint64_t hop = window->branch[i].hop_addr;
+        if (hop >= plan->edit.addr && hop < first)
+            first = hop;
+    }
+    return (size_t)(end - first);
+}
+
+enum { EXTRAS_IN_TAIL = 7 };
+
 struct rdf_redef *rdf_redef_new(struct rdf_arena *arena, const struct rdf_plan *plan)
 {
     const struct rdf_window *window = &plan->window;
     uint64_t entry = window->function.start;
     uint64_t function_bytes = window->function.end - entry;
+    size_t hops = hop_bytes_of(plan);
     struct rdf_redef head = {
         .entry = entry,
         .function_bytes = function_bytes < UINT32_MAX ? (uint32_t)function_bytes : UINT32_MAX,
@@ -76,26 +93,59 @@ struct rdf_redef *rdf_redef_new(struct rdf_arena *arena, const struct rdf_plan *
         .window_bytes = (uint8_t)(window->end - entry),
         .edit_off = (uint8_t)(plan->edit.addr - entry),
         .edit_bytes = plan->edit.len_bytes,
-        .strategy = (uint8_t)window->strategy,
-        .extra_count = (uint8_t)plan->extra_count,
+        .strategy = (uint8_t)window->strategy & 7,
+        .extra_count = plan->extra_count < EXTRAS_IN_TAIL ? plan->extra_count & 7 : EXTRAS_IN_TAIL,
         .branches_back = window->branches_back,
         .is_loop_head = window->is_loop_head,
+        .has_hops = hops > 0,
     };
     if (plan->trampoline_addr != window->end)
         head.trampoline_off = (uint8_t)(plan->trampoline_addr - plan->relay_addr);
     size_t kept = kept_bytes(&head);
     size_t packed = pack_pcs(plan, NULL);
     size_t extra = plan->extra_count * sizeof(struct rdf_edit);
-    struct rdf_redef *redef = rdf_arena_alloc_words(arena,
-                                                    offsetof(struct rdf_redef, tail) + kept + packed + extra);
+    size_t counts = (head.has_hops ? 1u : 0u) + (head.extra_count == EXTRAS_IN_TAIL ? 2u : 0u);
+    struct rdf_redef *redef = rdf_arena_alloc_words(arena, offsetof(struct rdf_redef, tail) + kept + packed +
+                                                               hops + counts + extra);
     if (!redef)
         return NULL;
     *redef = head;
     rdf_bytes_copy(redef->tail, window->bytes, head.window_bytes);
     rdf_bytes_copy(redef->tail + head.edit_off, plan->edit.old_bytes, head.edit_bytes);
     (void)pack_pcs(plan, redef->tail + kept);
-    rdf_bytes_copy(redef->tail + kept + packed, plan->extra, extra);
+    uint8_t *at = redef->tail + kept + packed;
+    if (head.has_hops)
+        *at++ = (uint8_t)hops;
+    rdf_bytes_copy(at, plan->edit.new_bytes + head.edit_bytes - hops, hops);
+    at += hops;
+    if (head.extra_count == EXTRAS_IN_TAIL) {
+        *at++ = (uint8_t)plan->extra_count;
+        *at++ = (uint8_t)(plan->extra_count >> 8);
+    }
+    rdf_bytes_copy(at, plan->extra, extra);
     return redef;
+}
+
+/* What follows the lengths of instructions. */
+static const uint8_t *hops_of(const struct rdf_redef *redef, size_t *ret_bytes)
+{
+    size_t count;
+    size_t kept = kept_bytes(redef);
+    const uint8_t *at = redef->tail + kept + unpack_pcs(redef->tail + kept, redef->window_bytes, NULL, &count);
+    *ret_bytes = redef->has_hops ? *at++ : 0;
+    return at;
+}
+
+static const uint8_t *extras_of(const struct rdf_redef *redef, size_t *ret_count)
+{
+    size_t hops;
+    const uint8_t *at = hops_of(redef, &hops) + hops;
+    *ret_count = redef->extra_count;
+    if (redef->extra_count == EXTRAS_IN_TAIL) {
+        *ret_count = (size_t)(at[0] | at[1] << 8);
+        at += 2;
+    }
+    return at;
 }
 
 size_t rdf_redef_pcs(const struct rdf_redef *redef, struct rdf_pc_pair ret[RDF_WINDOW_INSNS_MAX])
@@ -105,13 +155,20 @@ size_t rdf_redef_pcs(const struct rdf_redef *redef, struct rdf_pc_pair ret[RDF_W
     return count;
 }
 
+size_t rdf_redef_extras(const struct rdf_redef *redef)
+{
+    size_t count;
+    if (redef->extra_count < EXTRAS_IN_TAIL)
+        return redef->extra_count;
+    (void)extras_of(redef, &count);
+    return count;
+}
+
 struct rdf_edit rdf_redef_extra(const struct rdf_redef *redef, size_t index)
 {
     size_t count;
     struct rdf_edit edit;
-    size_t kept = kept_bytes(redef);
-    size_t packed = unpack_pcs(redef->tail + kept, redef->window_bytes, NULL, &count);
-    rdf_bytes_copy(&edit, redef->tail + kept + packed + index * sizeof edit, sizeof edit);
+    rdf_bytes_copy(&edit, extras_of(redef, &count) + index * sizeof edit, sizeof edit);
     return edit;
 }
 
@@ -120,10 +177,23 @@ uint64_t rdf_redef_padding(const struct rdf_redef *redef)
     return redef->strategy == RDF_STRATEGY_SHORT_JUMP ? rdf_redef_extra(redef, 0).addr : 0;
 }
 
+size_t rdf_redef_jump_bytes(const struct rdf_redef *redef)
+{
+    size_t hops = 0;
+    if (redef->has_hops)
+        (void)hops_of(redef, &hops);
+    return redef->edit_bytes - hops;
+}
+
 void rdf_redef_jump(const struct rdf_redef *redef, const struct rdf_arch *arch, uint64_t direct_to,
                     uint8_t ret_bytes[RDF_EDIT_BYTES_MAX])
 {
     uint64_t from = rdf_redef_edit(redef);
+    size_t hops = 0;
+    if (redef->has_hops) {
+        const uint8_t *hop = hops_of(redef, &hops);
+        rdf_bytes_copy(ret_bytes + redef->edit_bytes - hops, hop, hops);
+    }
     if (direct_to)
         (void)arch->emit_jump(ret_bytes, from, direct_to);
     else if (redef->strategy == RDF_STRATEGY_TRAP)

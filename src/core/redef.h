@@ -53,14 +53,15 @@ struct rdf_redef {
     uint8_t edit_bytes;     /* … and has so many bytes */
     uint8_t asked;          /* enum rdf_asked; read without a lock */
     uint8_t strategy : 3;   /* enum rdf_strategy */
-    uint8_t extra_count : 3;
+    uint8_t extra_count : 3;   /* of edits; EXTRAS_IN_TAIL: the tail says it */
     uint8_t branches_back : 1; /* see struct rdf_window */
     uint8_t is_loop_head : 1;
     uint8_t method : 2;    /* enum rdf_write_method: the entry jump's latest */
     uint8_t is_active : 1; /* redefined now */
     uint8_t is_direct : 1; /* the jump leads straight to the top layer's replacement, within reach */
     uint8_t has_layer : 1; /* its one layer is `replacement`, of the in-process calls */
-    uint8_t tail[];        /* old bytes; lengths of instructions; extra edits */
+    uint8_t has_hops : 1;  /* jumps for short branches lie behind the entry jump, in one edit with it */
+    uint8_t tail[];        /* old bytes; lengths of instructions; hops; extra edits */
 };
 
 /* The record of a plan, from `arena`; nobody's yet. Null: no memory. */
@@ -93,7 +94,8 @@ static inline const uint8_t *rdf_redef_bytes(const struct rdf_redef *redef)
     return redef->tail;
 }
 
-/* The extra edit number `index`. */
+/* The edits beside the one at the entry: how many, and number `index`. */
+size_t rdf_redef_extras(const struct rdf_redef *redef);
 struct rdf_edit rdf_redef_extra(const struct rdf_redef *redef, size_t index);
 
 /* Where the displaced instructions are now, one pair for each. Returns how many. */
@@ -102,7 +104,10 @@ size_t rdf_redef_pcs(const struct rdf_redef *redef, struct rdf_pc_pair ret[RDF_W
 /* The padding that holds a long jump for the short one at the entry; 0: none. */
 uint64_t rdf_redef_padding(const struct rdf_redef *redef);
 
-/* What is written at the entry while it is redefined: a jump straight to `direct_to`, or with 0 the way to
+/* The bytes of the jump at the entry alone, without hops behind it. */
+size_t rdf_redef_jump_bytes(const struct rdf_redef *redef);
+
+/* What is written at the entry while it is redefined, hops and all: a jump straight to `direct_to`, or with 0 the way to
  * the relay. */
 void rdf_redef_jump(const struct rdf_redef *redef, const struct rdf_arch *arch, uint64_t direct_to,
                     uint8_t ret_bytes[RDF_EDIT_BYTES_MAX]);

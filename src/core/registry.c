@@ -94,6 +94,12 @@ struct rdf_table *rdf_table_new(struct rdf_arena *arena, const struct rdf_table 
     return table;
 }
 
+struct rdf_table *rdf_table_grow(struct rdf_arena *arena, struct rdf_table *table, size_t more)
+{
+    bool has_room = table && !is_full(table->size, table->used + more);
+    return has_room ? table : rdf_table_new(arena, table, (table ? table->used : 0) + more);
+}
+
 void rdf_registry_init(struct rdf_registry *registry, const struct rdf_page_source *pages)
 {
     *registry = (struct rdf_registry){0};
@@ -139,13 +145,11 @@ static bool reserve_layers(struct rdf_registry *registry, size_t count)
 
 bool rdf_registry_reserve(struct rdf_registry *registry, size_t keys, size_t layers)
 {
-    const struct rdf_table *table = registry->table;
-    size_t used = table ? table->used : 0;
-    if (!table || is_full(table->size, used + keys)) {
-        registry->pending = rdf_table_new(&registry->arena, table, used + keys);
-        if (!registry->pending)
-            return false;
-    }
+    struct rdf_table *table = rdf_table_grow(&registry->arena, registry->table, keys);
+    if (!table)
+        return false;
+    if (table != registry->table)
+        registry->pending = table;
     return reserve_layers(registry, layers);
 }
 

@@ -24,6 +24,9 @@ struct rdf_alias {
 /* A table with room for `count` entries, copying what `from` (or null) has. Null: no memory. */
 struct rdf_table *rdf_table_new(struct rdf_arena *arena, const struct rdf_table *from, size_t count);
 
+/* Room for `more` entries: the table itself, or a bigger copy from `arena`. Null: no memory. */
+struct rdf_table *rdf_table_grow(struct rdf_arena *arena, struct rdf_table *table, size_t more);
+
 /* In place of what is known by that address. Returns whether a record (not an alias) was. */
 bool rdf_table_insert(struct rdf_table *table, void *record);
 bool rdf_table_insert_alias(struct rdf_table *table, struct rdf_alias *alias);

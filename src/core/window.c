@@ -23,7 +23,9 @@ struct body {
     const uint8_t *code;           /* from function->start */
     uint64_t end;                  /* behind the last byte of `code` */
     const struct rdf_taken *taken; /* or null */
-    struct rdf_insn *decoded;      /* DECODED of them, each in the place that its address says */
+    struct rdf_arena *arena;
+    struct rdf_insn *decoded; /* DECODED of them, each in the place that its address says */
+    struct rdf_leads leads;
 };
 
 enum { DECODED = 32 };
@@ -100,7 +102,10 @@ static redefine_status read_body(struct rdf_images *images, const struct rdf_fun
     ret->code = code;
     ret->end = end;
     ret->taken = taken;
-    return refuse_breakpoints(ret, err);
+    ret->arena = taken ? taken->arena : images->arena;
+    redefine_status status = refuse_breakpoints(ret, err);
+    struct rdf_span own = {code, (size_t)(function->end - function->start)};
+    return status == REDEFINE_OK ? rdf_plan_leads(images, ret->arena, function, own, &ret->leads, err) : status;
 }
 
 static struct rdf_span code_at(const struct body *body, uint64_t addr)
@@ -191,58 +196,32 @@ static bool can_be_retargeted(const struct body *body, uint64_t addr)
     return body->images->arch->retarget(unused, code_at(body, addr), addr, far) != 0;
 }
 
-static void note_one(void *ctx, uint64_t branch_addr, uint64_t target)
-{
-    (void)branch_addr, (void)target;
-    bool *is_there = ctx;
-    *is_there = true;
-}
-
-/* Whether a branch from the window's end on may lead into [start, end): without decoding, which for long
- * functions is most of what planning them costs. */
-static bool may_branch_to(const struct body *body, uint64_t from, uint64_t start, uint64_t end)
-{
-    uint8_t bits[(RDF_WINDOW_BYTES_MAX + RDF_JUMP_BYTES_MAX) / 8 + 1];
-    const struct rdf_byte_set set = {start, (size_t)(end - start), bits};
-    bool is_there = false;
-    if (set.len_bytes > sizeof bits * 8)
-        return true;
-    for (size_t i = 0; i < sizeof bits; i++)
-        bits[i] = 0xff;
-    if (from < body->function->end)
-        body->images->arch->scan_branches(code_at(body, from), from, &set, note_one, &is_there);
-    return is_there;
-}
-
 /* Note the branches behind the window that lead into the overwritten bytes or to the entry itself (a loop
- * whose head is the entry). *ret_extend: the last one that must be displaced, since its form reaches no
- * trampoline; 0 for none. */
+ * whose head is the entry). *ret_extend: the last one that reaches no trampoline, so that it must be
+ * displaced; 0 for none. */
 static redefine_status find_branches(const struct body *body, struct rdf_window *window, uint64_t *ret_extend,
                                      struct rdf_error *err)
 {
+    const struct rdf_leads *leads = &body->leads;
     *ret_extend = 0;
     window->branch_count = 0;
-    if (!may_branch_to(body, window->end, body->function->start, window->patched_end))
-        return REDEFINE_OK;
-    for (uint64_t at = window->end; at < body->function->end;) {
-        struct rdf_insn insn;
-        if (!decode_at(body, at, &insn)) {
-            /* Data between the instructions: go on at the next place where one can start. */
-            at += body->images->arch->insn_align_bytes;
+    for (size_t i = 0; i < leads->branch_count; i++) {
+        const struct rdf_branch *branch = &leads->branch[i];
+        if (branch->addr < window->end || branch->target >= window->patched_end)
             continue;
-        }
-        bool leads_in = (insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_JUMP) &&
-                        insn.target >= body->function->start && insn.target < window->patched_end;
-        if (leads_in && !can_be_retargeted(body, at))
-            *ret_extend = at;
-        else if (leads_in && window->branch_count == RDF_EXTRA_EDITS_MAX - 1)
-            return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                            "more than %d branches of %s lead back into its first bytes",
-                            RDF_EXTRA_EDITS_MAX - 1, name_of(body->function));
-        else if (leads_in)
-            window->branch[window->branch_count++] = at;
-        at += insn.len_bytes;
+        window->branch_count++;
+        if (!can_be_retargeted(body, branch->addr))
+            *ret_extend = branch->addr;
     }
+    if (window->branch_count == 0)
+        return REDEFINE_OK;
+    window->branch = rdf_arena_alloc(body->arena, window->branch_count * sizeof *window->branch);
+    if (!window->branch)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the branches of %s", name_of(body->function));
+    size_t count = 0;
+    for (size_t i = 0; i < leads->branch_count; i++)
+        if (leads->branch[i].addr >= window->end && leads->branch[i].target < window->patched_end)
+            window->branch[count++] = leads->branch[i];
     return REDEFINE_OK;
 }
 
@@ -263,18 +242,34 @@ static bool stale_call(const struct body *body, const struct rdf_window *window)
 static uint64_t stale_branch(const struct body *body, const struct rdf_window *window)
 {
     uint64_t found = 0;
-    for (uint64_t at = window->end; at < body->function->end;) {
-        struct rdf_insn insn;
-        if (!decode_at(body, at, &insn)) {
-            at += body->images->arch->insn_align_bytes;
-            continue;
-        }
-        if ((insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_JUMP) &&
-            insn.target >= window->patched_end && insn.target < window->end)
-            found = at;
-        at += insn.len_bytes;
+    for (size_t i = 0; i < body->leads.branch_count; i++) {
+        const struct rdf_branch *branch = &body->leads.branch[i];
+        if (branch->addr >= window->end && branch->target >= window->patched_end &&
+            branch->target < window->end)
+            found = branch->addr;
     }
     return found;
+}
+
+/* What arrives by no branch that could be changed: from another function, or through a jump table. */
+static redefine_status refuse_arrivals(const struct body *body, const struct rdf_window *window,
+                                       struct rdf_error *err)
+{
+    const struct rdf_function *function = body->function;
+    uint64_t branched_to = body->taken ? body->taken->branched_to : 0;
+    uint64_t end = window->is_extended ? window->end : window->patched_end;
+    if (branched_to && branched_to < end)
+        return rdf_fail(err, REDEFINE_ESHORT,
+                        "another function branches to %s+%" PRIu64 ", so no more than these bytes "
+                        "of it can be overwritten",
+                        name_of(function), branched_to - function->start);
+    for (uint64_t at = function->start; at < end; at++)
+        if (rdf_byte_set_has(&body->leads.tables, at))
+            return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                            "a jump table leads to %s+%" PRIu64 ", and what is overwritten there cannot be "
+                            "reached in any other way",
+                            name_of(function), at - function->start);
+    return REDEFINE_OK;
 }
 
 /* ---- One strategy ---- */
@@ -307,82 +302,32 @@ static redefine_status try_relocation(const struct body *body, const struct rdf_
     return status == REDEFINE_ENOMEM ? REDEFINE_OK : status; /* reach is a question of the real place */
 }
 
-static void note_branch(const struct body *body, struct rdf_window *window, uint64_t at)
-{
-    struct rdf_insn insn;
-    bool is_branch = decode_at(body, at, &insn) &&
-                     (insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_JUMP);
-    if (!is_branch || insn.target < body->function->start || insn.target >= window->patched_end)
-        return;
-    window->branches_back |= at < window->end;
-    window->is_loop_head |= insn.target <= window->patched_start;
-}
-
-/* What a thread must not do while the bytes change: go on with a loop whose head will be the entry jump. */
-static void note_loops(const struct body *body, struct rdf_window *window)
-{
-    struct rdf_insn insn;
-    for (uint64_t at = body->function->start; at < window->end && decode_at(body, at, &insn);
-         at += insn.len_bytes)
-        note_branch(body, window, at);
-    for (size_t i = 0; i < window->branch_count; i++)
-        note_branch(body, window, window->branch[i]);
-}
-
-static redefine_status try_window(const struct body *body, enum rdf_strategy strategy, uint64_t patched_start,
-                                  size_t patched_bytes, struct rdf_window *ret, struct rdf_error *err)
-{
-    const struct rdf_function *function = body->function;
-    struct rdf_window window = {.function = *function,
-                                .strategy = strategy,
-                                .patched_start = patched_start,
-                                .patched_end = patched_start + patched_bytes};
-    uint64_t branched_to = body->taken ? body->taken->branched_to : 0;
-    if (branched_to && branched_to < window.patched_end)
-        return rdf_fail(err, REDEFINE_ESHORT,
-                        "another function branches to %s+%" PRIu64 ", so no more than these bytes "
-                        "of it can be overwritten",
-                        name_of(function), branched_to - function->start);
-    bool is_extended = false;
-    for (uint64_t extend = window.patched_end - 1; extend;) {
-        redefine_status status = take_instructions(body, extend + 1, &window, err);
-        if (status == REDEFINE_OK)
-            status = find_branches(body, &window, &extend, err);
-        if (status == REDEFINE_OK && !extend && is_extended)
-            extend = stale_branch(body, &window);
-        if (status == REDEFINE_OK && extend && extend - function->start >= RDF_WINDOW_BYTES_MAX)
-            status = too_long(body, err);
-        if (status != REDEFINE_OK)
-            return status;
-        is_extended |= extend != 0;
-    }
-    if (is_extended && stale_call(body, &window))
-        return rdf_fail(
-            err, REDEFINE_EUNSUPPORTED,
-            "a loop of %s leads back into its first bytes over a call, whose return address is among "
-            "what would be displaced",
-            name_of(function));
-    note_loops(body, &window);
-    rdf_bytes_copy(window.bytes, body->code, (size_t)(window.end - function->start));
-    redefine_status status = try_relocation(body, &window, err);
-    if (status == REDEFINE_OK)
-        *ret = window;
-    return status;
-}
-
-/* ---- Padding for a short jump ---- */
+/* ---- Padding within reach of a short jump ---- */
 
 static uint64_t distance(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : b - a;
 }
 
-/* Bytes [low, high) around `addr` that belong to no function and are nothing but padding, as far as a short
- * jump reaches: a place for `need` bytes, the nearest; 0 when there is none. */
-static uint64_t find_padding(const struct body *body, uint64_t jump_end, size_t need)
+/* Also what this window itself has already taken. */
+static bool is_free(const struct body *body, const struct rdf_window *window, uint64_t start, uint64_t end)
+{
+    uint64_t jump_bytes = end - start;
+    bool is_used = window->padding_addr && distance(window->padding_addr, start) < jump_bytes;
+    for (size_t i = 0; i < window->branch_count; i++) {
+        uint64_t hop = window->branch[i].hop_addr;
+        is_used |= hop && distance(hop, start) < jump_bytes;
+    }
+    return !is_used && !is_taken(body, start, end);
+}
+
+/* Bytes that belong to no function and are nothing but padding, as far as a short jump that ends at
+ * `jump_end` reaches: a place for an entry jump, the nearest; 0 when there is none. */
+static uint64_t find_padding(const struct body *body, const struct rdf_window *window, uint64_t jump_end)
 {
     struct rdf_images *images = body->images;
     const struct rdf_arch *arch = images->arch;
+    size_t need = arch->jump_bytes;
     uint64_t low = jump_end - arch->short_jump_reach - 1;
     uint64_t high = jump_end + arch->short_jump_reach + need;
     uint64_t best = 0;
@@ -400,32 +345,186 @@ static uint64_t find_padding(const struct body *body, uint64_t jump_end, size_t 
             if (at - run < need || run > jump_end + arch->short_jump_reach ||
                 (best && distance(run, jump_end) >= distance(best, jump_end)))
                 continue;
-            if (is_taken(body, run, run + need))
-                run = at;
-            else
+            if (is_free(body, window, run, run + need))
                 best = run;
+            else
+                run = at;
         }
         at = at > end ? at : end + 1;
     }
     return best;
 }
 
+static void note_branch(struct rdf_window *window, const struct rdf_branch *branch)
+{
+    if (branch->target >= window->patched_end)
+        return;
+    window->branches_back |= branch->addr < window->end;
+    window->is_loop_head |= branch->target <= window->patched_start;
+}
+
+/* A window whose instructions and branches are known: whether it can be moved. */
+static redefine_status complete(const struct body *body, struct rdf_window *window, struct rdf_error *err)
+{
+    redefine_status status = refuse_arrivals(body, window, err);
+    if (status != REDEFINE_OK)
+        return status;
+    /* What a thread must not do while the bytes change: go on with a loop whose head will be the jump. */
+    for (size_t i = 0; i < body->leads.branch_count; i++)
+        note_branch(window, &body->leads.branch[i]);
+    rdf_bytes_copy(window->bytes, body->code, (size_t)(window->end - body->function->start));
+    return try_relocation(body, window, err);
+}
+
+/* Grown until what leads back is displaced as well, but for branches that reach the trampoline. */
+static redefine_status grow(const struct body *body, struct rdf_window *window, struct rdf_error *err)
+{
+    const struct rdf_function *function = body->function;
+    for (uint64_t extend = window->patched_end - 1; extend;) {
+        redefine_status status = take_instructions(body, extend + 1, window, err);
+        if (status == REDEFINE_OK)
+            status = find_branches(body, window, &extend, err);
+        if (status == REDEFINE_OK && !extend && window->is_extended)
+            extend = stale_branch(body, window);
+        window->is_extended |= extend != 0;
+        if (status == REDEFINE_OK && extend && extend - function->start >= RDF_WINDOW_BYTES_MAX)
+            status = too_long(body, err);
+        if (status != REDEFINE_OK)
+            return status;
+    }
+    if (window->is_extended && stale_call(body, window))
+        return rdf_fail(
+            err, REDEFINE_EUNSUPPORTED,
+            "a loop of %s leads back into its first bytes over a call, whose return address is among "
+            "what would be displaced",
+            name_of(function));
+    return complete(body, window, err);
+}
+
+/* ---- Hops ---- */
+
+/* The hop that an earlier branch to the same place has; 0: none. */
+static uint64_t known_hop(const struct body *body, const struct rdf_window *window,
+                          const struct rdf_branch *branch)
+{
+    uint8_t unused[RDF_JUMP_BYTES_MAX];
+    for (const struct rdf_branch *other = window->branch; other < branch; other++)
+        if (other->hop_addr && other->target == branch->target &&
+            body->images->arch->retarget(unused, code_at(body, branch->addr), branch->addr, other->hop_addr))
+            return other->hop_addr;
+    return 0;
+}
+
+/* Behind the entry jump, in the rest of what is displaced: nothing runs there any more. */
+static redefine_status hop_behind(const struct body *body, struct rdf_window *window, struct rdf_error *err)
+{
+    const struct rdf_arch *arch = body->images->arch;
+    uint64_t jump_end = window->patched_end;
+    uint64_t unused;
+    for (uint64_t free = jump_end, room = jump_end + arch->jump_bytes;; room = free, free = jump_end) {
+        if (room > body->function->end || room - window->patched_start > RDF_EDIT_BYTES_MAX)
+            return rdf_fail(err, REDEFINE_ESHORT, "there is no room for them behind the entry jump");
+        window->patched_end = room;
+        redefine_status status = take_instructions(body, room, window, err);
+        if (status == REDEFINE_OK)
+            status = find_branches(body, window, &unused, err);
+        if (status != REDEFINE_OK)
+            return status;
+        for (size_t i = 0; i < window->branch_count; i++) {
+            struct rdf_branch *branch = &window->branch[i];
+            if (can_be_retargeted(body, branch->addr))
+                continue;
+            branch->hop_addr = known_hop(body, window, branch);
+            if (branch->hop_addr)
+                continue;
+            branch->hop_addr = free;
+            free += arch->jump_bytes;
+        }
+        if (free <= room)
+            return complete(body, window, err);
+    }
+}
+
+static redefine_status hop_in_padding(const struct body *body, struct rdf_window *window,
+                                      struct rdf_error *err)
+{
+    uint64_t unused;
+    redefine_status status = take_instructions(body, window->patched_end, window, err);
+    if (status == REDEFINE_OK)
+        status = find_branches(body, window, &unused, err);
+    for (size_t i = 0; status == REDEFINE_OK && i < window->branch_count; i++) {
+        struct rdf_branch *branch = &window->branch[i];
+        struct rdf_insn insn;
+        if (can_be_retargeted(body, branch->addr) || !decode_at(body, branch->addr, &insn))
+            continue;
+        branch->hop_addr = known_hop(body, window, branch);
+        if (!branch->hop_addr)
+            branch->hop_addr = find_padding(body, window, branch->addr + insn.len_bytes);
+        if (!branch->hop_addr)
+            return rdf_fail(err, REDEFINE_ESHORT, "no padding lies within their reach");
+    }
+    return status == REDEFINE_OK ? complete(body, window, err) : status;
+}
+
+/* ---- One strategy ---- */
+
+/* Where what leads back cannot be displaced along with the window, it is led to a hop: a jump into the
+ * trampoline that a short branch reaches. */
+static redefine_status try_window(const struct body *body, struct rdf_window *ret, struct rdf_error *err)
+{
+    static redefine_status (*const with_hops[])(const struct body *, struct rdf_window *,
+                                                struct rdf_error *) = {hop_behind, hop_in_padding};
+    struct rdf_window window = *ret;
+    redefine_status status = grow(body, &window, err);
+    bool may_hop = status != REDEFINE_OK && window.is_extended;
+    for (size_t i = 0; may_hop && status != REDEFINE_OK && i < sizeof with_hops / sizeof with_hops[0]; i++) {
+        struct rdf_error unused = {0};
+        window = *ret;
+        status = with_hops[i](body, &window, &unused);
+        if (status != REDEFINE_OK)
+            status = err->status;
+    }
+    if (status == REDEFINE_OK)
+        *ret = window;
+    return status;
+}
+
+static struct rdf_window start_window(const struct body *body, enum rdf_strategy strategy,
+                                      uint64_t patched_start, size_t patched_bytes)
+{
+    return (struct rdf_window){.function = *body->function,
+                               .arena = body->arena,
+                               .strategy = strategy,
+                               .patched_start = patched_start,
+                               .patched_end = patched_start + patched_bytes};
+}
+
 static redefine_status try_short_jump(const struct body *body, uint64_t patched_start, struct rdf_window *ret,
                                       struct rdf_error *err)
 {
     const struct rdf_arch *arch = body->images->arch;
-    uint64_t jump_end = patched_start + arch->short_jump_bytes;
-    uint64_t padding = arch->short_jump_bytes && jump_end <= body->function->end
-                           ? find_padding(body, jump_end, arch->jump_bytes)
-                           : 0;
-    if (!padding)
+    struct rdf_window window = start_window(body, RDF_STRATEGY_SHORT_JUMP, patched_start,
+                                            arch->short_jump_bytes);
+    if (arch->short_jump_bytes && window.patched_end <= body->function->end)
+        window.padding_addr = find_padding(body, &window, window.patched_end);
+    if (!window.padding_addr)
         return rdf_fail(err, REDEFINE_ESHORT,
                         "no padding of %u bytes lies within reach of a short jump at 0x%" PRIx64,
                         arch->jump_bytes, patched_start);
-    redefine_status status = try_window(body, RDF_STRATEGY_SHORT_JUMP, patched_start, arch->short_jump_bytes,
-                                        ret, err);
+    redefine_status status = try_window(body, &window, err);
     if (status == REDEFINE_OK)
-        ret->padding_addr = padding;
+        *ret = window;
+    return status;
+}
+
+static redefine_status try_strategy(const struct body *body, enum rdf_strategy strategy,
+                                    uint64_t patched_start, size_t patched_bytes, struct rdf_window *ret,
+                                    struct rdf_error *err)
+{
+    struct rdf_window window = start_window(body, strategy, patched_start, patched_bytes);
+    redefine_status status = try_window(body, &window, err);
+    if (status == REDEFINE_OK)
+        *ret = window;
     return status;
 }
 
@@ -473,13 +572,13 @@ redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct r
     bool has_pad = first.role == RDF_ROLE_LANDING && first.len_bytes < function->end - function->start;
     uint64_t behind = function->start + (has_pad ? first.len_bytes : 0);
     struct rdf_error jump = {0}, over = {0}, hop = {0}, trap = {0};
-    status = try_window(&body, RDF_STRATEGY_ENTRY_JUMP, behind, arch->jump_bytes, ret, &jump);
+    status = try_strategy(&body, RDF_STRATEGY_ENTRY_JUMP, behind, arch->jump_bytes, ret, &jump);
     if (status != REDEFINE_OK && has_pad)
-        status = try_window(&body, RDF_STRATEGY_ENTRY_JUMP, function->start, arch->jump_bytes, ret, &over);
+        status = try_strategy(&body, RDF_STRATEGY_ENTRY_JUMP, function->start, arch->jump_bytes, ret, &over);
     if (status != REDEFINE_OK)
         status = try_short_jump(&body, behind, ret, &hop);
     if (status != REDEFINE_OK && arch->trap_bytes)
-        status = try_window(&body, RDF_STRATEGY_TRAP, behind, arch->trap_bytes, ret, &trap);
+        status = try_strategy(&body, RDF_STRATEGY_TRAP, behind, arch->trap_bytes, ret, &trap);
     if (status == REDEFINE_OK) {
         if (is_sled(&body, ret))
             ret->strategy = RDF_STRATEGY_SLED;

@@ -49,16 +49,27 @@ static const struct rdf_write_item *item_at(const struct rdf_write *write, uint6
     return NULL;
 }
 
+/* Where a thread goes on that stands at a jump that is to be taken away; 0: it does not. */
+static uint64_t after_ours(const struct rdf_write_item *item, uint64_t pc)
+{
+    for (size_t i = 0; i < RDF_WRITE_OURS_MAX; i++)
+        if (item->ours[i].addr && item->ours[i].addr == pc)
+            return item->ours[i].target;
+    return 0;
+}
+
 /* Whether `value` is a place inside bytes that will be overwritten, other than the first: something that
  * is to be executed later, were it a return address or the PC of an interrupted context. */
 static bool is_inside(const struct rdf_write *write, uint64_t value)
 {
-    if (value <= write->item[0].edit.addr)
+    if (value < write->item[0].edit.addr)
         return false;
     const struct rdf_write_item *last = &write->item[write->count - 1];
     if (value >= end_of(last))
         return false;
     const struct rdf_write_item *item = item_at(write, value);
+    if (item && after_ours(item, value))
+        return true;
     if (!item || !item->moves || value == item->edit.addr)
         return false;
     return value < item->edit.addr + item->edit.len_bytes || item->branches_back;
@@ -244,8 +255,10 @@ static void undo(struct rdf_write *write, struct rdf_world *world, size_t count)
 static uint64_t new_place(const struct rdf_write *write, const struct rdf_thread *thread)
 {
     const struct rdf_write_item *item = item_at(write, thread->pc);
-    if (!item || !item->moves)
-        return thread->pc;
+    if (!item || !item->moves) {
+        uint64_t after = item ? after_ours(item, thread->pc) : 0;
+        return after ? after : thread->pc;
+    }
     /* A new call, or the next round of a loop? It cannot be told. */
     if (thread->pc == item->edit.addr && item->is_loop_head)
         return 0;
@@ -391,8 +404,7 @@ redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
         bool tracer_may_help = result == BODY_FAILED && write->undone &&
                                write->methods & (1u << RDF_WRITE_TRACER_MEM | 1u << RDF_WRITE_TRACER_POKE);
         if (!tracer_may_help)
-            return result == -EAGAIN ? explain_stop(write, -EAGAIN, err)
-                                       : explain_body(write, result, err);
+            return result == -EAGAIN ? explain_stop(write, -EAGAIN, err) : explain_body(write, result, err);
     }
     struct rdf_stop_report report = {0};
     int status = ops->with_world_stopped(write->space, DEADLINE_MS, body, write, &result, &report);

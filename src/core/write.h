@@ -7,14 +7,24 @@
 
 #include "core/plan.h"
 
+enum { RDF_WRITE_OURS_MAX = 3 };
+
+/* A jump of the engine's that is to be taken away: who is about to execute it goes on where it leads. */
+struct rdf_write_ours {
+    uint64_t addr; /* 0: none */
+    uint64_t target;
+};
+
 /* What a thread that stands inside an edit's bytes needs: see rdf_plan_move_pc. */
 struct rdf_write_item {
     struct rdf_edit edit;
-    uint8_t prot[2];    /* recorded protections of the pages it begins and ends in, put back by PROTECT */
-    bool has_engine;    /* the engine itself runs from the object that holds these bytes */
-    bool moves;         /* threads inside [edit.addr, window_end) move as pcs say; else none can be inside */
+    uint8_t prot[2]; /* recorded protections of the pages it begins and ends in, put back by PROTECT */
+    bool has_engine; /* the engine itself runs from the object that holds these bytes */
+    bool
+        moves; /* threads inside [edit.addr, window_end) move as pcs say; else none is inside but at `ours` */
     bool branches_back; /* see struct rdf_window */
     bool is_loop_head;
+    struct rdf_write_ours ours[RDF_WRITE_OURS_MAX];
     uint64_t window_start;
     uint64_t window_end;
     uint64_t trampoline_addr;

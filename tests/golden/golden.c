@@ -11,7 +11,8 @@
  *     bytes HEX…
  *     patched START END      (left out: all of the window)
  *
- * and, like jump and slotjump: shortjump FROM TO, retarget ADDR TO HEX…, select FROM SLOT WORD_OFF INDEX
+ * and, like jump and slotjump: shortjump FROM TO, retarget ADDR TO HEX…, count FROM COUNTER,
+ * select FROM SLOT WORD_OFF INDEX
  *
  * Pure and the same for each CPU: it knows code only through struct rdf_arch.
  */
@@ -254,6 +255,14 @@ static bool answer_select(struct golden_case *c, const struct rdf_arch *arch, ui
     return true;
 }
 
+/* Code that counts lies anywhere and does not depend on it; the addresses shown do. */
+static void answer_count(struct text *out, const struct rdf_arch *arch, uint64_t from, uint64_t counter)
+{
+    uint8_t code[RDF_COUNT_BYTES_MAX];
+
+    say_code(out, arch, (struct rdf_span){code, arch->emit_count(code, counter)}, from);
+}
+
 /* ---- .in files --------------------------------------------------------------------------------- */
 
 static bool take_hex(struct golden_case *c, const char *hex)
@@ -336,6 +345,8 @@ static bool take_line(struct golden_case *c, const struct rdf_arch *arch, const 
         return answer_jump(&c->answers, arch, arch->emit_short_jump, from, to), true;
     if (strcmp(word, "retarget") == 0 && arch->retarget)
         return answer_retarget(c, arch, from, to, line);
+    if (strcmp(word, "count") == 0)
+        return answer_count(&c->answers, arch, from, to), true;
     if (strcmp(word, "slotjump") == 0)
         return answer_jump(&c->answers, arch, arch->emit_slot_jump, from, to), true;
     uint64_t word_off, index;

@@ -58,6 +58,23 @@ __asm__(".text\n"
         "fn loop_table\n xor %edx, %edx\n 1: add $1, %eax\n dec %edi\n jz 2f\n jmp *3f(%rip)\n 2: ret\n"
         "end loop_table\n .fill 16, 1, 0xcc\n"
         ".pushsection .data.rel.ro,\"aw\"\n.balign 8\n3: .quad 1b\n.popsection\n"
+        /* the same: a hop lies behind the entry jump, or in padding */
+        "fn loop_hop\n push %rbx\n mov %rdi, %rbx\n 1: add $1, %eax\n add $0, %eax\n call 2f\n dec %ebx\n"
+        " jnz 1b\n pop %rbx\n ret\n 2: ret\n end loop_hop\n"
+        "fn loop_hop_entry\n add $1, %eax\n add $0, %eax\n call 2f\n dec %edi\n jrcxz loop_hop_entry\n"
+        " jnz loop_hop_entry\n ret\n 2: mov $1, %ecx\n ret\n end loop_hop_entry\n .fill 16, 1, 0xcc\n"
+        "fn loop_many\n mov %edi, %ecx\n 1: add $1, %eax\n .fill 200, 1, 0x90\n dec %ecx\n jz 2f\n"
+        " cmp $1, %ecx\n je 1b\n cmp $2, %ecx\n je 1b\n cmp $3, %ecx\n je 1b\n cmp $4, %ecx\n je 1b\n"
+        " cmp $5, %ecx\n je 1b\n jmp 1b\n 2: ret\n end loop_many\n"
+        /* position-independent tables: into the first bytes, and to the entry itself */
+        "fn loop_offsets\n xor %edx, %edx\n 1: add $1, %eax\n dec %edi\n jz 2f\n lea 3f(%rip), %rdx\n"
+        " movslq 4(%rdx), %rcx\n add %rdx, %rcx\n jmp *%rcx\n 2: ret\n end loop_offsets\n"
+        ".fill 16, 1, 0xcc\n"
+        ".pushsection .rodata\n.balign 4\n3: .long 2b-3b, 1b-3b, 2b-3b\n.popsection\n"
+        "fn entry_offsets\n add $1, %eax\n dec %edi\n jz 2f\n lea 3f(%rip), %rdx\n"
+        " movslq 4(%rdx), %rcx\n add %rdx, %rcx\n jmp *%rcx\n 2: ret\n end entry_offsets\n"
+        ".fill 16, 1, 0xcc\n"
+        ".pushsection .rodata\n.balign 4\n3: .long 2b-3b, entry_offsets-3b\n.popsection\n"
         "fn loop_far\n mov %edi, %ecx\n 1: add $1, %eax\n .fill 200, 1, 0x90\n dec %ecx\n jnz 1b\n ret\n"
         "end loop_far\n"
         "fn loop_far_entry\n add $1, %eax\n .fill 300, 1, 0x90\n dec %edi\n jnz loop_far_entry\n ret\n"
@@ -84,6 +101,11 @@ DECLARE(loop_near)
 DECLARE(loop_into)
 DECLARE(loop_call)
 DECLARE(loop_table)
+DECLARE(loop_hop)
+DECLARE(loop_hop_entry)
+DECLARE(loop_many)
+DECLARE(loop_offsets)
+DECLARE(entry_offsets)
 DECLARE(loop_far)
 DECLARE(loop_far_entry)
 
@@ -124,7 +146,11 @@ static const struct {
     {"endbr64 and ret, crowded", endbr_ret, 7, "entry jump", endbr_ret_behind, 400},
     {"a loop whose head is the entry", loop_near, 12, "entry jump", loop_into, 12},
     {"a loop into the first bytes", loop_into, 12, "entry jump", loop_near, 12},
-    {"a loop over a call", loop_call, 12, "short jump into padding", loop_near, 12},
+    {"a loop over a call", loop_call, 12, "entry jump", loop_near, 12},
+    {"a loop over a call farther down", loop_hop, 12, "entry jump", loop_near, 12},
+    {"loops to the entry over a call", loop_hop_entry, 12, "entry jump", loop_near, 12},
+    {"many loops into the first bytes", loop_many, 12, "entry jump", loop_near, 12},
+    {"a loop through a table of offsets", loop_offsets, 12, "short jump into padding", loop_near, 12},
     {"a loop through a jump table", loop_table, 12, "short jump into padding", loop_near, 12},
     {"a loop into the first bytes from far", loop_far, 12, "entry jump", loop_near, 12},
     {"a loop to the entry from far", loop_far_entry, 12, "entry jump", loop_near, 12},
@@ -145,9 +171,20 @@ static void check_handlers(void)
     check(before.sa_handler == after.sa_handler, "a trap and no code", "SIGTRAP is handled as before");
 }
 
+/* Its loop would arrive at the replacement: that is said, and nothing is changed. */
+static void check_table_to_entry(void)
+{
+    redefine_status status = redefine(entry_offsets, replacement);
+    check(status == REDEFINE_EUNSUPPORTED &&
+              strstr(redefine_explain(), "a jump table leads to entry_offsets+0"),
+          "a table of offsets to the entry", redefine_explain());
+    check(call(entry_offsets, 5) == 12, "a table of offsets to the entry", "it is as it was");
+}
+
 int main(void)
 {
     check_handlers();
+    check_table_to_entry();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *name = cases[i].name;
         unsigned char before[512], after[512];

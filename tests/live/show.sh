@@ -253,6 +253,17 @@ refused "the output is closed" 125 "could not be written"
 show ./program "$(printf 'a\033[31m\nb')"
 refused "control characters in a name do not reach the terminal" 125 "a\?\[31m\?b"
 
+# ---- A hop ----
+
+sqlite=$(ldconfig -p 2>/dev/null | sed -n 's/.*libsqlite3\.so\.0 .*=> //p' | head -n 1)
+show "$sqlite" sqlite3WhereSplit
+if [ "$machine" = x86_64 ] && grep -q '^before' out; then
+    result "a hop behind the entry jump is shown" grep -q '^|.*; a hop into the trampoline' out
+    result "and the branch that leads to it" grep -q '^|.*; back to the hop' out
+else
+    skip "a hop is shown" "there is no sqlite3WhereSplit here"
+fi
+
 # ---- What it refuses ----
 
 run "$redefine" show

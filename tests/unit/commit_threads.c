@@ -157,6 +157,45 @@ static void a_thread_at_each_byte_of_the_window(void **state)
     a_thread_at_each_byte(&rdf_arch_aarch64, 3);
 }
 
+/* ---- jumps that are taken away ---- */
+
+static const struct memory_function hopping[] = {
+    /* xor %eax,%eax; ret with a neighbour right behind: a short jump to a jump in padding */
+    {.name = "hops", .code = (const uint8_t[]){0x31, 0xc0, 0xc3}, .len_bytes = 3},
+    /* dec %rdi; 10 nops; call behind the end; nop; jne to the entry; ret: the branch leads to a hop */
+    {.name = "loops",
+     .code = (const uint8_t[]){0x48, 0xff, 0xcf, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+                               0x90, 0x90, 0xe8, 0x04, 0x00, 0x00, 0x00, 0x90, 0x75, 0xeb, 0xc3},
+     .len_bytes = 22,
+     .padding = (const uint8_t[]){0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc},
+     .padding_bytes = 8},
+};
+
+/* It has left the function for a jump of ours, and there will be none: it goes where that leads. */
+static void a_thread_at_a_jump_that_is_taken_away(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 2; which++)
+        for (int on_stack = 0; on_stack < 2; on_stack++) {
+            struct program *program = program_new(&rdf_arch_x86_64);
+            uint64_t addr[2];
+            memory_os_add_image(program->os, EM_X86_64, UINT64_C(0x7f1010000000), "/test/hopping", hopping, 2,
+                                addr);
+            assert_int_equal(redefine_one(program, addr[which], 0), REDEFINE_OK);
+            const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, addr[which]);
+            uint64_t place = which ? addr[1] + 5 : rdf_redef_padding(redef);
+            size_t thread = memory_os_add_thread(program->os, on_stack ? program->replacement[0] : place);
+            if (on_stack)
+                memory_os_set_stack(program->os, thread, 3, place);
+            redefine_status status = restore_one(program, addr[which]);
+            assert_int_equal(status, on_stack ? REDEFINE_EBUSY : REDEFINE_OK);
+            if (!on_stack)
+                assert_int_equal(program->os->thread[thread].pc,
+                                 which ? rdf_redef_trampoline(redef) : rdf_redef_relay(redef));
+            program_free(program);
+        }
+}
+
 /* ---- stacks ---- */
 
 static void a_stack_that_leads_into_the_bytes(void **state)
@@ -473,6 +512,7 @@ int main(void)
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_thread_at_each_byte_of_the_window),
+        cmocka_unit_test(a_thread_at_a_jump_that_is_taken_away),
         cmocka_unit_test(a_stack_that_leads_into_the_bytes),
         cmocka_unit_test(what_lies_below_the_stack_pointer_does_not_count),
         cmocka_unit_test(stacks_are_searched_without_views),

@@ -113,17 +113,44 @@ static const struct example example_x86_64[] = {
      NO_PADDING, WINDOW(ENTRY_JUMP, 0, 5, 5, 0)},
     {"a short loop from far away is taken along", BYTES(0x48, 0xff, 0xcf, NOP_60, NOP_10, 0x75, 0xb5, 0xc3),
      NO_PADDING, WINDOW(ENTRY_JUMP, 0, 5, 75, 0)},
+    /* A hop: the jump at 5 leads into the trampoline, and the branch to the hop. */
     {"with too many instructions between", BYTES(0x48, 0xff, 0xcf, NOP_110, 0x75, 0x8d, 0xc3), NO_PADDING,
-     REFUSED(EUNSUPPORTED, "short branches")},
+     WINDOW(ENTRY_JUMP, 0, 10, 10, 1)},
     {"into the middle, with too many between", BYTES(0x48, 0xff, 0xcf, NOP_110, 0x75, 0x90, 0xc3), NO_PADDING,
-     WINDOW(TRAP, 0, 1, 3, 0)},
+     WINDOW(ENTRY_JUMP, 0, 10, 10, 1)},
     {"the same, and room for a short jump", BYTES(0x48, 0xff, 0xcf, NOP_110, 0x75, 0x90, 0xc3),
-     BYTES(INT3_4, 0xcc), WINDOW(SHORT_JUMP, 0, 2, 3, 0)},
+     BYTES(INT3_4, 0xcc), WINDOW(ENTRY_JUMP, 0, 10, 10, 1)},
+    {"a loop over a call",
+     BYTES(0x48, 0xff, 0xcf, 0x90, 0x90, 0x90, 0x90, NOP_10, 0xe8, 1, 0, 0, 0, 0x90, 0x75, 0xe7, 0xc3),
+     NO_PADDING, WINDOW(ENTRY_JUMP, 0, 10, 10, 1)},
+    {"two loops over a call to one place",
+     BYTES(0x48, 0xff, 0xcf, 0x90, 0x90, 0x90, 0x90, NOP_10, 0xe8, 1, 0, 0, 0, 0x90, 0x75, 0xe7, 0x74, 0xe5,
+           0xc3),
+     NO_PADDING, WINDOW(ENTRY_JUMP, 0, 10, 10, 2)},
+    {"two loops over a call to two places",
+     BYTES(0x48, 0xff, 0xcf, 0x90, 0x90, 0x90, 0x90, NOP_10, 0xe8, 1, 0, 0, 0, 0x90, 0x75, 0xe7, 0x74, 0xe8,
+           0xc3),
+     NO_PADDING, WINDOW(ENTRY_JUMP, 0, 15, 15, 2)},
+    {"a hop that brings another branch",
+     BYTES(0x48, 0xff, 0xcf, 0x90, 0x90, 0x90, 0x90, NOP_10, 0xe8, 1, 0, 0, 0, 0x90, 0x75, 0xe7, 0x74, 0xeb,
+           0xc3),
+     NO_PADDING, WINDOW(ENTRY_JUMP, 0, 15, 15, 2)},
+    /* The call returns to 8, so no hop may lie there: padding will do. */
+    {"a call in the first bytes, and padding",
+     BYTES(0x48, 0xff, 0xcf, 0xe8, 16, 0, 0, 0, NOP_110, 0x75, 0x88, 0xc3), BYTES(INT3_4, 0xcc),
+     WINDOW(ENTRY_JUMP, 0, 5, 8, 1)},
+    {"a call in the first bytes, and no room",
+     BYTES(0x48, 0xff, 0xcf, 0xe8, 16, 0, 0, 0, NOP_110, 0x75, 0x88, 0xc3), NO_PADDING,
+     WINDOW(TRAP, 0, 6, 8, 1)},
+    {"jrcxz and loop back over a call",
+     BYTES(0x48, 0xff, 0xcf, 0x90, 0x90, 0x90, 0x90, NOP_10, 0xe8, 1, 0, 0, 0, 0x90, 0xe3, 0xe7, 0xe2, 0xe5,
+           0xc3),
+     NO_PADDING, WINDOW(ENTRY_JUMP, 0, 10, 10, 2)},
     {"five long branches back",
      BYTES(0x48, 0xff, 0xcf, 0x90, 0x90, 0x0f, 0x85, 0xf5, 0xff, 0xff, 0xff, 0x0f, 0x85, 0xef, 0xff, 0xff,
            0xff, 0x0f, 0x85, 0xe9, 0xff, 0xff, 0xff, 0x0f, 0x85, 0xe3, 0xff, 0xff, 0xff, 0x0f, 0x85, 0xdd,
            0xff, 0xff, 0xff, 0xc3),
-     NO_PADDING, REFUSED(EUNSUPPORTED, "more than 4 branches")},
+     NO_PADDING, WINDOW(ENTRY_JUMP, 0, 5, 5, 5)},
 
     /* What is no code. */
     {"no instruction at the entry", BYTES(0x06, 0x90, 0x90, 0x90, 0x90, 0xc3), NO_PADDING,
@@ -133,7 +160,7 @@ static const struct example example_x86_64[] = {
     {"an instruction that is cut off by the end", BYTES(0x90, 0xb8, 0x01), BYTES(INT3_4, INT3_4),
      WINDOW(TRAP, 0, 1, 1, 0)},
     {"data behind the window", BYTES(0xb8, 1, 0, 0, 0, 0xc3, 0x06, 0x06, 0x75, 0xf6, 0xc3), NO_PADDING,
-     REFUSED(EUNSUPPORTED, "(0x")},
+     WINDOW(TRAP, 0, 6, 6, 1)},
 };
 
 static const struct example example_aarch64[] = {
@@ -213,6 +240,38 @@ static void check_window(const struct example *example, const struct place *plac
     assert_memory_equal(window->bytes, example->code, window->end - start);
 }
 
+static size_t window_jump_bytes(const struct rdf_arch *arch, const struct rdf_window *window)
+{
+    return window->strategy == RDF_STRATEGY_TRAP         ? arch->trap_bytes
+           : window->strategy == RDF_STRATEGY_SHORT_JUMP ? arch->short_jump_bytes
+                                                         : arch->jump_bytes;
+}
+
+/* A branch that was short leads to a jump into the trampoline, to the counterpart of what it led to. */
+static void check_hop(const struct rdf_arch *arch, const struct place *place, const struct rdf_window *window,
+                      const struct rdf_plan *plan, const struct rdf_edit *branch,
+                      const struct rdf_insn *leads)
+{
+    struct rdf_insn was, hop;
+    uint64_t start = place->function.start;
+    struct rdf_span bytes = {branch->old_bytes, branch->len_bytes};
+    assert_true(arch->decode(bytes, branch->addr, &was));
+    const struct rdf_edit *edit = &plan->edit;
+    for (size_t i = 0; leads->target >= window->patched_end && i < plan->extra_count; i++)
+        if (plan->extra[i].addr == leads->target)
+            edit = &plan->extra[i];
+    size_t off = (size_t)(leads->target - edit->addr);
+    assert_in_range(off, 0, (size_t)(edit->len_bytes - arch->jump_bytes));
+    bytes = (struct rdf_span){edit->new_bytes + off, edit->len_bytes - off};
+    assert_true(arch->decode(bytes, leads->target, &hop));
+    assert_int_equal(hop.flow, RDF_FLOW_JUMP);
+    size_t i = 0;
+    while (i < plan->relocated.pc_count && start + plan->relocated.pcs[i].old_off != was.target)
+        i++;
+    assert_true(i < plan->relocated.pc_count);
+    assert_int_equal(hop.target, plan->trampoline_addr + plan->relocated.pcs[i].new_off);
+}
+
 /* The edits lead to the relay, and so does the trampoline back; nothing is changed. */
 static void check_plan(const struct rdf_arch *arch, const struct example *example, struct place *place,
                        const struct rdf_window *window)
@@ -228,7 +287,7 @@ static void check_plan(const struct rdf_arch *arch, const struct example *exampl
         const struct rdf_edit *edit = i ? &plan->extra[i - 1] : &plan->edit;
         assert_memory_equal(edit->old_bytes, memory_os_at(place->os, edit->addr), edit->len_bytes);
         assert_true(arch->decode((struct rdf_span){edit->new_bytes, edit->len_bytes}, edit->addr, &insn));
-        assert_int_equal(insn.len_bytes, edit->len_bytes);
+        assert_int_equal(insn.len_bytes, i ? edit->len_bytes : window_jump_bytes(arch, window));
         if (window->strategy == RDF_STRATEGY_TRAP && i == 0)
             assert_int_equal(insn.role, RDF_ROLE_TRAP);
         else if (i == 0)
@@ -236,6 +295,8 @@ static void check_plan(const struct rdf_arch *arch, const struct example *exampl
                                                                                       : plan->relay_addr);
         else if (edit->addr == window->padding_addr)
             assert_int_equal(insn.target, plan->relay_addr);
+        else if (insn.target < plan->place.code_addr)
+            check_hop(arch, place, window, plan, edit, &insn);
         else
             assert_in_range(insn.target, plan->trampoline_addr,
                             plan->trampoline_addr + plan->relocated.len_bytes - 1);
@@ -309,7 +370,7 @@ static void how_much_can_be_moved(void **state)
         if (nops + 2 <= RDF_WINDOW_INSNS_MAX && nops + 5 <= RDF_WINDOW_BYTES_MAX)
             example.expected = (struct expected)WINDOW(ENTRY_JUMP, 0, 5, (uint8_t)(nops + 5), 0);
         else
-            example.expected = (struct expected)REFUSED(EUNSUPPORTED, "short branches");
+            example.expected = (struct expected)WINDOW(ENTRY_JUMP, 0, 10, 10, 1);
         check_example(&rdf_arch_x86_64, &example);
     }
 }

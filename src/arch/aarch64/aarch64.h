@@ -114,6 +114,7 @@ size_t rdf_aarch64_materialise(uint32_t ret_words[4], unsigned rd, uint64_t valu
 bool rdf_aarch64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
 void rdf_aarch64_scan_branches(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
                                void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);
+bool rdf_aarch64_may_compute_jump(struct rdf_span code);
 size_t rdf_aarch64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes);
 redefine_status rdf_aarch64_relocate(const struct rdf_relocate_request *request, struct rdf_relocated *ret,
                                      struct rdf_error *err);

@@ -14,6 +14,7 @@ const struct rdf_arch rdf_arch_aarch64 = {
     .jump_reach_ahead = B_REACH_BYTES - 2 * RDF_AARCH64_WORD_BYTES,
     .decode = rdf_aarch64_decode,
     .scan_branches = rdf_aarch64_scan_branches,
+    .may_compute_jump = rdf_aarch64_may_compute_jump,
     .format = rdf_aarch64_format,
     .relocate = rdf_aarch64_relocate,
     .emit_jump = rdf_aarch64_emit_jump,

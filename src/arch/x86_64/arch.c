@@ -15,6 +15,7 @@ const struct rdf_arch rdf_arch_x86_64 = {
     .trap = {0xcc}, /* int3 */
     .decode = rdf_x86_64_decode,
     .scan_branches = rdf_x86_64_scan_branches,
+    .may_compute_jump = rdf_x86_64_may_compute_jump,
     .format = rdf_x86_64_format,
     .relocate = rdf_x86_64_relocate,
     .emit_jump = rdf_x86_64_emit_jump,

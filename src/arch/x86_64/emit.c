@@ -58,14 +58,17 @@ size_t rdf_x86_64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span
     ZydisDecodedInstruction insn;
     int32_t rel;
 
-    /* Only rel32 forms: what a rel8 form reaches is displaced together with it. Every one of them ends
-     * with its displacement. */
-    if (!rdf_x86_64_read(code, &insn) || !insn.raw.imm[0].is_relative || insn.raw.imm[0].size != 32 ||
-        rdf_x86_64_is_cut_to_16_bits(&insn) || !rdf_x86_64_rel32(addr + insn.length, to, &rel))
+    /* Every form ends with its displacement, of one byte or of four. */
+    if (!rdf_x86_64_read(code, &insn) || !insn.raw.imm[0].is_relative ||
+        (insn.raw.imm[0].size != 8 && insn.raw.imm[0].size != 32) || rdf_x86_64_is_cut_to_16_bits(&insn) ||
+        !rdf_x86_64_rel32(addr + insn.length, to, &rel))
+        return 0;
+    size_t len_bytes = insn.raw.imm[0].size / 8;
+    if (len_bytes == 1 && (rel < INT8_MIN || rel > INT8_MAX))
         return 0;
     for (size_t i = 0; i < insn.length; i++)
         ret_code[i] = code.data[i];
-    rdf_x86_64_store(ret_code + insn.raw.imm[0].offset, (uint32_t)rel, 4);
+    rdf_x86_64_store(ret_code + insn.raw.imm[0].offset, (uint32_t)rel, len_bytes);
     return insn.length;
 }
 

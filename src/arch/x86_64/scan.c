@@ -57,3 +57,11 @@ void rdf_x86_64_scan_branches(struct rdf_span code, uint64_t addr, const struct 
             visit(ctx, addr + at - 1, target);
     }
 }
+
+bool rdf_x86_64_may_compute_jump(struct rdf_span code)
+{
+    for (size_t at = 0; at + 1 < code.len_bytes; at++)
+        if (code.data[at] == 0xff && (code.data[at + 1] & 0xf8) == 0xe0) /* jmp reg */
+            return true;
+    return false;
+}

@@ -38,6 +38,7 @@ void rdf_x86_64_store(uint8_t *at, uint64_t value, size_t len_bytes);
 bool rdf_x86_64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
 void rdf_x86_64_scan_branches(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
                               void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);
+bool rdf_x86_64_may_compute_jump(struct rdf_span code);
 size_t rdf_x86_64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes);
 redefine_status rdf_x86_64_relocate(const struct rdf_relocate_request *request, struct rdf_relocated *ret,
                                     struct rdf_error *err);
