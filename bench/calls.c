@@ -63,9 +63,9 @@ static void call_many(void *ctx, uint64_t count)
 
 static uint64_t cell;
 
-static uint64_t *one_counter(void *ctx, const char *object, const char *name)
+static uint64_t *one_counter(void *ctx, const char *object, const char *name, const char *readable)
 {
-    (void)ctx, (void)object, (void)name;
+    (void)ctx, (void)object, (void)name, (void)readable;
     return &cell;
 }
 

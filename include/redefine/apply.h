@@ -32,9 +32,10 @@ redefine_status redefine_patch_apply(const void *owner, struct redefine_patch_ch
  * next lower one, or the function itself, as their original. Nothing of that owner: REDEFINE_OK. */
 redefine_status redefine_patch_remove(const void *owner);
 
-/* For redefine_count: where to count the calls of a function, 8 bytes that stay mapped; null leaves it out.
- * And what could not be counted, with the reason. */
-typedef uint64_t *redefine_counter(void *ctx, const char *object, const char *name);
+/* For redefine_count: where to count the calls of a function, 8 bytes that stay mapped; null leaves it out,
+ * unless another of its names is taken. A C++ one that was not taken is offered again with `readable` (else
+ * null): its name as people write it. And what could not be counted, with the reason. */
+typedef uint64_t *redefine_counter(void *ctx, const char *object, const char *name, const char *readable);
 typedef void redefine_not_counted(void *ctx, const char *name, const char *why);
 
 /* redefine_count: send every call of every named function that `glob` matches ("*" any text, "?" one

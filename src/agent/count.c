@@ -149,11 +149,11 @@ static bool is_wanted(const struct counting *counting, const char *object, const
     return false;
 }
 
-static uint64_t *counter(void *ctx, const char *object, const char *name)
+static uint64_t *counter(void *ctx, const char *object, const char *name, const char *readable)
 {
     const struct counting *counting = ctx;
     struct rdf_count_file *file = counting->file;
-    if (rdf_agent_is_self(object) || !is_wanted(counting, object, name))
+    if (rdf_agent_is_self(object) || !is_wanted(counting, object, readable ? readable : name))
         return NULL;
     uint32_t owner = intern(file, RDF_COUNT_OBJECT, 0, object);
     uint32_t at = owner ? intern(file, RDF_COUNT_FUNCTION, owner, name) : 0;
@@ -197,7 +197,8 @@ static void not_counted(void *ctx, const char *name, const char *why)
     const struct counting *counting = ctx;
     struct rdf_count_file *file = counting->file;
     char reason[RDF_COUNT_NAME_MAX];
-    if (!is_wanted(counting, NULL, name))
+    /* What was wanted as people write it is here as it is in the table. */
+    if (strncmp(name, "_Z", 2) != 0 && !is_wanted(counting, NULL, name))
         return;
     generalise(why, name, reason, sizeof reason);
     uint32_t other = intern(file, RDF_COUNT_REASON, 0, reason);

@@ -473,26 +473,27 @@ struct counting {
     bool out_of_memory;
 };
 
-static bool count_this(void *ctx, struct rdf_image *image, const char *name, uint64_t addr, bool is_ifunc)
+static enum rdf_visit count_this(void *ctx, struct rdf_image *image, const char *name, const char *readable,
+                                 uint64_t addr, bool is_ifunc)
 {
     struct counting *counting = ctx;
     struct rdf_error why = {0};
     if (is_ifunc && rdf_images_follow(counting->images, addr, &addr, &why) != REDEFINE_OK) {
         counting->not_counted(counting->ctx, name, why.sentence);
-        return true;
+        return RDF_VISIT_OTHER;
     }
-    uint64_t *counter = counting->counter(counting->ctx, rdf_image_name(image), name);
+    uint64_t *counter = counting->counter(counting->ctx, rdf_image_name(image), name, readable);
     if (!counter)
-        return true;
+        return RDF_VISIT_OTHER;
     struct counted *counted = rdf_arena_alloc(counting->arena, sizeof *counted);
     counting->out_of_memory = !counted;
     if (!counted)
-        return false;
+        return RDF_VISIT_STOP;
     *counted = (struct counted){.name = name, .addr = addr, .counter = counter};
     *counting->last = counted;
     counting->last = &counted->next;
     counting->count++;
-    return true;
+    return RDF_VISIT_TAKEN;
 }
 
 static void tell_not_counted(const struct rdf_change *change, const struct rdf_error *why)

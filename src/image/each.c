@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every function that has a name: .dynsym and .symtab of every image, each address once.
+ * Every function that has a name: .dynsym and .symtab of every image, by address, each address once,
+ * whichever of its names is wanted.
  */
 #include "image/internal.h"
 
@@ -38,51 +39,85 @@ static bool is_part(const char *name)
 struct walk {
     struct rdf_images *images;
     struct rdf_image *image;
+    struct rdf_demangler *demangler;
     const char *glob;
     rdf_image_visit *visit;
     void *ctx;
 };
 
-/* An address that an earlier symbol of either table has: by_addr order puts equal ones side by side, but the
- * tables are walked in their own order, so the first one in that order speaks for the address. */
-static bool is_first(const struct walk *walk, const struct rdf_symbols *symbols,
-                     const struct rdf_symbol *symbol)
+/* The names of one address that are still to be looked at, in one table. */
+struct row {
+    const struct rdf_symbols *symbols;
+    uint32_t next; /* in by_addr; all before it are at lower addresses */
+};
+
+static bool read_next(const struct walk *walk, const struct row *row, struct rdf_symbol *ret)
 {
-    struct rdf_near near;
-    rdf_image_near(walk->images, walk->image, symbol->addr, &near);
-    return near.has_at && near.at.addr == symbol->addr && rdf_text_same(near.at.name, symbol->name) &&
-           (near.at.index == symbol->index || symbols == &walk->image->dynsym);
+    Elf64_Sym raw;
+    uint32_t index = row->next < row->symbols->by_addr_count ? row->symbols->by_addr[row->next] : 0;
+    if (row->next >= row->symbols->by_addr_count || !rdf_symbols_raw(row->symbols, index, &raw))
+        return false;
+    rdf_symbol_fill(walk->image, row->symbols, index, &raw, ret);
+    return true;
 }
 
-static bool walk_table(const struct walk *walk, struct rdf_symbols *symbols, bool skip_exported)
+/* As it is in the table; a C++ one that is not wanted so, as people write it. */
+static enum rdf_visit offer(const struct walk *walk, const struct rdf_symbol *symbol)
 {
-    for (uint32_t i = 0; i < symbols->count; i++) {
-        Elf64_Sym raw;
-        struct rdf_symbol symbol, exported;
-        if (!rdf_symbols_raw(symbols, i, &raw) || !rdf_symbol_is_function(walk->image, symbols, &raw) ||
-            (ELF64_ST_TYPE(raw.st_info) != STT_FUNC && ELF64_ST_TYPE(raw.st_info) != STT_GNU_IFUNC))
-            continue;
-        rdf_symbol_fill(walk->image, symbols, i, &raw, &symbol);
-        bool is_exported = skip_exported && ELF64_ST_BIND(raw.st_info) != STB_LOCAL &&
-                           rdf_image_exported(walk->images, walk->image, symbol.name,
-                                              rdf_text_len(symbol.name), NULL, 0, &exported);
-        if (is_exported || is_part(symbol.name) || !rdf_image_glob(walk->glob, symbol.name) ||
-            !is_first(walk, symbols, &symbol))
-            continue;
-        if (!walk->visit(walk->ctx, walk->image, symbol.name, symbol.addr, symbol.type == STT_GNU_IFUNC))
+    bool is_ifunc = symbol->type == STT_GNU_IFUNC;
+    char readable[RDF_IMAGE_NAME_MAX];
+    enum rdf_visit answer = RDF_VISIT_OTHER;
+    if ((symbol->type != STT_FUNC && !is_ifunc) || !symbol->name[0] || is_part(symbol->name))
+        return answer;
+    if (rdf_image_glob(walk->glob, symbol->name))
+        answer = walk->visit(walk->ctx, walk->image, symbol->name, NULL, symbol->addr, is_ifunc);
+    if (answer == RDF_VISIT_OTHER && rdf_demangle(walk->demangler, symbol->name, readable, sizeof readable) &&
+        rdf_image_glob(walk->glob, readable))
+        answer = walk->visit(walk->ctx, walk->image, symbol->name, readable, symbol->addr, is_ifunc);
+    return answer;
+}
+
+/* The best name first, then the others in the order of their tables, until one is taken. */
+static enum rdf_visit offer_names(const struct walk *walk, struct row row[2], uint64_t addr)
+{
+    struct rdf_near near;
+    struct rdf_symbol symbol;
+    rdf_image_near(walk->images, walk->image, addr, &near);
+    enum rdf_visit answer = near.has_at ? offer(walk, &near.at) : RDF_VISIT_OTHER;
+    for (size_t table = 0; table < 2; table++)
+        for (; read_next(walk, &row[table], &symbol) && symbol.addr == addr; row[table].next++)
+            if (answer == RDF_VISIT_OTHER && !rdf_text_same(symbol.name, near.at.name))
+                answer = offer(walk, &symbol);
+    return answer;
+}
+
+static bool walk_image(const struct walk *walk)
+{
+    struct rdf_symbols *dynsym = rdf_image_dynsym(walk->images, walk->image);
+    struct rdf_symbols *symtab = rdf_image_symtab(walk->images, walk->image);
+    struct row row[2] = {{dynsym, 0}, {symtab, 0}};
+    if (!rdf_symbols_sort(walk->images, walk->image, dynsym) ||
+        !rdf_symbols_sort(walk->images, walk->image, symtab))
+        walk->images->out_of_memory = true;
+    for (;;) {
+        struct rdf_symbol first, second;
+        bool has_first = read_next(walk, &row[0], &first);
+        bool has_second = read_next(walk, &row[1], &second);
+        if (!has_first && !has_second)
+            return true;
+        bool is_first = has_first &&
+                        (!has_second || first.addr - walk->image->bias <= second.addr - walk->image->bias);
+        if (offer_names(walk, row, is_first ? first.addr : second.addr) == RDF_VISIT_STOP)
             return false;
     }
-    return true;
 }
 
 void rdf_images_each(struct rdf_images *images, const char *glob, rdf_image_visit *visit, void *ctx)
 {
+    struct rdf_demangler demangler = {0};
     for (size_t i = 0; i < images->count; i++) {
-        struct walk walk = {images, images->image[i], glob, visit, ctx};
-        if (walk.image->hidden)
-            continue;
-        if (!walk_table(&walk, rdf_image_dynsym(images, walk.image), false) ||
-            !walk_table(&walk, rdf_image_symtab(images, walk.image), true))
+        struct walk walk = {images, images->image[i], &demangler, glob, visit, ctx};
+        if (!walk.image->hidden && !walk_image(&walk))
             return;
     }
 }

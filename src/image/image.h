@@ -111,11 +111,14 @@ uint64_t rdf_images_next_start(struct rdf_images *images, const struct rdf_funct
  * belongs to no function, symbol or stub; `addr` itself when it belongs to one. */
 uint64_t rdf_images_gap(struct rdf_images *images, struct rdf_image *image, uint64_t addr, uint64_t limit);
 
-/* Every function that has a name matching `glob` ("*" any text, "?" one character), each address once, parts
- * that the compiler split off (.cold) left out; hidden images are skipped. An IFUNC is told by its resolver.
- * The name is valid until rdf_images_free. `visit` returns false to stop. */
-typedef bool rdf_image_visit(void *ctx, struct rdf_image *image, const char *name, uint64_t addr,
-                             bool is_ifunc);
+/* Every function that has a name matching `glob` ("*" any text, "?" one character), parts that the compiler
+ * split off (.cold) left out; hidden images are skipped. Of several names of one address the best is offered
+ * first, then the others, until one is taken. One of C++ is offered as it is in the table, and if it is not
+ * taken, and `readable` matches, together with that: as people write it. An IFUNC is told by its resolver.
+ * `name` is valid until rdf_images_free, `readable` (null the first time) until the return. */
+enum rdf_visit { RDF_VISIT_TAKEN, RDF_VISIT_OTHER, RDF_VISIT_STOP };
+typedef enum rdf_visit rdf_image_visit(void *ctx, struct rdf_image *image, const char *name,
+                                       const char *readable, uint64_t addr, bool is_ifunc);
 void rdf_images_each(struct rdf_images *images, const char *glob, rdf_image_visit *visit, void *ctx);
 bool rdf_image_glob(const char *pattern, const char *text);
 

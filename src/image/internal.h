@@ -149,6 +149,8 @@ struct rdf_near {
     uint64_t next_global;     /* the same, untyped symbols that are not local included */
     uint64_t next_any;        /* the next symbol of any sort in code */
 };
+/* Make by_addr now; false when there is no memory for it. */
+bool rdf_symbols_sort(struct rdf_images *images, const struct rdf_image *image, struct rdf_symbols *symbols);
 void rdf_symbols_near(struct rdf_images *images, struct rdf_image *image, struct rdf_symbols *symbols,
                       uint64_t addr, struct rdf_near *ret);
 /* Fold `other` (of another table of the same image) into `near`. */

@@ -253,6 +253,13 @@ void rdf_symbols_near(struct rdf_images *images, struct rdf_image *image, struct
             consider(image, symbols, i, &raw, addr, ret);
 }
 
+bool rdf_symbols_sort(struct rdf_images *images, const struct rdf_image *image, struct rdf_symbols *symbols)
+{
+    if (!symbols->by_addr && symbols->count)
+        build_index(images, image, symbols);
+    return symbols->by_addr || !symbols->count;
+}
+
 static uint64_t lower(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

@@ -303,8 +303,34 @@ int main()
     std::thread([] { std::exit(6); }).join();
 }
 C
+cat >alias.c <<'C'
+__attribute__((noipa)) int first(int x)
+{
+    return x + 1;
+}
+extern __typeof__(first) second __attribute__((alias("first"))), _third __attribute__((alias("first")));
+int main(void)
+{
+    return first(1) + second(2) + _third(-6);
+}
+C
+"$CC" -O1 -o alias alias.c
+for name in first second _third 'sec*' '_th??d'; do
+    counted --count "$name" ./alias
+    result "a function by any of its names: $name" awk '$1 == 3 && $2 == "alias" { n++ } END { exit n != 1 }' calls
+done
+counted --count nothing --count 'alias!sec*' ./alias
+result "and with other patterns" calls_are second 3
+counted --count 'alias!*' ./alias
+result "once, whatever it is called" awk '$1 == 3 { n++ } END { exit n != 1 }' calls
+
 if command -v c++ >/dev/null; then
     c++ -O1 -pthread -o all all.cc -ldl
+    counted --count 'shapes::*' ./all
+    result "C++ names are matched as people write them" grep -qE '^ *[0-9]+  all +shapes::Box::area\(\) const$' calls
+    result "and only those that match" sh -c '! grep -qE "^ *[0-9]+ " calls || ! grep -E "^ *[0-9]+ " calls | grep -v shapes::'
+    counted --count 'all!*::area() const' --count nothing ./all
+    result "with other patterns, too" grep -qE '^ *[0-9]+  all +shapes::Box::area\(\) const$' calls
     ./all >expected
     counted --count '*' -- ./all
     result "exceptions, threads, signals, setjmp, fork, vfork, posix_spawn, dlopen" \
