@@ -4,16 +4,44 @@
 # soak.sh BUILD FUZZBUILD: the tests that are worth more the longer they run.
 set -eu
 cd "$(dirname "$0")/.."
-for source in tests/unit/differential_*.c; do
-    [ -f "$source" ] || continue
-    name=$(basename "$source" .c)
-    echo "== $name --count 200000"
-    "$1/tests/unit/$name" --count 200000
-done
-echo "== a million toggles, a million short threads"
-SOAK_TOGGLES=1000000 "$1/tests/live/scale"
-SOAK_THREADS=1000000 "$1/tests/live/for_thread"
-echo "== every function of real programs, counted"
-tests/soak/count.sh "$1"
-echo "== fuzzers, 60 s each"
-tools/fuzz.sh "$2" 60
+build=$1
+fuzz_build=$2
+
+# part TEXT COMMAND…: and how long it took
+part()
+{
+    echo "== $1"
+    shift
+    began=$(date +%s)
+    "$@"
+    echo "== $(($(date +%s) - began)) s"
+}
+
+# The files of those that are there.
+existing()
+{
+    for file; do
+        [ ! -f "$file" ] || readlink -f "$file"
+    done | sort -u
+}
+
+lib=/usr/lib/$(uname -m)-linux-gnu
+# shellcheck disable=SC2046
+part "x86-64: original against relocated, in an emulator" \
+    "$build/tests/unit/differential_x86_64" --count 1000000 --generated 60000 $(existing \
+        "$(gcc -print-prog-name=cc1)" "$lib"/libcrypto.so.3 "$lib"/libsqlite3.so.0 "$lib"/libstdc++.so.6 "$lib"/libc.so.6 \
+        "$lib"/libm.so.6 "$lib"/libunicorn.so.2 /usr/bin/gdb /usr/bin/git /usr/bin/perl /usr/bin/python3)
+
+# The cross compiler's libraries have 20,000 functions; this one has 95,000.
+foreign=$build/foreign-arm64
+if ! tests/soak/foreign_library.sh arm64 libllvm14 "$foreign"; then
+    echo "soak: no code of aarch64 could be fetched: fewer than 100,000 entries of it are tried" >&2
+fi
+# shellcheck disable=SC2046
+part "aarch64: original against relocated, in an emulator" \
+    "$build/tests/unit/differential_aarch64" --count 100000 $(existing /usr/aarch64-linux-gnu/lib/*.so.* \
+        "$foreign"/usr/lib/aarch64-linux-gnu/*.so.*)
+part "a million toggles" env SOAK_TOGGLES=1000000 "$build/tests/live/scale"
+part "a million short threads" env SOAK_THREADS=1000000 "$build/tests/live/for_thread"
+part "every function of real programs, counted" tests/soak/count.sh "$build"
+part "fuzzers, 60 s each" tools/fuzz.sh "$fuzz_build" 60

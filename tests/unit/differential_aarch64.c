@@ -13,6 +13,7 @@
  * far form or made an indirect call: there the relocated code may use it, as any veneer may.
  */
 #include "arch/arch.h"
+#include "support/entries.h"
 
 #include <elf.h>
 #include <inttypes.h>
@@ -639,19 +640,16 @@ static uint8_t *read_file(const char *path, size_t *ret_len)
     return bytes;
 }
 
-/* The loadable segments at their places, relative to ELF_AREA; and the file's .dynsym. */
-static bool lay_out(const uint8_t *file, size_t len, uint8_t **ret_image, size_t *ret_bytes,
-                    const Elf64_Sym **ret_syms, size_t *ret_count)
+/* The loadable segments at their places, relative to ELF_AREA. */
+static bool lay_out(const uint8_t *file, size_t len, uint8_t **ret_image, size_t *ret_bytes)
 {
     const Elf64_Ehdr *header = (const void *)file;
     if (len < sizeof *header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0
         || header->e_machine != EM_AARCH64 || header->e_ident[EI_CLASS] != ELFCLASS64
         || header->e_ident[EI_DATA] != ELFDATA2LSB
-        || header->e_phoff + header->e_phnum * sizeof(Elf64_Phdr) > len
-        || header->e_shoff + header->e_shnum * sizeof(Elf64_Shdr) > len)
+        || header->e_phoff + header->e_phnum * sizeof(Elf64_Phdr) > len)
         return false;
     const Elf64_Phdr *segments = (const void *)(file + header->e_phoff);
-    const Elf64_Shdr *sections = (const void *)(file + header->e_shoff);
     size_t end = 0;
     for (unsigned i = 0; i < header->e_phnum; i++)
         if (segments[i].p_type == PT_LOAD && segments[i].p_vaddr + segments[i].p_memsz > end)
@@ -664,85 +662,62 @@ static bool lay_out(const uint8_t *file, size_t len, uint8_t **ret_image, size_t
     for (unsigned i = 0; i < header->e_phnum; i++)
         if (segments[i].p_type == PT_LOAD && segments[i].p_offset + segments[i].p_filesz <= len)
             memcpy(image + segments[i].p_vaddr, file + segments[i].p_offset, segments[i].p_filesz);
-    *ret_count = 0;
-    for (unsigned i = 0; i < header->e_shnum; i++)
-        if (sections[i].sh_type == SHT_DYNSYM && sections[i].sh_offset + sections[i].sh_size <= len) {
-            *ret_syms = (const void *)(file + sections[i].sh_offset);
-            *ret_count = sections[i].sh_size / sizeof(Elf64_Sym);
-        }
     *ret_image = image;
     *ret_bytes = end;
-    return *ret_count > 0;
+    return true;
 }
 
-static int by_value(const void *left, const void *right)
-{
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-    return a < b ? -1 : a > b;
-}
-
+/* Windows of one, two and four instructions, each for a trampoline at one of three distances. */
 static void run_function(uint64_t off, uint64_t size, struct tally *tally)
 {
     static const unsigned window_bytes[] = { 4, 8, 16 };
+    const uint64_t behind = ELF_AREA + (elf_image_bytes / (1 << 20) << 20);
+    const uint64_t areas[] = { behind + (UINT64_C(16) << 20), behind + (UINT64_C(1) << 30),
+                               UINT64_C(0x7000000000) };
     for (size_t w = 0; w < 3; w++) {
         if (window_bytes[w] > size || off + window_bytes[w] > elf_image_bytes)
             break;
-        for (unsigned far = 0; far < 3; far++) {
-            unsigned slot = next_slot();
-            uint64_t addr = ELF_AREA + off;
-            const uint64_t areas[3] = { ELF_AREA + (UINT64_C(16) << 20), ELF_AREA + (UINT64_C(1) << 30),
-                                        UINT64_C(0x7000000000) };
-            struct rdf_relocate_request request = {
-                .window = { elf_image + off, window_bytes[w] },
-                .window_addr = addr,
-                .patched_start = addr,
-                .patched_end = addr + 4,
-                .trampoline_addr = areas[far] + slot * TRAMPOLINE_BYTES,
-            };
-            struct state start;
-            char name[64];
-            shake(&start);
-            (void)snprintf(name, sizeof name, "function at +0x%" PRIx64 ", %u bytes", off, window_bytes[w]);
-            tally->counts[compare(&request, &start, tally, name)]++;
-        }
+        unsigned slot = next_slot();
+        uint64_t addr = ELF_AREA + off;
+        struct rdf_relocate_request request = {
+            .window = { elf_image + off, window_bytes[w] },
+            .window_addr = addr,
+            .patched_start = addr,
+            .patched_end = addr + 4,
+            .trampoline_addr = areas[below(3)] + slot * TRAMPOLINE_BYTES,
+        };
+        struct state start;
+        char name[64];
+        shake(&start);
+        (void)snprintf(name, sizeof name, "function at +0x%" PRIx64 ", %u bytes", off, window_bytes[w]);
+        tally->counts[compare(&request, &start, tally, name)]++;
     }
 }
 
-static int run_elf(const char *path)
+static int run_elf(const char *path, unsigned long *functions)
 {
     struct tally tally = { { 0 }, 0, 0 };
-    size_t file_len = 0, sym_count = 0, count = 0;
+    size_t file_len = 0, count = 0;
     uint8_t *file = read_file(path, &file_len), *image = NULL;
-    const Elf64_Sym *syms = NULL;
+    struct entry *entry = file ? entries_of(file, file_len, &count) : NULL;
     char title[512];
-    if (!file || !lay_out(file, file_len, &image, &elf_image_bytes, &syms, &sym_count)) {
-        printf("not ok - %s: no aarch64 ELF file with a .dynsym\n", path);
-        free(file), free(image);
+    if (!entry || !lay_out(file, file_len, &image, &elf_image_bytes)) {
+        printf("not ok - %s: no aarch64 ELF file with functions\n", path);
+        free(entry), free(file), free(image);
         return 1;
     }
     elf_image = image;
     open_engine(); /* an old one has other bytes at ELF_AREA */
-    uint64_t *entries = calloc(sym_count, 2 * sizeof *entries); /* pairs: offset, size */
-    for (size_t i = 0; entries && i < sym_count; i++)
-        if ((ELF64_ST_TYPE(syms[i].st_info) == STT_FUNC || ELF64_ST_TYPE(syms[i].st_info) == STT_GNU_IFUNC)
-            && syms[i].st_shndx != SHN_UNDEF && syms[i].st_value % 4 == 0) {
-            entries[2 * count] = syms[i].st_value;
-            entries[2 * count++ + 1] = syms[i].st_size;
+    for (size_t i = 0; i < count; i++)
+        if (entry[i].addr % 4 == 0) {
+            ++*functions;
+            run_function(entry[i].addr, entry[i].size_bytes, &tally);
         }
-    if (entries)
-        qsort(entries, count, 2 * sizeof *entries, by_value);
-    size_t functions = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (i && entries[2 * i] == entries[2 * i - 2]) /* two names */
-            continue;
-        functions++;
-        run_function(entries[2 * i], entries[2 * i + 1], &tally);
-    }
-    (void)snprintf(title, sizeof title, "%s, %zu functions", path, functions);
+    (void)snprintf(title, sizeof title, "%s, %zu functions", path, count);
     int failed = report(title, &tally);
     elf_image = NULL;
     elf_image_bytes = 0;
-    free(entries), free(image), free(file);
+    free(entry), free(image), free(file);
     return failed;
 }
 
@@ -750,6 +725,7 @@ int main(int argc, char **argv)
 {
     unsigned long count = 10000;
     uint64_t seed = 1;
+    unsigned long functions = 0;
     int first_file = 1, failed = 0;
     while (first_file + 1 < argc && argv[first_file][0] == '-') {
         if (strcmp(argv[first_file], "--count") == 0)
@@ -769,7 +745,8 @@ int main(int argc, char **argv)
     if (count)
         failed |= run_made_up(count);
     for (int i = first_file; i < argc; i++)
-        failed |= run_elf(argv[i]);
+        failed |= run_elf(argv[i], &functions);
+    printf("# aarch64: %lu entries of libraries and programs, %lu generated\n", functions, count);
     (void)uc_close(engine);
     return failed;
 }

@@ -5,11 +5,12 @@
  * The relocated window must do what the original window does. Both run in an emulator from equal random
  * states, until they leave their bytes; then registers, flags, SSE registers, all written memory and the
  * address they went to must be equal. Windows come from two places: the first instructions of every function
- * that the given libraries export (at most N of each; without any, the libraries of this program), and a
- * generator of branches, calls and RIP-relative operands. Prints TAP. The same seed gives the same run.
+ * of the given libraries and programs (at most N of each; without any, the libraries of this program), and a
+ * generator of branches, calls and RIP-relative operands. Prints TAP and, last, how many of each were tried.
+ * The same seed gives the same run.
  */
-#define _GNU_SOURCE /* dl_iterate_phdr */
 #include "arch/arch.h"
+#include "support/entries.h"
 
 #include <Zydis/Zydis.h>
 #include <elf.h>
@@ -34,6 +35,7 @@
 enum {
     PLACE_BYTES = 1024, /* of trampoline memory for each window: no cached translation is ever reused */
     PLACES_BYTES = 1 << 25,
+    PLACES = PLACES_BYTES / PLACE_BYTES - 1,
     DATA_BYTES = 1 << 16,
     GENERATED_BYTES = 1 << 24,  /* the first half is windows, the second what they use and go to */
     GENERATED_SLOT_BYTES = 256, /* a window in nops, so that a short branch out finds harmless code */
@@ -789,68 +791,43 @@ static void library_load(const struct library *library, struct machine *m)
     region_seal(image);
 }
 
-static const Elf64_Shdr *library_dynsym(const struct library *library)
+/* Each entry gives a window of entry-jump size or, by chance, a longer one. */
+static void try_entries(struct machine *m, const struct library *library, const struct entry *entry,
+                        size_t count, uint64_t *seed, const char *path, struct totals *totals)
 {
-    for (unsigned i = 0; i < library->header->e_shnum; i++) {
-        const Elf64_Shdr *sh = library_at(library, library->header->e_shoff + i * sizeof(Elf64_Shdr),
-                                          sizeof(Elf64_Shdr));
-        if (sh->sh_type == SHT_DYNSYM)
-            return sh;
+    machine_open(m, library_image_bytes(library), seed);
+    library_load(library, m);
+    for (size_t i = 0; i < count; i++) {
+        struct window window = {.addr = IMAGE_ADDR + entry[i].addr};
+        size_t min_bytes = PATCHED_BYTES + (below(seed, 2) ? below(seed, 24) : 0);
+        if (entry[i].addr + 80 > m->image.len_bytes)
+            continue;
+        struct rdf_span code = {m->image.live + entry[i].addr, 80};
+        window.code = (struct rdf_span){code.data, window_bytes(code, window.addr, min_bytes)};
+        if (window.code.len_bytes > 0)
+            try_window(m, &window, below(seed, 4) == 0, seed, path, totals);
     }
-    die("no .dynsym", "strip --strip-section-headers?");
+    machine_close(m);
 }
 
-static int by_addr(const void *left, const void *right)
-{
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-    return a < b ? -1 : a > b;
-}
-
-/* The distinct addresses of the functions that the library exports, ascending. */
-static uint64_t *library_entries(const struct library *library, size_t *ret_count)
-{
-    const Elf64_Shdr *sh = library_dynsym(library);
-    size_t count = 0, symbols = sh->sh_size / sizeof(Elf64_Sym);
-    const Elf64_Sym *symbol = library_at(library, sh->sh_offset, sh->sh_size);
-    uint64_t *entries = calloc(symbols + 1, sizeof *entries);
-
-    if (!entries)
-        die("no memory", "entries");
-    for (size_t i = 0; i < symbols; i++)
-        if (ELF64_ST_TYPE(symbol[i].st_info) == STT_FUNC && symbol[i].st_shndx != SHN_UNDEF)
-            entries[count++] = symbol[i].st_value;
-    qsort(entries, count, sizeof *entries, by_addr);
-    *ret_count = 0;
-    for (size_t i = 0; i < count; i++)
-        if (i == 0 || entries[i] != entries[i - 1])
-            entries[(*ret_count)++] = entries[i];
-    return entries;
-}
-
-/* Takes at most `limit` windows; each entry gives one of entry-jump size or, by chance, a longer one. */
-static int test_library(const char *path, size_t limit, uint64_t *seed, int *test)
+/* At most `limit` of its entries; a machine has room for so many windows only. */
+static int test_library(const char *path, size_t limit, uint64_t *seed, int *test, size_t *windows)
 {
     static struct machine machine;
     struct library library = library_open(path);
     struct totals totals = {0};
-    size_t count;
-    uint64_t *entries = library_entries(&library, &count);
+    size_t count = 0;
+    struct entry *entry = entries_of(library.bytes, library.len_bytes, &count);
 
-    machine_open(&machine, library_image_bytes(&library), seed);
-    library_load(&library, &machine);
-    for (size_t i = 0; i < count && i < limit; i++) {
-        struct window window = {.addr = IMAGE_ADDR + entries[i]};
-        struct rdf_span code = {machine.image.live + entries[i], 80};
-        size_t min_bytes = PATCHED_BYTES + (below(seed, 2) ? below(seed, 24) : 0);
-        if (entries[i] + 80 > machine.image.len_bytes)
-            continue;
-        window.code = (struct rdf_span){code.data, window_bytes(code, window.addr, min_bytes)};
-        if (window.code.len_bytes > 0)
-            try_window(&machine, &window, below(seed, 4) == 0, seed, path, &totals);
-    }
-    machine_close(&machine);
-    free(entries);
+    if (!entry)
+        die("no entries", path);
+    count = count < limit ? count : limit;
+    for (size_t at = 0; at < count; at += PLACES)
+        try_entries(&machine, &library, entry + at, count - at < PLACES ? count - at : PLACES, seed, path,
+                    &totals);
+    free(entry);
     (void)munmap((void *)(uintptr_t)library.bytes, library.len_bytes);
+    *windows += totals.windows;
     return report(path, &totals, test);
 }
 
@@ -1081,11 +1058,11 @@ static bool has_load(const struct draft *d)
     return false;
 }
 
-static int test_generated(size_t count, bool is_far, uint64_t *seed, int *test)
+/* Returns how many there was room for. */
+static size_t try_generated(size_t count, bool is_far, uint64_t *seed, const char *name,
+                            struct totals *totals)
 {
     static struct machine machine;
-    struct totals totals = {0};
-    const char *name = is_far ? "generated windows, far trampoline" : "generated windows, near trampoline";
 
     machine_open(&machine, GENERATED_BYTES, seed);
     size_t half = GENERATED_BYTES / 2, slots = (half - 0x10000) / GENERATED_SLOT_BYTES;
@@ -1111,9 +1088,20 @@ static int test_generated(size_t count, bool is_far, uint64_t *seed, int *test)
     region_seal(&machine.image);
     for (size_t i = 0; i < count; i++)
         if (windows[i].code.len_bytes <= RDF_WINDOW_BYTES_MAX)
-            try_window(&machine, &windows[i], is_far, seed, name, &totals);
+            try_window(&machine, &windows[i], is_far, seed, name, totals);
     free(windows);
     machine_close(&machine);
+    return count;
+}
+
+static int test_generated(size_t count, bool is_far, uint64_t *seed, int *test, size_t *windows)
+{
+    struct totals totals = {0};
+    const char *name = is_far ? "generated windows, far trampoline" : "generated windows, near trampoline";
+
+    for (size_t done = 0; done < count;)
+        done += try_generated(count - done, is_far, seed, name, &totals);
+    *windows += totals.windows;
     return report(name, &totals, test);
 }
 
@@ -1137,6 +1125,7 @@ int main(int argc, char **argv)
     struct own_libraries own = {.count = 0};
     size_t count = 5000, generated = 10000;
     uint64_t seed = 1;
+    size_t tried = 0, made = 0;
     int test = 0, failed = 0, arg = 1;
 
     for (; arg + 1 < argc && strncmp(argv[arg], "--", 2) == 0; arg += 2) {
@@ -1154,15 +1143,15 @@ int main(int argc, char **argv)
     if (arg == argc)
         (void)dl_iterate_phdr(add_own_library, &own);
     for (int i = 0; count > 0 && i < own.count; i++) {
-        failed += test_library(own.paths[i], count, &seed, &test);
+        failed += test_library(own.paths[i], count, &seed, &test, &tried);
         free(own.paths[i]);
     }
     for (; count > 0 && arg < argc; arg++)
-        failed += test_library(argv[arg], count, &seed, &test);
+        failed += test_library(argv[arg], count, &seed, &test, &tried);
     if (generated > 0) {
-        failed += test_generated(generated, false, &seed, &test);
-        failed += test_generated(generated, true, &seed, &test);
+        failed += test_generated(generated, false, &seed, &test, &made);
+        failed += test_generated(generated, true, &seed, &test, &made);
     }
-    printf("1..%d\n", test);
+    printf("# x86-64: %zu entries of libraries and programs, %zu generated\n1..%d\n", tried, made, test);
     return failed ? 1 : 0;
 }
