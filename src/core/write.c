@@ -62,23 +62,46 @@ static uint64_t after_ours(const struct rdf_write_item *item, uint64_t pc)
  * is to be executed later, were it a return address or the PC of an interrupted context. */
 static bool is_inside(const struct rdf_write *write, uint64_t value)
 {
-    if (value < write->item[0].edit.addr)
+    if (value <= write->item[0].edit.addr)
         return false;
     const struct rdf_write_item *last = &write->item[write->count - 1];
     if (value >= end_of(last))
         return false;
     const struct rdf_write_item *item = item_at(write, value);
-    if (item && after_ours(item, value))
-        return true;
     if (!item || !item->moves || value == item->edit.addr)
         return false;
     return value < item->edit.addr + item->edit.len_bytes || item->branches_back;
 }
 
-static bool words_have_address(const struct rdf_write *write, const uint64_t *word, size_t count)
+/* The PC of an interrupted context, as Linux lays it out on x86-64 and aarch64: behind the stack pointer,
+ * before the flags. A jump in padding lies where a function ends, and such an address may be left anywhere on
+ * a stack. */
+static bool is_context(const struct rdf_write *write, uint64_t addr)
+{
+    uint64_t word[3];
+    if (write->space->ops->read(write->space, addr - sizeof word[0], word, sizeof word) < 0)
+        return true;
+    /* On the stack that it points to; or on one for signals only, and then the flags must be some. The
+     * snapshot may not show the stack of a thread that was started since; numbers are small. */
+    const struct rdf_map *stack = rdf_maps_find(write->maps, word[0]);
+    bool is_same = stack && stack == rdf_maps_find(write->maps, addr);
+    bool is_stack = stack ? stack->prot & RDF_PROT_WRITE : word[0] > UINT32_MAX;
+    return is_stack && word[0] % 8 == 0 && word[2] <= UINT32_MAX && (is_same || word[2]);
+}
+
+static bool is_at_ours(const struct rdf_write *write, uint64_t addr, uint64_t value)
+{
+    if (value < write->item[0].edit.addr || value >= end_of(&write->item[write->count - 1]))
+        return false;
+    const struct rdf_write_item *item = item_at(write, value);
+    return item && after_ours(item, value) && is_context(write, addr);
+}
+
+static bool words_have_address(const struct rdf_write *write, uint64_t addr, const uint64_t *word,
+                               size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (is_inside(write, word[i]))
+        if (is_inside(write, word[i]) || is_at_ours(write, addr + 8 * i, word[i]))
             return true;
     return false;
 }
@@ -101,7 +124,7 @@ static bool stack_has_address(const struct rdf_write *write, uint64_t sp)
         int status = write->space->ops->read(write->space, at, part, len);
         if (status < 0)
             return status != -EFAULT; /* what cannot be looked at may hold one */
-        if (words_have_address(write, part, len / 8))
+        if (words_have_address(write, at, part, len / 8))
             return true;
     }
     return false;

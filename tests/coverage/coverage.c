@@ -1,303 +1,78 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every exported function of real libraries: redefined, seen to be redirected, restored, and the whole text
- * compared byte for byte.
+ * Every exported function of real libraries and programs: redefined, seen to be redirected, restored, and the
+ * whole text compared byte for byte.
  *
- *     coverage [--refused] [LIBRARY]...
+ *     coverage [--refused] [LIBRARY | /PATH/OF/PROGRAM]...
  *
- * Prints a table per library: functions, accepted by strategy, refused by status, wrong. "Wrong" is: the call
+ * Prints a table for each: functions, accepted by strategy, refused by status, wrong. "Wrong" is: the call
  * did not reach the replacement; bytes outside of the function and of padding changed while it was redefined;
  * bytes differ after the restore. Exit status 1 when anything is wrong.
  */
-#include <redefine/apply.h>
-#include <redefine/redefine.h>
+#include "cover.h"
 
-#include <dlfcn.h>
-#include <elf.h>
-#include <link.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-static const char *const default_libraries[] = {"libc.so.6",           "libm.so.6",       "libz.so.1",
-                                                "libcrypto.so.3",      "libsqlite3.so.0", "libstdc++.so.6",
-                                                "libpython3.11.so.1.0"};
+static const char *const defaults[] = {"libc.so.6",
+                                       "libm.so.6",
+                                       "libz.so.1",
+                                       "libcrypto.so.3",
+                                       "libsqlite3.so.0",
+                                       "libstdc++.so.6",
+                                       "libpython3.11.so.1.0",
+                                       "/usr/bin/python3",
+                                       "/usr/bin/perl",
+                                       "/usr/bin/bash",
+                                       "/usr/bin/gdb"};
 
-enum { STRATEGIES_MAX = 16, STATUSES = 16 };
-
-struct tally {
-    size_t functions;
-    size_t accepted;
-    size_t wrong;
-    size_t refused[STATUSES];
-    struct {
-        char name[64];
-        size_t count;
-    } strategy[STRATEGIES_MAX];
-};
-
-struct text {
-    uint8_t *live;
-    uint8_t *saved;
-    size_t len;
-};
-
-struct library {
-    const char *name;
-    struct link_map *map;
-    const Elf64_Sym *symbol;
-    const char *strings;
-    size_t symbol_count;
-    struct text text[8];
-    size_t text_count;
-};
-
-static bool show_refused;
-static volatile int arrived;
-
-static long replacement(void)
+/* By what lies beside this program, preloaded. */
+static bool cover_program(const char *path, bool tell_refused)
 {
-    arrived++;
-    return 0;
-}
-
-/* ---- One library ---- */
-
-static int note_text(struct dl_phdr_info *info, size_t size, void *ctx)
-{
-    struct library *library = ctx;
-    (void)size;
-    if (info->dlpi_addr != library->map->l_addr || strcmp(info->dlpi_name, library->map->l_name) != 0)
-        return 0;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const Elf64_Phdr *header = &info->dlpi_phdr[i];
-        if (header->p_type != PT_LOAD || !(header->p_flags & PF_X) || library->text_count == 8)
-            continue;
-        struct text *text = &library->text[library->text_count++];
-        text->live = (uint8_t *)(info->dlpi_addr + header->p_vaddr);
-        text->len = header->p_memsz;
-        text->saved = malloc(text->len);
-        memcpy(text->saved, text->live, text->len);
+    char inside[4096];
+    ssize_t len = readlink("/proc/self/exe", inside, sizeof inside - sizeof "inside.so");
+    if (access(path, X_OK) != 0) {
+        printf("%-22s skipped: there is no such program\n", path);
+        return true;
     }
-    return 1;
-}
-
-/* The number of dynamic symbols: as many as the GNU hash table's chains reach. */
-static size_t count_symbols(const uint32_t *hash)
-{
-    uint32_t buckets = hash[0], first = hash[1], words = hash[2], last = 0;
-    const uint32_t *bucket = hash + 4 + 2 * words;
-    const uint32_t *chain = bucket + buckets;
-    for (uint32_t i = 0; i < buckets; i++)
-        if (bucket[i] > last)
-            last = bucket[i];
-    if (last < first)
-        return first;
-    while (!(chain[last - first] & 1))
-        last++;
-    return last + 1;
-}
-
-static bool open_library(const char *name, struct library *ret)
-{
-    void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    *ret = (struct library){.name = name};
-    if (!handle || dlinfo(handle, RTLD_DI_LINKMAP, &ret->map) != 0)
+    if (len < 0)
         return false;
-    for (const Elf64_Dyn *entry = ret->map->l_ld; entry->d_tag != DT_NULL; entry++) {
-        const void *value = (const void *)entry->d_un.d_ptr;
-        if (entry->d_tag == DT_SYMTAB)
-            ret->symbol = value;
-        if (entry->d_tag == DT_STRTAB)
-            ret->strings = value;
-        if (entry->d_tag == DT_GNU_HASH)
-            ret->symbol_count = count_symbols(value);
-    }
-    dl_iterate_phdr(note_text, ret);
-    return ret->symbol && ret->strings && ret->symbol_count && ret->text_count;
-}
-
-/* ---- One function ---- */
-
-/* Between a redefinition and its restore nothing of the C library is called: it may be what is redefined. */
-__attribute__((optimize("no-tree-loop-distribute-patterns"))) static bool
-same_bytes(const uint8_t *a, const uint8_t *b, size_t len)
-{
-    uint64_t left, right;
-    size_t i = 0;
-    for (; i + 8 <= len; i += 8) {
-        __builtin_memcpy(&left, a + i, 8);
-        __builtin_memcpy(&right, b + i, 8);
-        if (left != right)
-            return false;
-    }
-    for (; i < len; i++)
-        if (a[i] != b[i])
-            return false;
-    return true;
-}
-
-static bool text_is_saved(const struct library *library)
-{
-    for (size_t i = 0; i < library->text_count; i++)
-        if (!same_bytes(library->text[i].live, library->text[i].saved, library->text[i].len))
-            return false;
-    return true;
-}
-
-static const char *wrong_now(const struct library *library, void *function, uint64_t size)
-{
-    int before = arrived;
-    ((long (*)(void))(uintptr_t)function)();
-    if (arrived != before + 1)
-        return "the call did not arrive at the replacement";
-    uint64_t start = (uint64_t)(uintptr_t)function;
-    for (size_t i = 0; i < library->text_count; i++) {
-        const struct text *text = &library->text[i];
-        for (size_t page = 0; page < text->len; page += 4096) {
-            size_t len = text->len - page < 4096 ? text->len - page : 4096;
-            if (same_bytes(text->live + page, text->saved + page, len))
-                continue;
-            for (size_t at = page; at < page + len; at++) {
-                uint64_t addr = (uint64_t)(uintptr_t)(text->live + at);
-                uint8_t was = text->saved[at];
-                bool own = addr >= start && addr < start + (size ? size : 1);
-                bool padding = was == 0x90 || was == 0xcc || was == 0x66 || was == 0x0f || was == 0x1f ||
-                               was == 0x2e || was == 0x40 || was == 0x44 || was == 0x80 || was == 0x84 ||
-                               was == 0;
-                if (text->live[at] != was && !own && !padding)
-                    return "bytes of another function changed";
-            }
-        }
-    }
-    return NULL;
-}
-
-static void count_strategy(struct tally *tally, const char *description)
-{
-    char name[64] = "";
-    if (strncmp(description, "restored: ", 10) == 0)
-        description += 10;
-    size_t len = strcspn(description, ":");
-    const char *at = strstr(description, " at 0x");
-    if (at && (size_t)(at - description) < len)
-        len = (size_t)(at - description);
-    (void)snprintf(name, sizeof name, "%.*s", (int)len, description);
-    size_t i = 0;
-    while (i < STRATEGIES_MAX - 1 && tally->strategy[i].count && strcmp(tally->strategy[i].name, name) != 0)
-        i++;
-    memcpy(tally->strategy[i].name, name, sizeof name);
-    tally->strategy[i].count++;
-}
-
-static void try_function(const struct library *library, const Elf64_Sym *symbol, void *function,
-                         struct tally *tally)
-{
-    const char *name = library->strings + symbol->st_name;
-    tally->functions++;
-    redefine_status status = redefine_func(function, (void *)(uintptr_t)replacement);
-    if (status != REDEFINE_OK) {
-        tally->refused[status]++;
-        if (show_refused)
-            printf("refused: %s: %s\n", name, redefine_explain());
-        if (!text_is_saved(library)) {
-            tally->wrong++;
-            printf("WRONG: %s: refused, and bytes changed\n", name);
-            exit(1);
-        }
-        return;
-    }
-    tally->accepted++;
-    const char *wrong = wrong_now(library, function, symbol->st_size);
-    status = redefine_func_restore(function);
-    count_strategy(tally, redefine_describe(function));
-    if (status != REDEFINE_OK)
-        wrong = redefine_explain();
-    else if (!text_is_saved(library))
-        wrong = "bytes differ after the restore";
-    if (wrong) {
-        tally->wrong++;
-        printf("WRONG: %s: %s\n", name, wrong);
-    }
-}
-
-static int by_address(const void *a, const void *b)
-{
-    const Elf64_Sym *left = *(const Elf64_Sym *const *)a;
-    const Elf64_Sym *right = *(const Elf64_Sym *const *)b;
-    return left->st_value < right->st_value ? -1 : left->st_value > right->st_value;
-}
-
-static void try_all(const struct library *library, struct tally *tally)
-{
-    const Elf64_Sym **list = calloc(library->symbol_count, sizeof *list);
-    size_t count = 0;
-    for (size_t i = 0; i < library->symbol_count; i++) {
-        const Elf64_Sym *symbol = &library->symbol[i];
-        unsigned type = ELF64_ST_TYPE(symbol->st_info);
-        if (symbol->st_shndx != SHN_UNDEF && symbol->st_value && (type == STT_FUNC || type == STT_GNU_IFUNC))
-            list[count++] = symbol;
-    }
-    qsort(list, count, sizeof *list, by_address);
-    const char *object = strrchr(library->map->l_name, '/');
-    for (size_t i = 0; i < count; i++) {
-        /* Several names of one address are one function. */
-        if (i > 0 && list[i]->st_value == list[i - 1]->st_value)
-            continue;
-        void *function = (void *)(library->map->l_addr + list[i]->st_value);
-        if (ELF64_ST_TYPE(list[i]->st_info) == STT_GNU_IFUNC) {
-            /* What it resolves to is tried as the address that runs. */
-            char name[512];
-            (void)snprintf(name, sizeof name, "%s!%s", object ? object + 1 : library->map->l_name,
-                           library->strings + list[i]->st_name);
-            if (redefine_find(name, &function) != REDEFINE_OK)
-                function = (void *)(library->map->l_addr + list[i]->st_value);
-        }
-        try_function(library, list[i], function, tally);
-    }
-    free(list);
-}
-
-static void print(const char *name, const struct tally *tally)
-{
-    printf("%-22s %6zu functions, %6zu accepted (%.2f %%), %zu wrong\n", name, tally->functions,
-           tally->accepted,
-           tally->functions ? 100.0 * (double)tally->accepted / (double)tally->functions : 0.0, tally->wrong);
-    for (size_t i = 0; i < STRATEGIES_MAX; i++)
-        if (tally->strategy[i].count)
-            printf("    %-52s %6zu\n", tally->strategy[i].name, tally->strategy[i].count);
-    for (size_t i = 0; i < STATUSES; i++)
-        if (tally->refused[i])
-            printf("    refused: %-43s %6zu\n", redefine_strerror((redefine_status)i), tally->refused[i]);
+    inside[len] = '\0';
+    strcpy(strrchr(inside, '/') + 1, "inside.so");
     fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        if (tell_refused)
+            setenv("COVERAGE_REFUSED", "1", 1);
+        setenv("LD_PRELOAD", inside, 1);
+        execl(path, path, (char *)NULL);
+        _exit(127);
+    }
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return false;
+    if (WIFSIGNALED(status))
+        printf("%s: WRONG: it died of signal %d\n", path, WTERMSIG(status));
+    return status == 0;
 }
 
 int main(int argc, char **argv)
 {
-    const char *const *names = default_libraries;
-    size_t count = sizeof default_libraries / sizeof default_libraries[0];
+    const char *const *names = defaults;
+    size_t count = sizeof defaults / sizeof defaults[0];
     int first = 1;
-    if (argc > first && strcmp(argv[first], "--refused") == 0) {
-        show_refused = true;
-        first++;
-    }
+    bool tell_refused = argc > first && strcmp(argv[first], "--refused") == 0;
+    first += tell_refused;
     if (argc > first) {
         names = (const char *const *)argv + first;
         count = (size_t)(argc - first);
     }
-    size_t wrong = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct library library;
-        struct tally tally = {0};
-        if (!open_library(names[i], &library)) {
-            printf("%-22s skipped: %s\n", names[i], dlerror());
-            continue;
-        }
-        try_all(&library, &tally);
-        print(names[i], &tally);
-        wrong += tally.wrong;
-    }
-    return wrong != 0;
+    bool is_ok = true;
+    for (size_t i = 0; i < count; i++)
+        is_ok &= names[i][0] == '/' && !strstr(names[i], ".so") ? cover_program(names[i], tell_refused)
+                                                                : cover(names[i], names[i], tell_refused);
+    return is_ok ? 0 : 1;
 }

@@ -176,7 +176,7 @@ static void a_thread_at_a_jump_that_is_taken_away(void **state)
 {
     (void)state;
     for (int which = 0; which < 2; which++)
-        for (int on_stack = 0; on_stack < 2; on_stack++) {
+        for (int on_stack = 0; on_stack < 3; on_stack++) {
             struct program *program = program_new(&rdf_arch_x86_64);
             uint64_t addr[2];
             memory_os_add_image(program->os, EM_X86_64, UINT64_C(0x7f1010000000), "/test/hopping", hopping, 2,
@@ -185,10 +185,15 @@ static void a_thread_at_a_jump_that_is_taken_away(void **state)
             const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, addr[which]);
             uint64_t place = which ? addr[1] + 5 : rdf_redef_padding(redef);
             size_t thread = memory_os_add_thread(program->os, on_stack ? program->replacement[0] : place);
-            if (on_stack)
+            /* Stack pointer, PC and flags of a signal frame; or just somebody's number. */
+            if (on_stack) {
+                memory_os_set_stack(program->os, thread, 2,
+                                    on_stack == 1 ? program->os->thread[thread].sp : addr[which]);
                 memory_os_set_stack(program->os, thread, 3, place);
+                memory_os_set_stack(program->os, thread, 4, 0x246);
+            }
             redefine_status status = restore_one(program, addr[which]);
-            assert_int_equal(status, on_stack ? REDEFINE_EBUSY : REDEFINE_OK);
+            assert_int_equal(status, on_stack == 1 ? REDEFINE_EBUSY : REDEFINE_OK);
             if (!on_stack)
                 assert_int_equal(program->os->thread[thread].pc,
                                  which ? rdf_redef_trampoline(redef) : rdf_redef_relay(redef));

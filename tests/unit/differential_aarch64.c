@@ -141,6 +141,8 @@ static void poke(uint64_t addr, const void *bytes, size_t len_bytes)
             must(UC_ERR_NOMEM, "map");
     }
     must(uc_mem_write(engine, addr, bytes, len_bytes), "write");
+    /* An earlier window may have gone there: what the emulator made of the old bytes is not forgotten by itself. */
+    must(uc_ctl_remove_cache(engine, addr, addr + len_bytes), "remove_cache");
 }
 
 static bool on_unmapped(uc_engine *uc, uc_mem_type type, uint64_t addr, int len_bytes, int64_t value,
