@@ -53,7 +53,8 @@ coverage: ## how many functions of real libraries can be redefined, by strategy
 	$(call with_tests)
 	@build/tests/coverage/coverage --refused
 
-bench: build ## measure; nothing else should be running
+bench: build ## measure, and plot (build/bench/*.svg); nothing else should be running
+	-@tools/setup.sh bench
 	@cmake --build --preset bench
 	@tools/bench.sh build
 

@@ -62,7 +62,8 @@ static inline void bench_print(const struct bench *bench, size_t variants)
                    bench[i].control);
         printf("\n");
         if (data)
-            fprintf(data, "\"%s\" %.4f\n", bench[i].name, bench[i].best_ns);
+            fprintf(data, "\"%s\" %.4f %.4f\n", bench[i].name, bench[i].best_ns,
+                    bench[i].control ? bench[i].best_ns / bench_ns(bench, variants, bench[i].control) : 1.0);
     }
     if (data)
         fclose(data);

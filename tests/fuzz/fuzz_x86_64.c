@@ -67,6 +67,20 @@ static bool is_target_of(const struct rdf_relocate_request *request, uint64_t ta
     return false;
 }
 
+/* Does some instruction of the window use the memory at `ref`? That may be where the trampoline lies, by
+ * chance. */
+static bool is_ref_of(const struct rdf_relocate_request *request, uint64_t ref)
+{
+    struct rdf_insn insn;
+
+    for (size_t off = 0; off < request->window.len_bytes; off += insn.len_bytes) {
+        HOLD(ARCH->decode(from(request->window, off), request->window_addr + off, &insn));
+        if (insn.has_ref && insn.ref == ref)
+            return true;
+    }
+    return false;
+}
+
 static void check_relocated(const struct rdf_relocate_request *request, const struct rdf_relocated *moved)
 {
     struct rdf_span code = {moved->code, moved->len_bytes};
@@ -87,7 +101,7 @@ static void check_relocated(const struct rdf_relocate_request *request, const st
         HOLD(ARCH->decode(from(code, off), here, &insn));
         off += insn.len_bytes;
         if (insn.has_ref && insn.ref == here + insn.len_bytes && insn.flow == RDF_FLOW_JUMP_INDIRECT &&
-            insn.len_bytes == 6 && off + 8 <= code.len_bytes)
+            insn.len_bytes == 6 && off + 8 <= code.len_bytes && !is_ref_of(request, insn.ref))
             is_address[off] = true;
         if (insn.has_target && insn.target - request->trampoline_addr >= code.len_bytes)
             HOLD(is_target_of(request, insn.target));
