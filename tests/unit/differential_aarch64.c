@@ -141,7 +141,7 @@ static void poke(uint64_t addr, const void *bytes, size_t len_bytes)
             must(UC_ERR_NOMEM, "map");
     }
     must(uc_mem_write(engine, addr, bytes, len_bytes), "write");
-    /* An earlier window may have gone there: what the emulator made of the old bytes is not forgotten by itself. */
+    /* An earlier window may have gone there: what the emulator made of the old bytes has to be forgotten. */
     must(uc_ctl_remove_cache(engine, addr, addr + len_bytes), "remove_cache");
 }
 
