@@ -122,8 +122,8 @@ struct rdf_arch {
     void (*scan_branches)(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
                           void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);
 
-    /* False: nothing in `code` jumps to an address that was computed, as through a table of distances. Without
-     * decoding: true may be wrong. */
+    /* False: nothing in `code` jumps to an address that was computed, as through a table of distances.
+     * Without decoding: true may be wrong. */
     bool (*may_compute_jump)(struct rdf_span code);
 
     /* One line of text for the instruction, addresses absolute: "jmp 0x401000". Returns the bytes that

@@ -13,9 +13,9 @@ struct touched {
     struct touched *next;
     struct rdf_redef *redef;      /* null: new, and not planned yet */
     struct rdf_function function; /* of a new one; the rest is told by its record once there is one */
-    uint64_t patched_start;       /* of a new one: what will be overwritten, and what is left of a displaced … */
-    uint64_t patched_end;         /* … loop, which must not run either: nothing else may lead there */
-    uint64_t branched_to; /* see struct rdf_taken */
+    uint64_t patched_start; /* of a new one: what will be overwritten, and what is left of a displaced … */
+    uint64_t patched_end;   /* … loop, which must not run either: nothing else may lead there */
+    uint64_t branched_to;   /* see struct rdf_taken */
     uint64_t counter_addr;
     const struct rdf_change *change; /* the last one that added a layer */
     struct rdf_layer *top;

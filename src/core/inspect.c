@@ -87,8 +87,8 @@ static redefine_status prepare_trap(struct commit *commit, struct touched *touch
     return rdf_commit_note_alias(commit, rdf_redef_edit(touched->redef), touched);
 }
 
-/* Padding is known by its address, so that nothing else takes it: what holds the entry jump of a short one, and
- * hops outside the function. */
+/* Padding is known by its address, so that nothing else takes it: what holds the entry jump of a short one,
+ * and hops outside the function. */
 static redefine_status take_padding(struct commit *commit, struct touched *touched)
 {
     const struct rdf_function *function = &touched->function;

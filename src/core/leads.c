@@ -57,8 +57,7 @@ static bool add_branch(struct reader *reader, const struct rdf_insn *insn)
 /* In ascending order; most functions take few addresses. */
 static bool add_ref(struct reader *reader, uint64_t ref)
 {
-    uint64_t *list = one_more(reader->arena, reader->ref, reader->ref_count, &reader->ref_room,
-                              sizeof *list);
+    uint64_t *list = one_more(reader->arena, reader->ref, reader->ref_count, &reader->ref_room, sizeof *list);
     if (!list)
         return false;
     size_t at = reader->ref_count++;

@@ -95,7 +95,7 @@ redefine_status rdf_plan_window(struct rdf_images *images, const struct rdf_func
 struct rdf_taken {
     bool (*is_taken)(void *ctx, uint64_t start, uint64_t end);
     void *ctx;
-    uint64_t branched_to; /* the first place behind the entry that another function branches to; 0: none */
+    uint64_t branched_to;    /* the first place behind the entry that another function branches to; 0: none */
     struct rdf_arena *arena; /* for what lasts until the plan is made */
 };
 

@@ -131,7 +131,8 @@ static const uint8_t *hops_of(const struct rdf_redef *redef, size_t *ret_bytes)
 {
     size_t count;
     size_t kept = kept_bytes(redef);
-    const uint8_t *at = redef->tail + kept + unpack_pcs(redef->tail + kept, redef->window_bytes, NULL, &count);
+    const uint8_t *at = redef->tail + kept +
+                        unpack_pcs(redef->tail + kept, redef->window_bytes, NULL, &count);
     *ret_bytes = redef->has_hops ? *at++ : 0;
     return at;
 }

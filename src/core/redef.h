@@ -45,14 +45,14 @@ struct rdf_redef {
     struct rdf_layer *list;  /* the layers, newest first; null when there is none, or one in the record */
     uint32_t replacement_bytes;
     uint32_t function_bytes;
-    int32_t relay_off;      /* from the entry */
-    int32_t slot_off;       /* from the relay */
-    uint8_t trampoline_off; /* from the relay; 0: the original is what lies behind a sled */
-    uint8_t window_bytes;   /* the instructions that are displaced, from the entry */
-    uint8_t edit_off;       /* the entry jump goes here … */
-    uint8_t edit_bytes;     /* … and has so many bytes */
-    uint8_t asked;          /* enum rdf_asked; read without a lock */
-    uint8_t strategy : 3;   /* enum rdf_strategy */
+    int32_t relay_off;         /* from the entry */
+    int32_t slot_off;          /* from the relay */
+    uint8_t trampoline_off;    /* from the relay; 0: the original is what lies behind a sled */
+    uint8_t window_bytes;      /* the instructions that are displaced, from the entry */
+    uint8_t edit_off;          /* the entry jump goes here … */
+    uint8_t edit_bytes;        /* … and has so many bytes */
+    uint8_t asked;             /* enum rdf_asked; read without a lock */
+    uint8_t strategy : 3;      /* enum rdf_strategy */
     uint8_t extra_count : 3;   /* of edits; EXTRAS_IN_TAIL: the tail says it */
     uint8_t branches_back : 1; /* see struct rdf_window */
     uint8_t is_loop_head : 1;
@@ -107,8 +107,8 @@ uint64_t rdf_redef_padding(const struct rdf_redef *redef);
 /* The bytes of the jump at the entry alone, without hops behind it. */
 size_t rdf_redef_jump_bytes(const struct rdf_redef *redef);
 
-/* What is written at the entry while it is redefined, hops and all: a jump straight to `direct_to`, or with 0 the way to
- * the relay. */
+/* What is written at the entry while it is redefined, hops and all: a jump straight to `direct_to`, or with 0
+ * the way to the relay. */
 void rdf_redef_jump(const struct rdf_redef *redef, const struct rdf_arch *arch, uint64_t direct_to,
                     uint8_t ret_bytes[RDF_EDIT_BYTES_MAX]);
 

@@ -105,7 +105,8 @@ static redefine_status read_body(struct rdf_images *images, const struct rdf_fun
     ret->arena = taken ? taken->arena : images->arena;
     redefine_status status = refuse_breakpoints(ret, err);
     struct rdf_span own = {code, (size_t)(function->end - function->start)};
-    return status == REDEFINE_OK ? rdf_plan_leads(images, ret->arena, function, own, &ret->leads, err) : status;
+    return status == REDEFINE_OK ? rdf_plan_leads(images, ret->arena, function, own, &ret->leads, err)
+                                 : status;
 }
 
 static struct rdf_span code_at(const struct body *body, uint64_t addr)

@@ -103,9 +103,9 @@ static void branches_from_elsewhere(void **state)
         const struct example *e = &examples[i];
         struct place place;
         set_up(&place, plain, sizeof plain, e->other, e->other_bytes);
-        const struct rdf_window *window = &redefined(&place)->window;
-        if (window->patched_end - window->patched_start != e->patched_bytes)
-            fail_msg("%s: %s", e->name, rdf_strategy_name(window->strategy));
+        const struct rdf_redef *redef = redefined(&place);
+        if (redef->edit_bytes != e->patched_bytes)
+            fail_msg("%s: %s", e->name, rdf_strategy_name((enum rdf_strategy)redef->strategy));
         program_free(place.program);
     }
 }
@@ -118,11 +118,10 @@ static void a_branch_to_what_is_left_of_a_loop(void **state)
         const uint8_t other[] = {0xe9, REL32(AT_OTHER + 5, to)};
         struct place place;
         set_up(&place, loop, sizeof loop, other, sizeof other);
-        const struct rdf_window *window = &redefined(&place)->window;
-        uint64_t end = window->is_extended ? window->end : window->patched_end;
-        bool is_free = to == 0 || window->function.start + to >= end;
-        if (!is_free)
-            fail_msg("a branch to +%u, and +%" PRIu64 " is the end", to, end - window->function.start);
+        const struct rdf_redef *redef = redefined(&place);
+        unsigned end = redef->branches_back ? redef->window_bytes : redef->edit_bytes;
+        if (to > 0 && to < end)
+            fail_msg("a branch to +%u, and +%u is the end", to, end);
         program_free(place.program);
     }
 }
@@ -136,23 +135,22 @@ static void words_that_are_addresses(void **state)
         set_up(&place, plain, sizeof plain, (const uint8_t[]){0xc3}, 1);
         uint64_t word = place.addr[0] + to;
         memcpy(memory_os_at(place.program->os, place.data + 4 * sizeof(Elf64_Dyn) + 8), &word, sizeof word);
-        const struct rdf_window *window = &redefined(&place)->window;
-        uint64_t patched_bytes = window->patched_end - window->patched_start;
-        if (patched_bytes != (to == 1 ? 1 : to > 1 && to < 5 ? 2 : 5))
-            fail_msg("a word to +%" PRIu64 ": %s", to, rdf_strategy_name(window->strategy));
+        const struct rdf_redef *redef = redefined(&place);
+        if (redef->edit_bytes != (to == 1 ? 1 : to > 1 && to < 5 ? 2 : 5))
+            fail_msg("a word to +%" PRIu64 ": %s", to, rdf_strategy_name((enum rdf_strategy)redef->strategy));
         program_free(place.program);
     }
 }
 
-/* lea table(%rip),%rdx; …: of the function itself. Four-byte distances from the table. */
+/* lea table(%rip),%rdx; …; jmp *%rdx: of the function itself. Four-byte distances from the table. */
 static void tables_of_offsets(void **state)
 {
     (void)state;
     for (uint64_t to = 0; to < 8; to++)
         for (int row = 0; row < 4; row++) {
-            uint8_t code[AT_OTHER] = {0x31, 0xc0, 0x31, 0xc9, 0x90, 0x48, 0x8d, 0x15, 0, 0, 0, 0, 0xc3};
+            uint8_t code[AT_OTHER] = {0x31, 0xc0, 0x31, 0xc9, 0x90, 0x48, 0x8d, 0x15, 0, 0, 0, 0, 0xff, 0xe2};
             struct place place;
-            set_up(&place, code, 13, (const uint8_t[]){0xc3}, 1);
+            set_up(&place, code, 14, (const uint8_t[]){0xc3}, 1);
             uint64_t table = place.data + 1024;
             int32_t distance = (int32_t)(table - (place.addr[0] + 12));
             memcpy(memory_os_at(place.program->os, place.addr[0] + 8), &distance, sizeof distance);
@@ -168,10 +166,9 @@ static void tables_of_offsets(void **state)
                 assert_non_null(strstr(place.program->err.sentence, "a jump table leads to target+0"));
             } else {
                 assert_int_equal(status, REDEFINE_OK);
-                bool is_short = redef->window.patched_end - redef->window.patched_start < 5;
-                if (is_short != (to < 5))
+                if ((redef->edit_bytes < 5) != (to < 5))
                     fail_msg("row %d to +%" PRIu64 ": %s", row, to,
-                             rdf_strategy_name(redef->window.strategy));
+                             rdf_strategy_name((enum rdf_strategy)redef->strategy));
             }
             program_free(place.program);
         }
@@ -197,7 +194,7 @@ static void a_counted_function_runs_its_original(void **state)
         uint8_t code[RDF_COUNT_BYTES_MAX];
         size_t len = arch->emit_count(code, counter);
         uint64_t at = program_runs(program, program->target[0]);
-        assert_int_equal(at + len, redef->trampoline_addr);
+        assert_int_equal(at + len, rdf_redef_trampoline(redef));
         assert_memory_equal(memory_os_at(program->os, at), code, len);
         /* Never twice, nor over a redefinition; and it comes off as any other. */
         assert_int_equal(rdf_engine_commit(program->engine, &change, 1, 0, &program->err), REDEFINE_EBUSY);
@@ -253,7 +250,7 @@ static void what_cannot_be_counted_is_left_out(void **state)
     assert_int_equal(program_runs(program, program->target[1]), program->replacement[0]);
     for (int i = 0; i < 3; i += 2) {
         const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, program->target[i]);
-        assert_true(program_runs(program, program->target[i]) < redef->trampoline_addr);
+        assert_true(program_runs(program, program->target[i]) < rdf_redef_trampoline(redef));
     }
     program_free(program);
 }

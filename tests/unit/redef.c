@@ -30,6 +30,8 @@ static void fill(struct rdf_plan *plan, size_t count, size_t old_bytes, size_t n
     plan->relocated.pc_count = count;
     for (size_t i = 0; i < count; i++)
         plan->relocated.pcs[i] = (struct rdf_pc_pair){(uint8_t)(i * old_bytes), (uint16_t)(i * new_bytes)};
+    static struct rdf_edit extra[300];
+    plan->extra = extra;
     plan->extra_count = extras;
     for (size_t i = 0; i < extras; i++)
         plan->extra[i] = (struct rdf_edit){.addr = entry + 100 * i,
@@ -53,6 +55,7 @@ static void check(const struct rdf_redef *redef, const struct rdf_plan *plan)
         assert_int_equal(pcs[i].old_off, plan->relocated.pcs[i].old_off);
         assert_int_equal(pcs[i].new_off, plan->relocated.pcs[i].new_off);
     }
+    assert_int_equal(rdf_redef_extras(redef), plan->extra_count);
     for (size_t i = 0; i < plan->extra_count; i++) {
         struct rdf_edit extra = rdf_redef_extra(redef, i);
         assert_memory_equal(&extra, &plan->extra[i], sizeof extra);
@@ -80,6 +83,39 @@ static void a_record_says_what_its_plan_said(void **state)
             }
     free(plan);
     assert_int_equal(os->page_live, 0);
+    memory_os_free(os);
+}
+
+/* As many edits as a function has branches back, and jumps for short ones behind the entry jump. */
+static void a_record_keeps_hops_and_edits(void **state)
+{
+    (void)state;
+    struct memory_os *os = memory_os_new();
+    struct rdf_plan *plan = malloc(sizeof *plan);
+    struct rdf_branch branch[2] = {{.hop_addr = entry + 5}, {.hop_addr = entry + 4096}};
+    const size_t extras[] = {0, 1, 6, 7, 8, 255, 256, 300};
+    for (size_t i = 0; i < sizeof extras / sizeof extras[0]; i++) {
+        struct rdf_arena arena;
+        uint8_t jump[RDF_EDIT_BYTES_MAX];
+        rdf_arena_init(&arena, &os->pages);
+        fill(plan, 4, 3, 3, extras[i]);
+        plan->edit = (struct rdf_edit){.addr = entry, .len_bytes = 10};
+        for (size_t j = 0; j < RDF_EDIT_BYTES_MAX; j++) {
+            plan->edit.old_bytes[j] = plan->window.bytes[j];
+            plan->edit.new_bytes[j] = (uint8_t)(0x30 + j);
+        }
+        plan->window.branch = branch;
+        plan->window.branch_count = 2;
+        const struct rdf_redef *redef = rdf_redef_new(&arena, plan);
+        assert_non_null(redef);
+        check(redef, plan);
+        assert_int_equal(rdf_redef_jump_bytes(redef), 5);
+        rdf_redef_jump(redef, &rdf_arch_x86_64, 0, jump);
+        assert_int_equal(jump[0], 0xe9);
+        assert_memory_equal(jump + 5, plan->edit.new_bytes + 5, 5);
+        rdf_arena_free(&arena);
+    }
+    free(plan);
     memory_os_free(os);
 }
 
@@ -122,6 +158,7 @@ int main(void)
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_record_says_what_its_plan_said),
+        cmocka_unit_test(a_record_keeps_hops_and_edits),
         cmocka_unit_test(a_usual_record_has_64_bytes),
         cmocka_unit_test(a_sled_has_no_trampoline),
     };
