@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test asan rebase coverage bench fuzz soak install format lint clean help
+.PHONY: build demo test asan tsan rebase coverage bench fuzz soak install format lint clean help
 
 # Ninja runs things side by side by itself; the verbs come one after the other.
 .NOTPARALLEL:
@@ -41,6 +41,11 @@ asan: ## the tests again, under the address and undefined behaviour sanitizers
 	$(call compile,asan,build-asan)
 	@tools/run-tests build-asan $(if $(T),'$(T)')
 
+tsan: ## threads that call what is being redefined, under the thread sanitizer
+	@tools/setup.sh build test
+	$(call compile,tsan,build-tsan)
+	@tools/run-tests build-tsan 'live/threads$$'
+
 rebase: ## write the golden files anew from what the code does now; read the difference before keeping it
 	@tools/setup.sh build test
 	$(call with_tests)
@@ -63,8 +68,8 @@ fuzz: ## each fuzzer for FUZZ_SECONDS (30)
 	$(call compile,fuzz,build-fuzz)
 	@tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
 
-soak: ## the long tests: big random ones, and every fuzzer for a minute
-	@tools/setup.sh build test fuzz
+soak: ## the long tests: big random ones, models, a million toggles, and every fuzzer for a minute
+	@tools/setup.sh build test fuzz soak
 	$(call with_tests)
 	$(call compile,fuzz,build-fuzz)
 	@tools/soak.sh build build-fuzz

@@ -41,6 +41,10 @@ fi
 part "aarch64: original against relocated, in an emulator" \
     "$build/tests/unit/differential_aarch64" --count 100000 $(existing /usr/aarch64-linux-gnu/lib/*.so.* \
         "$foreign"/usr/lib/aarch64-linux-gnu/*.so.*)
+part "models of how threads are kept from harm" tools/model.sh
+# Each case of these does so many there and backs, under load; together a million changes.
+part "a million toggles under load" env REDEFINE_SOAK=6100 "$build/tests/live/threads"
+part "toggles under load without ptrace" env REDEFINE_SOAK=60 "$build/tests/live/threads_unstopped"
 part "a million toggles" env SOAK_TOGGLES=1000000 "$build/tests/live/scale"
 part "a million short threads" env SOAK_THREADS=1000000 "$build/tests/live/for_thread"
 part "every function of real programs, counted" tests/soak/count.sh "$build"
