@@ -16,7 +16,7 @@ extern "C" {
 
 /* One redefinition that a patch file asks for. */
 struct redefine_patch_change {
-    const char *name;        /* as redefine_find takes it */
+    const char *name; /* as redefine_find takes it */
     void *replacement;
     void (**original)(void); /* where the patch reads its original; may be null */
     void *target;            /* set: what the name was found to mean */
@@ -51,6 +51,11 @@ redefine_status redefine_count(const char *glob, redefine_counter *counter, rede
 /* A line on how `target` is redefined, or was ("restored: "): strategy, addresses, write method. Valid until
  * this thread's next call. */
 const char *redefine_describe(void *target);
+
+/* redefine_report: a line on how code of this process was last changed with success: how other threads were
+ * kept from harm (the layers of docs/guarantees.md), how many there were, for how long they stood still, how
+ * the code was written. "" before the first time. Valid until this thread's next call. */
+const char *redefine_report(void);
 
 #ifdef __cplusplus
 }

@@ -69,6 +69,8 @@ static void report(const char *path, const struct redefine_patch_change *change,
 {
     for (size_t i = 0; verbose && i < count; i++)
         rdf_agent_say("%s: %s: %s", path, change[i].name, redefine_describe(change[i].target));
+    if (verbose)
+        rdf_agent_say("%s: %s", path, redefine_report());
 }
 
 static void apply(const char *path, void *handle, struct redefine_patch_change *change, size_t count)

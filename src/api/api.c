@@ -575,7 +575,35 @@ const char *redefine_describe(void *target)
                        (unsigned long long)(redef->entry + redef->function_bytes),
                        (unsigned long long)rdf_redef_relay(redef),
                        (unsigned long long)rdf_redef_trampoline(redef), rdf_write_method_name(redef->method),
-                       engine.last_stop.thread_count, (unsigned)(engine.last_stop.stopped_ns / 1000));
+                       engine.last_safety == RDF_SAFE_BY_STOP ? engine.last_stop.thread_count : 0,
+                       (unsigned)(engine.last_stop.stopped_ns / 1000));
+    (void)leave(&err, REDEFINE_OK);
+    return description;
+}
+
+const char *redefine_report(void)
+{
+    static const char *const names[] = {
+        [RDF_SAFE_ALONE] = "L0: no other thread",
+        [RDF_SAFE_BY_STORE] = "L1: one atomic store each, other threads ran on",
+        [RDF_SAFE_BY_STOP] = "L2: other threads were stopped by ptrace",
+        [RDF_SAFE_BY_TRAPS] = "L3: other threads ran on, kept away by traps",
+    };
+    struct rdf_error err;
+    char *description = rdf_thread_somewhere()->description;
+    if (enter(&err) != REDEFINE_OK)
+        return "";
+    bool is_open = engine.last_safety == RDF_SAFE_BY_TRAPS && engine.last_method == RDF_WRITE_PROTECT;
+    char stop[64] = "";
+    if (engine.last_safety == RDF_SAFE_BY_STOP)
+        (void)snprintf(stop, sizeof stop, " (%zu of them, for %llu us)", engine.last_stop.thread_count,
+                       (unsigned long long)(engine.last_stop.stopped_ns / 1000));
+    description[0] = 0;
+    if (engine.last_edits)
+        (void)snprintf(description, RDF_SENTENCE_BYTES, "%s%s; %zu edits, written by %s%s",
+                       names[engine.last_safety], stop, engine.last_edits,
+                       rdf_write_method_name(engine.last_method),
+                       is_open ? " (writable and executable for that moment)" : "");
     (void)leave(&err, REDEFINE_OK);
     return description;
 }

@@ -218,6 +218,11 @@ static redefine_status make_item(struct commit *commit, const struct work *work,
     item->moves = work->index == 0 && !touched->was_active;
     if (!touched->top && (work->index > 0 || redef->has_hops))
         note_ours(commit, item, work->index == 0);
+    item->is_taken_back = !touched->top;
+    if (work->index > 0)
+        item->kind = item->edit.addr == rdf_redef_padding(redef) ? RDF_WRITE_PADDING : RDF_WRITE_BRANCH;
+    bool is_elsewhere = item->edit.addr - redef->entry >= redef->function_bytes;
+    item->has_hops = redef->has_hops || (item->kind == RDF_WRITE_BRANCH && is_elsewhere);
     item->branches_back = redef->branches_back;
     item->is_loop_head = redef->is_loop_head;
     item->window_start = redef->entry;
@@ -226,7 +231,15 @@ static redefine_status make_item(struct commit *commit, const struct work *work,
     item->prot[0] = prot_at(commit, last, item->edit.addr);
     item->prot[1] = prot_at(commit, last, item->edit.addr + item->edit.len_bytes - 1u);
     item->has_engine = is_in_engine(commit, last, item->edit.addr);
-    return item->moves ? set_pcs(commit, redef, item) : REDEFINE_OK;
+    redefine_status status = work->index == 0 ? set_pcs(commit, redef, item) : REDEFINE_OK;
+    struct rdf_layer room;
+    if (touched->was_active)
+        item->detour = work->index == 0 && redef->is_direct ? rdf_redef_top(redef, &room)->replacement
+                                                            : rdf_redef_relay(redef);
+    else if (work->index == 0)
+        item->detour = rdf_plan_move_pc(item->edit.addr - 1, item->edit.addr + 1, item->window_start,
+                                        item->trampoline_addr, item->pcs, item->pc_count, item->edit.addr);
+    return status;
 }
 
 /* Every edit of the commit, in the order of their addresses. */
@@ -277,7 +290,7 @@ static redefine_status make_items(struct commit *commit, const struct work *work
 static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
 {
     struct rdf_engine *engine = commit->engine;
-    struct work *work;
+    struct work *work = NULL;
     struct rdf_write_item *item = NULL;
     size_t count = 0;
     redefine_status status = list_work(commit, &work, &count);
@@ -287,15 +300,27 @@ static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
         return status;
     rdf_commit_prepare(commit);
     struct rdf_write write = {.space = engine->space,
+                              .arch = engine->arch,
                               .maps = &commit->images->maps,
                               .item = item,
                               .count = count,
                               .caller_sp = caller_sp,
                               .methods = engine->write_methods,
                               .publish = rdf_commit_publish,
-                              .publish_ctx = commit};
+                              .publish_ctx = commit,
+                              .detours = &engine->detours,
+                              .pages = engine->pages,
+                              .where = rdf_commit_where_from_trap,
+                              .where_ctx = engine,
+                              .catches_traps = &engine->catches_traps};
     status = rdf_write_apply(&write, commit->err);
     engine->last_stop = write.stop;
+    engine->keeps_code = write.keeps_code;
+    if (status == REDEFINE_OK && count > 0) {
+        engine->last_safety = write.safety;
+        engine->last_method = item[0].method;
+        engine->last_edits = count;
+    }
     for (size_t i = 0; status == REDEFINE_OK && i < count; i++)
         if (work[i].index == 0)
             work[i].touched->redef->method = (uint8_t)item[i].method & 3;
@@ -373,16 +398,18 @@ static redefine_status attempt(struct rdf_engine *engine, const struct rdf_chang
     rdf_near_take_mark(&engine->near, near_mark);
     commit.mark = near_mark;
     bool caught_traps = engine->catches_traps;
+    engine->keeps_code = false;
     redefine_status status = take_snapshot(engine, change, count, err);
     commit.images = &engine->snapshot.images;
     if (status == REDEFINE_OK)
         status = run(&commit, change, count, caller_sp);
     if (status != REDEFINE_OK && status != REDEFINE_EROLLBACK) {
-        if (engine->catches_traps && !caught_traps) {
+        if (engine->catches_traps && !caught_traps && !engine->detours) {
             (void)engine->space->ops->catch_traps(engine->space, NULL, NULL);
             engine->catches_traps = false;
         }
-        rdf_near_rollback(&engine->near, near_mark);
+        if (!engine->keeps_code)
+            rdf_near_rollback(&engine->near, near_mark);
         rdf_registry_rollback(&engine->registry, &registry_mark);
     }
     if (engine->is_stale)

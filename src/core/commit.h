@@ -51,6 +51,9 @@ struct commit {
     const struct rdf_near_mark *mark;
 };
 
+/* inspect.c: where the handler of traps continues; `ctx` is the engine. */
+uint64_t rdf_commit_where_from_trap(void *ctx, uint64_t addr);
+
 /* commit.c */
 redefine_status rdf_commit_no_memory(struct commit *commit);
 redefine_status rdf_commit_note_alias(struct commit *commit, uint64_t addr, struct touched *touched);

@@ -52,7 +52,13 @@ struct rdf_engine {
     bool catches_traps; /* the handler of traps is ours */
     struct rdf_snapshot snapshot;
     bool is_stale; /* the commit that has just failed found the snapshot wrong: it is dropped now */
+    struct rdf_detours *detours; /* around what is being changed while threads run; null: nothing */
+    bool keeps_code; /* the commit that has just failed left trampolines that a thread may be in */
     struct rdf_stop_report last_stop;
+    /* How code was last changed, if it has been: */
+    enum rdf_safety last_safety;
+    enum rdf_write_method last_method;
+    size_t last_edits;
     uint32_t commits; /* begun and ended: odd while one is under way */
     struct rdf_known known[RDF_KNOWN];
     int64_t thread_word_off; /* see arch->emit_select */

@@ -63,20 +63,21 @@ static bool is_taken(void *ctx, uint64_t start, uint64_t end)
 
 /* ---- One function ---- */
 
-/* Where the handler of traps continues. */
-static uint64_t relay_of_trap(void *ctx, uint64_t addr)
+uint64_t rdf_commit_where_from_trap(void *ctx, uint64_t addr)
 {
     const struct rdf_engine *engine = ctx;
-    const struct rdf_redef *redef = rdf_registry_find(&engine->registry, addr);
-    return redef ? rdf_redef_relay(redef) : 0;
+    uint64_t detour = rdf_detours_find(&engine->detours, addr);
+    const struct rdf_redef *redef = detour ? NULL : rdf_registry_find(&engine->registry, addr);
+    return redef ? rdf_redef_relay(redef) : detour;
 }
 
 /* A trap needs its handler, and the address of the trap, which may be behind a landing pad, to be known. */
 static redefine_status prepare_trap(struct commit *commit, struct touched *touched)
 {
     struct rdf_space *space = commit->engine->space;
-    int status = space->ops->catch_traps ? space->ops->catch_traps(space, relay_of_trap, commit->engine)
-                                         : -ENOSYS;
+    int status = space->ops->catch_traps
+                     ? space->ops->catch_traps(space, rdf_commit_where_from_trap, commit->engine)
+                     : -ENOSYS;
     if (status < 0)
         return rdf_fail(commit->err, REDEFINE_EUNSUPPORTED,
                         "the function at 0x%" PRIx64
@@ -132,6 +133,7 @@ static redefine_status keep_plan(struct commit *commit, struct touched *touched,
     touched->redef = code ? rdf_redef_new(&commit->engine->registry.arena, plan) : NULL;
     if (!touched->redef)
         return rdf_commit_no_memory(commit);
+    touched->redef->file = rdf_redef_file(rdf_maps_find(&commit->images->maps, touched->entry));
     rdf_bytes_copy(code, plan->code, plan->code_bytes);
     for (struct rdf_layer *layer = touched->top; layer; layer = layer->below)
         if (touched->counter_addr && !layer->replacement)

@@ -51,6 +51,7 @@ struct rdf_redef {
     uint8_t window_bytes;      /* the instructions that are displaced, from the entry */
     uint8_t edit_off;          /* the entry jump goes here … */
     uint8_t edit_bytes;        /* … and has so many bytes */
+    uint8_t file;              /* see rdf_redef_file */
     uint8_t asked;             /* enum rdf_asked; read without a lock */
     uint8_t strategy : 3;      /* enum rdf_strategy */
     uint8_t extra_count : 3;   /* of edits; EXTRAS_IN_TAIL: the tail says it */
@@ -100,6 +101,14 @@ struct rdf_edit rdf_redef_extra(const struct rdf_redef *redef, size_t index);
 
 /* Where the displaced instructions are now, one pair for each. Returns how many. */
 size_t rdf_redef_pcs(const struct rdf_redef *redef, struct rdf_pc_pair ret[RDF_WINDOW_INSNS_MAX]);
+
+/* A sign of the file that code is mapped from: another one tells another object, loaded in the place of the
+ * one that had the function. 0: no file. */
+static inline uint8_t rdf_redef_file(const struct rdf_map *map)
+{
+    uint64_t mixed = map && map->ino ? (map->ino + map->dev * 31) * UINT64_C(0x9e3779b97f4a7c15) : 0;
+    return (uint8_t)(mixed >> 56);
+}
 
 /* The padding that holds a long jump for the short one at the entry; 0: none. */
 uint64_t rdf_redef_padding(const struct rdf_redef *redef);

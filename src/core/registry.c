@@ -128,7 +128,11 @@ void rdf_registry_take_mark(const struct rdf_registry *registry, struct rdf_regi
 void rdf_registry_rollback(struct rdf_registry *registry, const struct rdf_registry_mark *mark)
 {
     rdf_arena_rollback(&registry->arena, mark->arena);
-    *registry = mark->registry;
+    /* Not the table: a commit that fails has published none, and readers look there without a lock. */
+    registry->pending = mark->registry.pending;
+    registry->spare_layers = mark->registry.spare_layers;
+    registry->count = mark->registry.count;
+    registry->selectors = mark->registry.selectors;
 }
 
 static bool reserve_layers(struct rdf_registry *registry, size_t count)

@@ -27,7 +27,7 @@ enum code_state {
     CODE_AS_RECORDED,
     CODE_ORIGINAL, /* though it is redefined: loaded anew, or put back by someone else */
     CODE_OTHER,
-    CODE_GONE, /* its object was unloaded */
+    CODE_GONE, /* its object was unloaded; another one may be there */
     CODE_UNREADABLE,
 };
 
@@ -36,7 +36,8 @@ static enum code_state state_of(const struct commit *commit, const struct rdf_re
     uint8_t now[RDF_WINDOW_BYTES_MAX];
     size_t len = redef->window_bytes;
     const uint8_t *bytes = rdf_redef_bytes(redef);
-    if (!is_code(commit, redef->entry))
+    if (!is_code(commit, redef->entry) ||
+        rdf_redef_file(rdf_maps_find(&commit->images->maps, redef->entry)) != redef->file)
         return CODE_GONE;
     if (rdf_plan_read(commit->images, redef->entry, now, len) < 0)
         return CODE_UNREADABLE;

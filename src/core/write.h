@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * The only place that changes live code.
+ *
+ *   write.c      chooses how the other threads are kept from harm, and says what was in the way
+ *   unstopped.c  … while they run
+ *   places.c     where threads stand, and what their stacks will lead them to
+ *   store.c      bytes: stored by the first method that works, read back, put back
  */
 #ifndef RDF_CORE_WRITE_H
 #define RDF_CORE_WRITE_H
@@ -15,27 +20,50 @@ struct rdf_write_ours {
     uint64_t target;
 };
 
+enum rdf_write_kind {
+    RDF_WRITE_ENTRY,
+    RDF_WRITE_PADDING, /* holds the entry jump that a short jump leads to */
+    RDF_WRITE_BRANCH,  /* a branch into the overwritten bytes, one instruction before and afterwards */
+};
+
 /* What a thread that stands inside an edit's bytes needs: see rdf_plan_move_pc. */
 struct rdf_write_item {
     struct rdf_edit edit;
+    enum rdf_write_kind kind;
     uint8_t prot[2]; /* recorded protections of the pages it begins and ends in, put back by PROTECT */
     bool has_engine; /* the engine itself runs from the object that holds these bytes */
     bool
         moves; /* threads inside [edit.addr, window_end) move as pcs say; else none is inside but at `ours` */
     bool branches_back; /* see struct rdf_window */
     bool is_loop_head;
+    bool has_hops; /* the branches of its function go through jumps of ours, there or elsewhere */
     struct rdf_write_ours ours[RDF_WRITE_OURS_MAX];
+    bool is_taken_back; /* the bytes that were there before the redefinition come back */
     uint64_t window_start;
     uint64_t window_end;
     uint64_t trampoline_addr;
+    uint64_t detour; /* what does the work of the old bytes for who comes to their start; 0: nothing does */
     const struct rdf_pc_pair *pcs;
     size_t pc_count;
-    enum rdf_write_method method; /* set: how it was written */
-    bool is_open;                 /* set: a page did not get its recorded protection back */
+    uint8_t now[RDF_EDIT_BYTES_MAX]; /* what is to be there at this step, or is … */
+    bool is_due;                     /* … when this is not set */
+    enum rdf_write_method method;    /* set: how it was written */
+    bool is_open;                    /* set: a page did not get its recorded protection back */
 };
+
+/* How the other threads were kept from harm. */
+enum rdf_safety {
+    RDF_SAFE_ALONE,    /* L0: there were none */
+    RDF_SAFE_BY_STORE, /* L1: each edit is one instruction, changed by one store */
+    RDF_SAFE_BY_STOP,  /* L2: they stood still */
+    RDF_SAFE_BY_TRAPS, /* L3: traps kept them away from what was changed */
+};
+
+struct rdf_detours;
 
 struct rdf_write {
     struct rdf_space *space;
+    const struct rdf_arch *arch;
     const struct rdf_maps *maps;
     struct rdf_write_item *item; /* ascending by edit.addr, not overlapping */
     size_t count;
@@ -46,17 +74,33 @@ struct rdf_write {
     void (*publish)(void *ctx);
     void *publish_ctx;
 
+    /* For who cannot stop the others: the list of detours that the handler of traps looks through, where it
+     * lies, what the handler asks, and whether it is installed. */
+    struct rdf_detours **detours;
+    const struct rdf_page_source *pages;
+    uint64_t (*where)(void *ctx, uint64_t addr);
+    void *where_ctx;
+    bool *catches_traps;
+
     /* Set by rdf_write_apply: */
+    enum rdf_safety safety;
     struct rdf_stop_report stop;
+    bool keeps_exec; /* threads run from the pages that are made writable */
     bool has_waited; /* body said -EAGAIN the last time, because of … */
     int waiting_tid; /* … this thread; 0: the one that asked */
     size_t failed_item;
     int err;
-    bool undone; /* after a failure: every byte and protection is what it was */
+    bool has_begun_publishing;
+    bool undone;     /* after a failure: every byte and protection is what it was */
+    bool keeps_code; /* after a failure: a thread may still be in the trampolines */
 };
 
 /* Make every edit, or none: compares the old bytes first, moves threads out of the way, keeps an undo
  * list. Errors: REDEFINE_EBUSY EDENIED EROLLBACK. */
 redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err);
+
+/* Where a thread goes on that was trapped at `addr` while it was being changed; 0: it was not. Takes no lock.
+ */
+uint64_t rdf_detours_find(struct rdf_detours *const *list, uint64_t addr);
 
 #endif

@@ -13,6 +13,8 @@
  *   memory.c  read, map, unmap, protect, write
  *   stop.c    with_world_stopped
  *   trap.c    catch_traps
+ *   task.c    describe_thread; what the system says of one thread
+ *   ask.c     check_traps, ask_threads
  *   thread.c  rdf_os_thread_word; threads by their numbers
  *   space.c   rdf_os_local_space; the small rest (threads counted, lock, files, resolvers called)
  */
@@ -99,6 +101,12 @@ struct rdf_stop_report {
     bool body_began;     /* with an error: the helper was killed inside body, whose work is half done */
 };
 
+/* Shown a thread that is not stopped, by ask_threads: true when it is out of the way. With `can_move` it is
+ * called by that thread itself, in a signal handler, and may change thread->pc; else the thread waits in the
+ * system, and stays there meanwhile or is shown again. Several threads may be in it at once: as a stopped
+ * body it calls only what reads, and pure code. */
+typedef bool rdf_look(struct rdf_thread *thread, bool can_move, void *ctx);
+
 struct rdf_space {
     const struct rdf_space_ops *ops;
     void *os; /* the room's own */
@@ -154,6 +162,24 @@ struct rdf_space_ops {
      * other traps reach whoever caught them before. `where` is called in a signal handler; with a null one
      * the former handler is there again. A null function: this space cannot. */
     int (*catch_traps)(struct rdf_space *space, uint64_t (*where)(void *ctx, uint64_t addr), void *ctx);
+
+    /* For code that is changed under running threads. Each may be null: this space cannot.
+     *
+     * sync_cores: 0 when every core that runs a thread of this process has executed a serializing instruction
+     * since the call, and writes do the same by themselves; a negative errno where that cannot be had.
+     * check_traps: 0 when no thread, no handler of a signal and no child in the making holds traps back.
+     * ask_threads: show each thread but the caller to `look` until it has said true of each once; those that
+     * are made meanwhile too. Needs a signal that the program does not use, for the time of the call.
+     * The latter two wait until the deadline: -ETIMEDOUT, or what went wrong, with the report saying which
+     * step and which thread. */
+    int (*sync_cores)(struct rdf_space *space);
+    int (*check_traps)(struct rdf_space *space, uint64_t deadline_ms, struct rdf_stop_report *ret_report);
+    int (*ask_threads)(struct rdf_space *space, uint64_t deadline_ms, rdf_look *look, void *ctx,
+                       struct rdf_stop_report *ret_report);
+
+    /* What a thread is doing, for people: its state, its system call, whether it holds signals back. "" when
+     * nothing is known. A null function: never. */
+    void (*describe_thread)(struct rdf_space *space, int tid, char *ret_text, size_t room);
 
     /* Call the IFUNC resolver at `resolver_addr` as the dynamic loader does and return what it chose;
      * 0 where code of this space cannot be called. */

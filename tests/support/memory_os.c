@@ -356,7 +356,7 @@ static int os_write(struct rdf_space *space, struct rdf_world *world, enum rdf_w
         len = os->lie[method] == MEMORY_STORES_HALF ? len / 2 : 0;
     for (size_t i = 0; i < len; i++)
         *memory_os_at(os, addr + i) = ((const uint8_t *)bytes)[i];
-    if (os->kill_helper && os->world == MEMORY_STOPPED)
+    if (os->kill_helper > 0 && os->world == MEMORY_STOPPED && os->kill_helper-- > 0)
         longjmp(os->killed, 1);
     return 0;
 }

@@ -84,10 +84,10 @@ struct memory_os {
     /* Called right before the first: what the program does behind the engine's back. */
     void (*before_stop)(struct memory_os *os);
 
-    bool no_views;    /* as a traced process */
-    bool no_tracer;   /* stopping does not give the right to write */
-    bool may_be_wx;   /* the engine runs from the page that it writes to */
-    bool kill_helper; /* the stopped body is cut off behind its first write */
+    bool no_views;   /* as a traced process */
+    bool no_tracer;  /* stopping does not give the right to write */
+    bool may_be_wx;  /* the engine runs from the page that it writes to */
+    int kill_helper; /* how many times the stopped body is cut off behind its first write */
     jmp_buf killed;
     int denied[MEMORY_OPS]; /* errno value that every such call gives; 0: it works */
     /* Writes of code that say yes: and have stored nothing, or only the first half. */

@@ -452,12 +452,18 @@ static void hundreds_of_threads_are_moved(void **state)
 }
 
 /* The task that does the writing is killed in the middle: nobody knows what it has done. */
+static void deny_the_next_stop(struct memory_os *os)
+{
+    os->denied[MEMORY_WORLD_STOPPED] = EPERM;
+}
+
 static void the_helper_is_killed(void **state)
 {
     (void)state;
     struct program *program = program_new(&rdf_arch_x86_64);
     (void)memory_os_add_thread(program->os, program->replacement[0]);
-    program->os->kill_helper = true;
+    program->os->kill_helper = 1;
+    program->os->before_stop = deny_the_next_stop;
     assert_int_equal(redefine_one(program, program->target[0], 0), REDEFINE_EROLLBACK);
     assert_non_null(strstr(program->err.sentence, "COULD NOT BE PUT BACK"));
     /* Where the new bytes lead is still there. */
@@ -466,6 +472,54 @@ static void the_helper_is_killed(void **state)
                                        program->target[0], &insn));
     assert_non_null(memory_os_at(program->os, insn.target));
     program_free(program);
+}
+
+/* Once: what it had written is put back, and the next attempt works. */
+static void the_helper_is_killed_once(void **state)
+{
+    (void)state;
+    struct program *program = program_new(&rdf_arch_x86_64);
+    size_t thread = memory_os_add_thread(program->os, program->replacement[0]);
+    uint8_t before[RDF_WINDOW_BYTES_MAX];
+    memcpy(before, memory_os_at(program->os, program->target[0]), sizeof before);
+    program->os->kill_helper = 1;
+    assert_int_equal(redefine_one(program, program->target[0], 0), REDEFINE_EBUSY);
+    assert_non_null(strstr(program->err.sentence, "nothing is changed"));
+    assert_memory_equal(before, memory_os_at(program->os, program->target[0]), sizeof before);
+    assert_null(rdf_registry_find(&program->engine->registry, program->target[0]));
+    assert_int_equal(redefine_one(program, program->target[0], 0), REDEFINE_OK);
+    /* The same for a restore: a thread that runs in what had come back already goes on in the trampoline. */
+    const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, program->target[0]);
+    struct rdf_pc_pair pcs[RDF_WINDOW_INSNS_MAX];
+    assert_true(rdf_redef_pcs(redef, pcs) > 1);
+    program->os->thread[thread].pc = redef->entry + pcs[1].old_off;
+    program->os->kill_helper = 1;
+    assert_int_equal(restore_one(program, program->target[0]), REDEFINE_EBUSY);
+    assert_int_equal(program->os->thread[thread].pc, rdf_redef_trampoline(redef) + pcs[1].new_off);
+    assert_int_equal(restore_one(program, program->target[0]), REDEFINE_OK);
+    assert_memory_equal(before, memory_os_at(program->os, program->target[0]), sizeof before);
+    program_free(program);
+}
+
+/* Between the short jump and the one in the padding, which a restore takes away. */
+static void a_thread_in_the_padding(void **state)
+{
+    (void)state;
+    size_t seen = 0;
+    for (int shape = 0; shape < SHAPES; shape++) {
+        struct program *program = program_new(&rdf_arch_x86_64);
+        size_t thread = memory_os_add_thread(program->os, program->replacement[0]);
+        assert_int_equal(redefine_one(program, program->target[shape], 0), REDEFINE_OK);
+        const struct rdf_redef *redef = rdf_registry_find(&program->engine->registry, program->target[shape]);
+        if (redef->strategy == RDF_STRATEGY_SHORT_JUMP) {
+            seen++;
+            program->os->thread[thread].pc = rdf_redef_padding(redef);
+            assert_int_equal(restore_one(program, program->target[shape]), REDEFINE_OK);
+            assert_int_equal(program->os->thread[thread].pc, rdf_redef_relay(redef));
+        }
+        program_free(program);
+    }
+    assert_true(seen > 0);
 }
 
 static void nobody_can_be_stopped(void **state)
@@ -529,6 +583,8 @@ int main(void)
         cmocka_unit_test(the_second_of_three_cannot_be_moved),
         cmocka_unit_test(hundreds_of_threads_are_moved),
         cmocka_unit_test(the_helper_is_killed),
+        cmocka_unit_test(the_helper_is_killed_once),
+        cmocka_unit_test(a_thread_in_the_padding),
         cmocka_unit_test(nobody_can_be_stopped),
         cmocka_unit_test(a_restore_moves_nobody),
     };

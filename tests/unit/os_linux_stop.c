@@ -617,7 +617,7 @@ static int move(struct rdf_world *world, void *ctx)
         }
         if (world->thread[i].pc == from + 34 && world->thread[i].restart_bytes == 2) {
             *found += 10;
-            if (world->set_pc(world, i, from + 66) || world->thread[i].pc != from + 66)
+            if (world->set_pc(world, i, from + 66))
                 return 1;
         }
     }

@@ -50,46 +50,20 @@ static RDF_RAW void see(struct rdf_stop *stop, int tid, bool on)
 
 /* ---- what /proc says of one thread ---- */
 
-static RDF_RAW long read_task_file(const struct rdf_stop *stop, int tid, const char *name, char *ret,
-                                   size_t room)
-{
-    char path[RDF_PATH_BYTES];
-    rdf_task_path(path, stop->pid, tid, name);
-    int fd = (int)rdf_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return fd;
-    long got = rdf_sys(SYS_read, fd, ret, room);
-    (void)rdf_sys(SYS_close, fd);
-    return got;
-}
-
 /* Whether the thread will never run the program's code again. A main thread that has ended stays
  * listed, as a zombie, as long as the process lives; no wait reports it and no ptrace reaches it. */
 static RDF_RAW bool has_ended(const struct rdf_stop *stop, int tid)
 {
-    char text[256];
-    long len = read_task_file(stop, tid, "stat", text, sizeof text);
-    if (len == -ENOENT || len == -ESRCH)
-        return true;
-    for (long i = len - 3; i >= 0; i--) /* "12 (any ) name) Z 1 …": the last ')' ends the name */
-        if (text[i] == ')')
-            return text[i + 2] == 'Z' || text[i + 2] == 'X' || text[i + 2] == 'x';
-    return false;
+    char state = rdf_task_state(stop->pid, tid);
+    return state == 0 || state == 'Z' || state == 'X' || state == 'x';
 }
 
 static RDF_RAW bool has_other_tracer(const struct rdf_stop *stop, int tid)
 {
-    static const char key[] = "TracerPid:\t";
-    char text[1024];
-    long len = read_task_file(stop, tid, "status", text, sizeof text);
-    for (long i = 0; i + (long)sizeof key <= len; i++) {
-        size_t same = 0;
-        while (same < sizeof key - 1 && text[i + (long)same] == key[same])
-            same++;
-        if (same == sizeof key - 1)
-            return text[i + (long)same] != '0';
-    }
-    return false;
+    char text[RDF_STATUS_BYTES];
+    uint64_t tracer = 0;
+    return rdf_task_read(stop->pid, tid, "status", text, sizeof text) > 0 &&
+           rdf_task_number(text, "TracerPid:", 10, &tracer) && tracer != 0;
 }
 
 /* ---- step 5: seize, interrupt, wait ---- */
@@ -240,17 +214,15 @@ static RDF_RAW int get_regs(int tid, rdf_regs *regs)
 static RDF_RAW int set_pc(struct rdf_world *world, size_t index, uint64_t pc)
 {
     struct rdf_stop *stop = world->os;
-    struct rdf_thread *thread = &stop->thread[index];
+    int tid =
+        stop->thread[index].tid; /* its pc stays what it was: who moves threads may have to move them back */
     rdf_regs regs;
-    int err = get_regs(thread->tid, &regs);
+    int err = get_regs(tid, &regs);
     if (err)
         return err;
     rdf_regs_set_pc(&regs, pc + rdf_regs_restart_bytes(&regs));
     struct iovec part = {&regs, sizeof regs};
-    err = (int)rdf_sys(SYS_ptrace, PTRACE_SETREGSET, thread->tid, NT_PRSTATUS, &part);
-    if (!err)
-        thread->pc = pc;
-    return err;
+    return (int)rdf_sys(SYS_ptrace, PTRACE_SETREGSET, tid, NT_PRSTATUS, &part);
 }
 
 static RDF_RAW int read_registers(struct rdf_stop *stop)

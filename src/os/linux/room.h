@@ -8,7 +8,7 @@
 #include "os/os.h"
 
 /* Numbers and paths without stdio. `to` has room for RDF_NUMBER_BYTES; returns the length written. */
-enum { RDF_NUMBER_BYTES = 21, RDF_PATH_BYTES = 96 };
+enum { RDF_NUMBER_BYTES = 21, RDF_PATH_BYTES = 96, RDF_STATUS_BYTES = 4096 };
 size_t rdf_decimal(char *to, uint64_t value);
 
 /* "/proc/" pid "/task/" tid "/" name, into RDF_PATH_BYTES bytes. */
@@ -40,6 +40,22 @@ int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, 
 
 /* trap.c */
 int rdf_local_catch_traps(struct rdf_space *space, uint64_t (*where)(void *ctx, uint64_t addr), void *ctx);
+
+/* task.c: files of /proc/PID/task/TID. The text ends with a NUL; its length or -errno. */
+long rdf_task_read(int pid, int tid, const char *name, char *ret, size_t room);
+/* What follows `key` at the start of a line, read in `base`; false when there is no such line. */
+bool rdf_task_number(const char *text, const char *key, unsigned base, uint64_t *ret);
+/* The letter that is the thread's state in `stat`, 0 when it has ended. */
+char rdf_task_state(int pid, int tid);
+void rdf_local_describe_thread(struct rdf_space *space, int tid, char *ret_text, size_t room);
+
+/* ask.c */
+int rdf_local_check_traps(struct rdf_space *space, uint64_t deadline_ms, struct rdf_stop_report *ret_report);
+int rdf_local_ask_threads(struct rdf_space *space, uint64_t deadline_ms, rdf_look *look, void *ctx,
+                          struct rdf_stop_report *ret_report);
+
+/* memory.c */
+int rdf_local_sync_cores(struct rdf_space *space);
 
 /* Only inside the body of with_world_stopped. A descriptor of the process' memory, opened by the
  * tracer through a thread that it has attached, or -errno; it belongs to the stop. */

@@ -9,6 +9,8 @@
  *   rdf_clone_onto         clone, with the new task running a function on its own stack
  *   rdf_flush_icache       make stores of this CPU visible to instruction fetch, everywhere
  *   rdf_regs*              the registers of a stopped thread: where it continues, and its stack
+ *   rdf_context_*          the same of a thread that a signal has interrupted, as its handler sees it
+ *   RDF_SYSCALL_BYTES      of the system call instruction; RDF_SYS_VFORK: its number, -1 for none
  *   RDF_KERNEL_ACTION_*    what struct sigaction of the kernel has; rdf_trap_*: where a trap is, and goes on
  *   rdf_call_ifunc         a resolver called with what the dynamic loader passes on this CPU
  */

@@ -10,6 +10,8 @@
 
 enum { RDF_ADDRESS_BITS = 48 }; /* of a process that asks for no more (Documentation/arch) */
 
+enum { RDF_SYSCALL_BYTES = 4, RDF_SYS_VFORK = -1 };
+
 static inline RDF_RAW long rdf_syscall6(long nr, long a, long b, long c, long d, long e, long f)
 {
     register long x8 __asm__("x8") = nr;
@@ -110,6 +112,16 @@ static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
 static inline uint64_t rdf_trap_addr(void *context)
 {
     return (uint64_t)((ucontext_t *)context)->uc_mcontext.pc;
+}
+
+static inline uint64_t rdf_context_pc(void *context)
+{
+    return (uint64_t)((ucontext_t *)context)->uc_mcontext.pc;
+}
+
+static inline uint64_t rdf_context_sp(void *context)
+{
+    return (uint64_t)((ucontext_t *)context)->uc_mcontext.sp;
 }
 
 static inline void rdf_trap_continue(void *context, uint64_t pc)

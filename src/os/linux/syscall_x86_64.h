@@ -9,6 +9,8 @@
 
 enum { RDF_ADDRESS_BITS = 47 }; /* of a process that asks for no more (Documentation/arch) */
 
+enum { RDF_SYSCALL_BYTES = 2, RDF_SYS_VFORK = SYS_vfork };
+
 static inline RDF_RAW long rdf_syscall6(long nr, long a, long b, long c, long d, long e, long f)
 {
     register long r10 __asm__("r10") = d;
@@ -108,6 +110,16 @@ enum { RDF_SA_RESTORER = 0x04000000 };
 static inline uint64_t rdf_trap_addr(void *context)
 {
     return (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] - 1;
+}
+
+static inline uint64_t rdf_context_pc(void *context)
+{
+    return (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+}
+
+static inline uint64_t rdf_context_sp(void *context)
+{
+    return (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RSP];
 }
 
 static inline void rdf_trap_continue(void *context, uint64_t pc)

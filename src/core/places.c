@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Where threads stand, and what their stacks will lead them to. Runs while threads hold any lock, and in
+ * signal handlers: no libc, no allocation.
+ */
+#include "core/write_parts.h"
+
+#include <errno.h>
+
+/* Behind the last byte at which a thread is moved: the window may be longer than what is overwritten. */
+static uint64_t end_of(const struct rdf_write_item *item)
+{
+    uint64_t end = item->edit.addr + item->edit.len_bytes;
+    return item->moves && item->window_end > end ? item->window_end : end;
+}
+
+static const struct rdf_write_item *item_at(const struct rdf_write *write, uint64_t addr)
+{
+    size_t low = 0;
+    size_t high = write->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct rdf_write_item *item = &write->item[middle];
+        if (addr < item->edit.addr)
+            high = middle;
+        else if (addr >= end_of(item))
+            low = middle + 1;
+        else
+            return item;
+    }
+    return NULL;
+}
+
+/* Where a thread goes on that stands at a jump that is to be taken away; 0: it does not. */
+static uint64_t after_ours(const struct rdf_write_item *item, uint64_t pc)
+{
+    for (size_t i = 0; i < RDF_WRITE_OURS_MAX; i++)
+        if (item->ours[i].addr && item->ours[i].addr == pc)
+            return item->ours[i].target;
+    return 0;
+}
+
+static bool is_inside(const struct rdf_write *write, uint64_t value)
+{
+    if (value <= write->item[0].edit.addr)
+        return false;
+    const struct rdf_write_item *last = &write->item[write->count - 1];
+    if (value >= end_of(last))
+        return false;
+    const struct rdf_write_item *item = item_at(write, value);
+    if (!item || !item->moves || value == item->edit.addr)
+        return false;
+    return value < item->edit.addr + item->edit.len_bytes || item->branches_back;
+}
+
+/* The PC of an interrupted context, as Linux lays it out on x86-64 and aarch64: behind the stack pointer,
+ * before the flags. A jump in padding lies where a function ends, and such an address may be left anywhere on
+ * a stack. */
+static bool is_context(const struct rdf_write *write, uint64_t addr)
+{
+    uint64_t word[3];
+    if (write->space->ops->read(write->space, addr - sizeof word[0], word, sizeof word) < 0)
+        return true;
+    /* On the stack that it points to; or on one for signals only, and then the flags must be some. The
+     * snapshot may not show the stack of a thread that was started since; numbers are small. */
+    const struct rdf_map *stack = rdf_maps_find(write->maps, word[0]);
+    bool is_same = stack && stack == rdf_maps_find(write->maps, addr);
+    bool is_stack = stack ? stack->prot & RDF_PROT_WRITE : word[0] > UINT32_MAX;
+    return is_stack && word[0] % 8 == 0 && word[2] <= UINT32_MAX && (is_same || word[2]);
+}
+
+static bool is_at_ours(const struct rdf_write *write, uint64_t addr, uint64_t value)
+{
+    if (value < write->item[0].edit.addr || value >= end_of(&write->item[write->count - 1]))
+        return false;
+    const struct rdf_write_item *item = item_at(write, value);
+    return item && after_ours(item, value) && is_context(write, addr);
+}
+
+bool rdf_place_is_inside(const void *ctx, uint64_t addr, uint64_t value)
+{
+    return is_inside(ctx, value) || is_at_ours(ctx, addr, value);
+}
+
+static bool words_have_place(uint64_t addr, const uint64_t *word, size_t count, rdf_is_place *is_place,
+                             const void *ctx)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_place(ctx, addr + 8 * i, word[i]))
+            return true;
+    return false;
+}
+
+/* Conservative: any aligned word between the stack pointer and the end of the stack counts. The red zone
+ * below the stack pointer cannot hold what will be returned to.
+ * Read through the system, not in place: the snapshot of mappings is older than the stop, so a neighbour's
+ * stack may be gone; and words that were never written are no error of the program. A stack that the snapshot
+ * does not show (of a thread started since, or grown since) is read until that fails. */
+bool rdf_place_on_stack(const struct rdf_write *write, uint64_t sp, rdf_is_place *is_place, const void *ctx)
+{
+    enum { PART_WORDS = 256, PART_BYTES = PART_WORDS * 8, UNKNOWN_BYTES = 8 << 20 };
+    uint64_t part[PART_WORDS];
+    uint64_t start = (sp + 7) / 8 * 8;
+    const struct rdf_map *stack = rdf_maps_find(write->maps, start);
+    uint64_t end = stack ? stack->end : start + UNKNOWN_BYTES;
+    /* Part by part, so that none reaches into a page that cannot be read. */
+    for (uint64_t at = start; at < end; at = at / PART_BYTES * PART_BYTES + PART_BYTES) {
+        size_t len = PART_BYTES - (size_t)(at % PART_BYTES);
+        int status = write->space->ops->read(write->space, at, part, len);
+        if (status < 0)
+            return status != -EFAULT; /* what cannot be looked at may hold one */
+        if (words_have_place(at, part, len / 8, is_place, ctx))
+            return true;
+    }
+    return false;
+}
+
+static uint64_t counterpart(const struct rdf_write_item *item, uint64_t start, uint64_t pc)
+{
+    return rdf_plan_move_pc(start, end_of(item), item->window_start, item->trampoline_addr, item->pcs,
+                            item->pc_count, pc);
+}
+
+uint64_t rdf_place_of(const struct rdf_write *write, const struct rdf_thread *thread, bool is_closed)
+{
+    const struct rdf_write_item *item = item_at(write, thread->pc);
+    bool is_first = item && thread->pc == item->edit.addr;
+    if (!item || !item->moves) {
+        uint64_t after = item ? after_ours(item, thread->pc) : 0;
+        return after ? after : thread->pc;
+    }
+    /* A new call, or the next round of a loop? It cannot be told; but what the trap leads to is right for
+     * both. */
+    if (is_first && item->is_loop_head)
+        return is_closed ? counterpart(item, item->edit.addr - 1, thread->pc) : 0;
+    /* At the first byte a thread makes a new call; but not when it is in a system call there, which may
+     * end behind it: then it stands inside, as one that has passed the first byte does. */
+    return counterpart(item, item->edit.addr - (thread->restart_bytes ? 1 : 0), thread->pc);
+}

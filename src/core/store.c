@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Bytes of code: stored by the first method that works, read back, put back. Runs while threads hold any
+ * lock: no libc, no allocation.
+ */
+#include "core/write_parts.h"
+
+#include "base/bytes.h"
+
+#include <errno.h>
+
+bool rdf_store_is(const struct rdf_write *write, uint64_t addr, const uint8_t *bytes, size_t len)
+{
+    const void *view = write->space->ops->view(write->space, addr, len);
+    if (view)
+        return rdf_bytes_equal(view, bytes, len);
+    uint8_t copy[RDF_EDIT_BYTES_MAX];
+    return write->space->ops->read(write->space, addr, copy, len) == 0 && rdf_bytes_equal(copy, bytes, len);
+}
+
+/* The page that the item begins in (0) or ends in (1); false when it has no second one. */
+static bool page_of(const struct rdf_write_item *item, size_t which, uint64_t *ret_start)
+{
+    uint64_t page = rdf_os_page_bytes();
+    uint64_t first = item->edit.addr / page * page;
+    uint64_t last = (item->edit.addr + item->edit.len_bytes - 1) / page * page;
+    *ret_start = which ? last : first;
+    return which == 0 || last != first;
+}
+
+/* Execute permission goes away meanwhile unless the engine's own code may share the page, or threads run. */
+static int open_pages(const struct rdf_write *write, struct rdf_write_item *item)
+{
+    struct rdf_space *space = write->space;
+    uint64_t start;
+    int status = 0;
+    for (size_t i = 0; i < 2 && status == 0 && page_of(item, i, &start); i++) {
+        uint8_t prot = item->prot[i] | RDF_PROT_WRITE;
+        if (!item->has_engine && !write->keeps_exec)
+            prot &= (uint8_t)~RDF_PROT_EXEC;
+        status = space->ops->protect(space, start, rdf_os_page_bytes(), prot);
+        item->is_open |= status == 0;
+    }
+    return status;
+}
+
+static int close_pages(const struct rdf_write *write, struct rdf_write_item *item)
+{
+    struct rdf_space *space = write->space;
+    uint64_t start;
+    int failed = 0;
+    for (size_t i = 0; i < 2 && item->is_open && page_of(item, i, &start); i++) {
+        int status = space->ops->protect(space, start, rdf_os_page_bytes(), item->prot[i]);
+        failed = status < 0 ? status : failed;
+    }
+    item->is_open = failed < 0;
+    return failed;
+}
+
+static int store_protected(const struct rdf_write *write, struct rdf_write_item *item,
+                           struct rdf_world *world, const uint8_t *bytes)
+{
+    struct rdf_space *space = write->space;
+    int status = open_pages(write, item);
+    if (status == 0)
+        status = space->ops->write(space, world, RDF_WRITE_PROTECT, item->edit.addr, bytes,
+                                   item->edit.len_bytes);
+    int back = close_pages(write, item);
+    return status < 0 ? status : back;
+}
+
+static int store_by(const struct rdf_write *write, struct rdf_write_item *item, struct rdf_world *world,
+                    enum rdf_write_method method, const uint8_t *bytes)
+{
+    if (method == RDF_WRITE_PROTECT)
+        return store_protected(write, item, world, bytes);
+    return write->space->ops->write(write->space, world, method, item->edit.addr, bytes,
+                                    item->edit.len_bytes);
+}
+
+/* The first method that works and whose bytes can be read back. A method that stored something else than
+ * it was given is put right by the next one, or by the undo. */
+static int store(const struct rdf_write *write, struct rdf_write_item *item, struct rdf_world *world,
+                 const uint8_t *bytes)
+{
+    int err = -1;
+    for (enum rdf_write_method method = 0; method < RDF_WRITE_METHODS; method++) {
+        bool needs_tracer = method == RDF_WRITE_TRACER_MEM || method == RDF_WRITE_TRACER_POKE;
+        if (!(write->methods & 1u << method) || (needs_tracer && !world->os))
+            continue;
+        err = store_by(write, item, world, method, bytes);
+        if (err == 0 && !rdf_store_is(write, item->edit.addr, bytes, item->edit.len_bytes))
+            err = -EIO; /* it said yes and the bytes are others */
+        if (err == 0) {
+            item->method = method;
+            return 0;
+        }
+    }
+    return err;
+}
+
+/* How many items from `first` on lie in one page, wholly, up to the last of them that is due. */
+static size_t run_length(const struct rdf_write *write, size_t first)
+{
+    uint64_t page = rdf_os_page_bytes();
+    uint64_t end = write->item[first].edit.addr / page * page + page;
+    size_t count = 1; /* also one that lies in two pages */
+    for (size_t i = first; i < write->count; i++) {
+        const struct rdf_write_item *item = &write->item[i];
+        if (item->edit.addr + item->edit.len_bytes > end)
+            break;
+        if (item->is_due)
+            count = i - first + 1;
+    }
+    return count;
+}
+
+/* Several edits of one page in one write, with what lies between them as it is: nobody else changes it, since
+ * the world stands still or the page cannot be written. False: not done, or not wholly; each by itself may do
+ * better, and the undo knows them all. */
+static bool store_run(struct rdf_write *write, struct rdf_world *world, size_t first, size_t count)
+{
+    enum { RUN_BYTES_MAX = 4096 };
+    uint8_t bytes[RUN_BYTES_MAX];
+    struct rdf_write_item *item = &write->item[first];
+    const struct rdf_edit *last = &item[count - 1].edit;
+    uint64_t start = item->edit.addr;
+    size_t len = (size_t)(last->addr + last->len_bytes - start);
+    bool is_still = !write->keeps_exec || !(item->prot[0] & RDF_PROT_WRITE);
+    const void *live = count > 1 && is_still && len <= sizeof bytes
+                           ? write->space->ops->view(write->space, start, len)
+                           : NULL;
+    if (!live)
+        return false;
+    enum rdf_write_method method = world->os ? RDF_WRITE_TRACER_MEM : RDF_WRITE_SELF_MEM;
+    if (!(write->methods & 1u << method))
+        return false;
+    rdf_bytes_copy(bytes, live, len);
+    for (size_t i = 0; i < count; i++)
+        rdf_bytes_copy(bytes + (item[i].edit.addr - start), item[i].now, item[i].edit.len_bytes);
+    if (write->space->ops->write(write->space, world, method, start, bytes, len) < 0 ||
+        !rdf_bytes_equal(live, bytes, len))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        item[i].method = method;
+    return true;
+}
+
+size_t rdf_store_find_changed(const struct rdf_write *write)
+{
+    size_t i = 0;
+    while (i < write->count && rdf_store_is(write, write->item[i].edit.addr, write->item[i].edit.old_bytes,
+                                            write->item[i].edit.len_bytes))
+        i++;
+    return i;
+}
+
+bool rdf_store_due(struct rdf_write *write, struct rdf_world *world, size_t *ret_reached)
+{
+    for (size_t first = 0, count; first < write->count; first += count) {
+        count = 1;
+        if (!write->item[first].is_due)
+            continue;
+        count = run_length(write, first);
+        *ret_reached = first + count;
+        bool stored = store_run(write, world, first, count);
+        for (size_t i = first; i < first + count; i++) {
+            struct rdf_write_item *item = &write->item[i];
+            bool is_there = stored || !item->is_due ||
+                            rdf_store_is(write, item->edit.addr, item->now, item->edit.len_bytes);
+            write->err = is_there ? 0 : store(write, item, world, item->now);
+            item->is_due = false;
+            if (write->err < 0) {
+                write->failed_item = i;
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+void rdf_store_undo(struct rdf_write *write, struct rdf_world *world, size_t count)
+{
+    write->undone = true;
+    while (count-- > 0) {
+        struct rdf_write_item *item = &write->item[count];
+        if (!rdf_store_is(write, item->edit.addr, item->edit.old_bytes, item->edit.len_bytes) &&
+            store(write, item, world, item->edit.old_bytes) < 0)
+            write->undone = false;
+        if (item->is_open && close_pages(write, item) < 0)
+            write->undone = false;
+    }
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files that change live code know of each other. All of it may run while threads hold any lock, in
+ * another task, or in a signal handler: no libc, no allocation.
+ */
+#ifndef RDF_CORE_WRITE_PARTS_H
+#define RDF_CORE_WRITE_PARTS_H
+
+#include "core/write.h"
+
+enum { RDF_DEADLINE_MS = 2000 };
+
+/* places.c */
+/* Where the thread must go on before the bytes can change: its PC when it may stay, 0 when it must go on a
+ * little first. With `is_closed` a trap at each entry has kept everybody out. */
+uint64_t rdf_place_of(const struct rdf_write *write, const struct rdf_thread *thread, bool is_closed);
+/* Whether a value, found at `addr`, that will be executed later, were it a return address or the PC of an
+ * interrupted context, … */
+typedef bool rdf_is_place(const void *ctx, uint64_t addr, uint64_t value);
+/* … is inside bytes that will be overwritten, other than the first: `ctx` is a struct rdf_write. */
+bool rdf_place_is_inside(const void *ctx, uint64_t addr, uint64_t value);
+/* Whether a word of the stack from `sp` on is such a place. */
+bool rdf_place_on_stack(const struct rdf_write *write, uint64_t sp, rdf_is_place *is_place, const void *ctx);
+
+/* store.c */
+bool rdf_store_is(const struct rdf_write *write, uint64_t addr, const uint8_t *bytes, size_t len_bytes);
+/* The first item whose old bytes are not there; write->count: none. */
+size_t rdf_store_find_changed(const struct rdf_write *write);
+/* Store item->now of each that is due. False: write->failed_item and err are set, and *ret_reached is behind
+ * the last one that was touched. */
+bool rdf_store_due(struct rdf_write *write, struct rdf_world *world, size_t *ret_reached);
+/* Old bytes and protections of the first `count`, in reverse; sets write->undone. */
+void rdf_store_undo(struct rdf_write *write, struct rdf_world *world, size_t count);
+
+/* write.c */
+redefine_status rdf_write_explain_changed(const struct rdf_write *write, struct rdf_error *err);
+
+/* unstopped.c */
+/* Make every edit while the other threads run; `stop_step` and `stop_err` say why they could not be stopped.
+ * The space must have what that takes: sync_cores, check_traps, ask_threads, catch_traps. */
+redefine_status rdf_write_unstopped(struct rdf_write *write, const char *stop_step, int stop_err,
+                                    struct rdf_error *err);
+
+#endif
