@@ -161,8 +161,9 @@ int main(void)
 C
 "$CC" -o asks asks.c
 run "$redefine" run --verbose --patch five_pm.so -- ./asks
-result "--verbose: a line on stderr for each function, none on stdout" \
-    sh -c '[ "$(cat out)" = 61200 ] && [ "$(wc -l <err)" -eq 3 ] &&
+result "--verbose: a line on stderr for each function and one for all, none on stdout" \
+    sh -c '[ "$(cat out)" = 61200 ] && [ "$(wc -l <err)" -eq 4 ] &&
+           grep -q "^redefine: $PWD/five_pm.so: L0: no other thread; [0-9]* edits, written by /proc/self/mem" err &&
            [ "$(grep -c "^redefine: $PWD/five_pm.so: [a-z_]*: .*displaced, relay .*original" err)" -eq 3 ] ||
            { cat out err; false; }'
 run "$redefine" run --verbose --patch five_pm.so --patch later.so -- ./asks

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Several threads, and ptrace denied in each way there is: then it is done without a stop, or refused, with
+ * the thread that is in the way and what it is doing. And one thread, which pays nothing for the others.
+ */
+#include "deny.h"
+
+#include <stdatomic.h>
+
+/* Several short instructions: a thread may stand between them. */
+long target(long value);
+__asm__(".text\n.p2align 6\n.globl target\n.type target, @function\ntarget:\n.cfi_startproc\n"
+        "pushq %rdi\npopq %rax\nnop\nincq %rax\nret\n.cfi_endproc\n.size target, .-target\n.p2align 6\n");
+
+static long replacement(long value)
+{
+    return redefine_original(target)(value) + 100;
+}
+
+static atomic_bool stop;
+
+static void *calls(void *ctx)
+{
+    while (!stop) {
+        long is = target(1);
+        CHECK(is == 2 || is == 102);
+    }
+    return ctx;
+}
+
+static pthread_t start(void *(*body)(void *ctx), void *ctx)
+{
+    pthread_t thread;
+    CHECK(!pthread_create(&thread, NULL, body, ctx));
+    return thread;
+}
+
+static void start_callers(void)
+{
+    (void)start(calls, NULL);
+    (void)start(calls, NULL);
+    live_threads(3);
+}
+
+#define CHECK_REPORTS(part)                                                                       \
+    do {                                                                                          \
+        if (!strstr(redefine_report(), part))                                                     \
+            live_fail(__FILE__, __LINE__, "\"%s\" does not say \"%s\"", redefine_report(), part); \
+    } while (0)
+
+static void works_by(const char *layer, const char *method)
+{
+    struct sigaction now;
+    live_world_take(&live_before);
+    for (int round = 0; round < 3; round++) {
+        CHECK_OK(redefine(target, replacement));
+        CHECK_REPORTS(layer);
+        CHECK_REPORTS(method);
+        CHECK_INT(target(1), 102);
+        CHECK_OK(redefine_restore(target));
+        CHECK_REPORTS(layer);
+        CHECK_INT(target(1), 2);
+    }
+    CHECK_WORLD(&live_before, &live_now, false);
+    for (int signal = SIGRTMIN; signal <= SIGRTMAX; signal++)
+        CHECK(!sigaction(signal, NULL, &now) && now.sa_handler == SIG_DFL);
+}
+
+static void is_refused(const char *why)
+{
+    struct sigaction before, now;
+    CHECK(!sigaction(SIGTRAP, NULL, &before));
+    live_world_take(&live_before);
+    redefine_status status = redefine(target, replacement);
+    CHECK(status == REDEFINE_EBUSY || status == REDEFINE_EDENIED);
+    CHECK_SAYS(why);
+    CHECK_SAYS("nothing was changed");
+    CHECK_INT(target(1), 2);
+    CHECK_WORLD(&live_before, &live_now, false);
+    CHECK(!sigaction(SIGTRAP, NULL, &now));
+    CHECK(before.sa_handler == now.sa_handler);
+}
+
+#define RULES(...)                                         \
+    static const struct live_rule rules[] = {__VA_ARGS__}; \
+    live_deny(rules, LIVE_COUNT(rules))
+
+/* ---- the ways to deny ---- */
+
+static void seccomp_eperm(void)
+{
+    RULES(DENY(ptrace, EPERM));
+    start_callers();
+    works_by("L3: ", "written by /proc/self/mem");
+}
+
+static void seccomp_enosys(void)
+{
+    RULES(DENY(ptrace, ENOSYS));
+    start_callers();
+    works_by("L3: ", "written by /proc/self/mem");
+}
+
+static void no_helper(void)
+{
+    /* clone with flags that make no thread: the helper's */
+    RULES({SYS_clone, EPERM, 0, CLONE_THREAD, 0});
+    start_callers();
+    works_by("L3: ", "written by /proc/self/mem");
+}
+
+static void no_process_vm(void)
+{
+    RULES(DENY(ptrace, EPERM), DENY(process_vm_readv, EPERM));
+    start_callers();
+    works_by("L3: ", "written by /proc/self/mem");
+}
+
+static void no_self_mem(void)
+{
+    live_mask_self_mem(LIVE_REFUSES_WRITES);
+    RULES(DENY(ptrace, EPERM));
+    start_callers();
+    works_by("L3: ", "written by mprotect (writable and executable for that moment)");
+}
+
+static void no_way_to_write(void)
+{
+    live_mask_self_mem(LIVE_REFUSES_WRITES);
+    start_callers();
+    RULES(DENY(ptrace, EPERM), DENY_WRITABLE(EACCES));
+    is_refused("could not be stopped");
+}
+
+static void no_membarrier(void)
+{
+    RULES(DENY(ptrace, EPERM), DENY(membarrier, ENOSYS));
+    start_callers();
+    is_refused("membarrier: ENOSYS");
+}
+
+/* 3 would be for root too; both only where this kernel has Yama. */
+static void yama(void)
+{
+    int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        live_skip("/proc/sys/kernel/yama/ptrace_scope: %s", strerror(errno));
+    char before = '0';
+    CHECK(read(fd, &before, 1) == 1);
+    if (before == '3' || pwrite(fd, "2", 1, 0) != 1)
+        live_skip("ptrace_scope cannot be set to 2: %s", strerror(errno));
+    if (setresuid(65534, 65534, 65534))
+        live_skip("setresuid: %s", strerror(errno));
+    start_callers();
+    redefine_status status = redefine(target, replacement);
+    (void)pwrite(fd, &before, 1, 0);
+    CHECK_OK(status);
+    CHECK_REPORTS("L3: ");
+}
+
+/* A process that has given up root is not dumpable: the library grants itself what it needs. */
+static void not_dumpable(void)
+{
+    if (setresuid(65534, 65534, 65534))
+        live_skip("setresuid: %s", strerror(errno));
+    CHECK(!prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+    start_callers();
+    works_by("L2: ", "written by ");
+    CHECK_INT(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 0);
+}
+
+static void not_dumpable_no_ptrace(void)
+{
+    if (setresuid(65534, 65534, 65534))
+        live_skip("setresuid: %s", strerror(errno));
+    CHECK(!prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+    RULES(DENY(ptrace, EPERM));
+    start_callers();
+    works_by("L3: ", "written by ");
+}
+
+/* ---- a debugger ---- */
+
+static int ready[2];
+
+/* Traces the thread until the pipe is closed, and passes every signal on. */
+static pid_t trace(pid_t tid)
+{
+    CHECK(!pipe(ready));
+    pid_t tracer = fork();
+    if (tracer == 0) {
+        char sign = ptrace(PTRACE_SEIZE, tid, 0, 0) ? 'n' : 'y';
+        (void)!write(ready[1], &sign, 1);
+        for (int status; waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status);)
+            (void)ptrace(PTRACE_CONT, tid, 0, WSTOPSIG(status));
+        _exit(0);
+    }
+    char sign = 0;
+    CHECK(read(ready[0], &sign, 1) == 1);
+    if (sign != 'y') {
+        kill(tracer, SIGKILL);
+        live_skip("no thread can be traced here");
+    }
+    return tracer;
+}
+
+static _Atomic pid_t traced_tid;
+
+static void *tells_its_tid(void *ctx)
+{
+    traced_tid = gettid();
+    return calls(ctx);
+}
+
+static void debugger_of_one_thread(void)
+{
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+    start_callers();
+    (void)start(tells_its_tid, NULL);
+    while (!traced_tid)
+        usleep(100);
+    pid_t tracer = trace(traced_tid);
+    char who[64];
+    snprintf(who, sizeof who, "traced by process %d", (int)tracer);
+    is_refused(who);
+    snprintf(who, sizeof who, "thread %d ", (int)traced_tid);
+    CHECK_SAYS(who);
+    kill(tracer, SIGKILL);
+    CHECK(waitpid(tracer, NULL, 0) == tracer);
+    works_by("L2: ", "written by ");
+}
+
+/* ---- one store ---- */
+
+long one_instruction(long value);
+__asm__(".text\n.p2align 6\n.globl one_instruction\n.type one_instruction, "
+        "@function\none_instruction:\n.cfi_startproc\n"
+        "leaq 1(,%rdi,1), %rax\nret\n.cfi_endproc\n.size one_instruction, .-one_instruction\n.p2align 6\n");
+
+static long more(long value)
+{
+    return value + 101;
+}
+
+static void *calls_one(void *ctx)
+{
+    while (!stop) {
+        long is = one_instruction(1);
+        CHECK(is == 2 || is == 102);
+    }
+    return ctx;
+}
+
+static void own_writable_code(void)
+{
+    RULES(DENY(ptrace, EPERM));
+    void *page = (void *)((uintptr_t)one_instruction & ~UINT64_C(4095));
+    if (mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC))
+        live_skip("writable code: %s", strerror(errno));
+    (void)start(calls_one, NULL);
+    (void)start(calls_one, NULL);
+    for (int round = 0; round < 1000; round++) {
+        CHECK_OK(redefine(one_instruction, more));
+        CHECK_REPORTS("L1: ");
+        CHECK_INT(one_instruction(1), 102);
+        CHECK_OK(redefine_restore(one_instruction));
+        CHECK_INT(one_instruction(1), 2);
+    }
+}
+
+/* ---- threads in the way ---- */
+
+static void *blocks_everything(void *ctx)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    traced_tid = gettid();
+    int signal;
+    sigwait(&all, &signal);
+    return ctx;
+}
+
+static void *blocks_and_spins(void *ctx)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    traced_tid = gettid();
+    while (!stop)
+        __asm__ volatile("pause");
+    return ctx;
+}
+
+static void a_thread_blocks_traps_and_runs(void)
+{
+    RULES(DENY(ptrace, EPERM));
+    start_callers();
+    (void)start(blocks_and_spins, NULL);
+    while (!traced_tid)
+        usleep(100);
+    is_refused("it blocks SIGTRAP; running, every signal blocked");
+}
+
+static void a_thread_blocks_traps(void)
+{
+    RULES(DENY(ptrace, EPERM));
+    start_callers();
+    (void)start(blocks_everything, NULL);
+    while (!traced_tid)
+        usleep(100);
+    usleep(1000);
+    is_refused("it blocks SIGTRAP, or may do so when this call returns; asleep in system call 128");
+    char who[64];
+    snprintf(who, sizeof who, "thread %d ", (int)traced_tid);
+    CHECK_SAYS(who);
+}
+
+static void handles(int signal)
+{
+    (void)signal;
+}
+
+static void a_handler_blocks_traps(void)
+{
+    RULES(DENY(ptrace, EPERM));
+    struct sigaction action = {.sa_handler = handles};
+    sigfillset(&action.sa_mask);
+    sigaction(SIGUSR1, &action, NULL);
+    start_callers();
+    is_refused("handler blocks SIGTRAP");
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGUSR1, &action, NULL);
+    works_by("L3: ", "written by ");
+}
+
+static void *is_vfork_parent(void *ms)
+{
+    traced_tid = gettid();
+    pid_t child = vfork();
+    if (child == 0) {
+        struct timespec nap = {(long)(uintptr_t)ms / 1000, (long)(uintptr_t)ms % 1000 * 1000000};
+        syscall(SYS_nanosleep, &nap, NULL);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    return NULL;
+}
+
+static void vfork_parent(bool denied, uintptr_t ms)
+{
+    if (denied) {
+        RULES(DENY(ptrace, EPERM));
+    }
+    start_callers();
+    (void)start(is_vfork_parent, (void *)ms);
+    while (!traced_tid)
+        usleep(100);
+    usleep(20000);
+}
+
+static void a_vfork_parent(void)
+{
+    vfork_parent(true, 500);
+    works_by("L3: ", "written by ");
+}
+
+static void a_vfork_parent_for_long(void)
+{
+    vfork_parent(true, 10000);
+    is_refused("made by vfork or posix_spawn, still runs in this memory; in a sleep that nothing interrupts");
+}
+
+static void a_vfork_parent_for_long_stopped(void)
+{
+    vfork_parent(false, 10000);
+    is_refused("in a sleep that nothing interrupts in system call 58");
+    char who[64];
+    snprintf(who, sizeof who, "thread %d ", (int)traced_tid);
+    CHECK_SAYS(who);
+}
+
+/* Handlers on alternate stacks, which interrupt the function again and again; and signals that programs use.
+ */
+static void calls_from_handler(int signal)
+{
+    (void)signal;
+    long is = target(1);
+    CHECK(is == 2 || is == 102);
+}
+
+static void *is_interrupted(void *ctx)
+{
+    static _Thread_local char area[1 << 16];
+    stack_t stack = {.ss_sp = area, .ss_size = sizeof area};
+    CHECK(!sigaltstack(&stack, NULL));
+    return calls(ctx);
+}
+
+static void *interrupts(void *thread)
+{
+    while (!stop) {
+        pthread_kill(*(pthread_t *)thread, SIGRTMAX);
+        pthread_kill(*(pthread_t *)thread, SIGUSR1);
+        usleep(50);
+    }
+    return NULL;
+}
+
+static void alternate_stacks(bool denied)
+{
+    static pthread_t thread;
+    if (denied) {
+        RULES(DENY(ptrace, EPERM));
+    }
+    struct sigaction action = {.sa_handler = calls_from_handler, .sa_flags = SA_ONSTACK | SA_RESTART};
+    sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGRTMAX, &action, NULL);
+    thread = start(is_interrupted, NULL);
+    (void)start(interrupts, &thread);
+    for (int round = 0; round < 30; round++) {
+        CHECK_OK(redefine(target, replacement));
+        CHECK_INT(target(1), 102);
+        CHECK_OK(redefine_restore(target));
+    }
+}
+
+static void alternate_stacks_stopped(void)
+{
+    alternate_stacks(false);
+}
+
+static void alternate_stacks_unstopped(void)
+{
+    alternate_stacks(true);
+}
+
+/* The program catches SIGTRAP itself: its own traps stay its own. */
+static atomic_uint own_traps;
+
+static void on_own_trap(int signal)
+{
+    (void)signal;
+    own_traps++;
+}
+
+static void *traps(void *ctx)
+{
+    while (!stop) {
+        __asm__ volatile("int3");
+        usleep(20);
+    }
+    return ctx;
+}
+
+static void own_handler_of_traps(void)
+{
+    RULES(DENY(ptrace, EPERM));
+    struct sigaction action = {.sa_handler = on_own_trap};
+    sigaction(SIGTRAP, &action, NULL);
+    (void)start(traps, NULL);
+    start_callers();
+    works_by("L3: ", "written by ");
+    unsigned before = own_traps;
+    usleep(20000);
+    CHECK(own_traps > before);
+}
+
+/* ---- one thread ---- */
+
+static void one_thread_pays_nothing(void)
+{
+    static const int nrs[] = {SYS_clone,
+                              SYS_clone3,
+                              SYS_ptrace,
+                              SYS_fork,
+                              SYS_vfork,
+                              SYS_tgkill,
+                              SYS_rt_tgsigqueueinfo,
+                              SYS_process_vm_writev,
+                              SYS_rt_sigaction};
+    struct sock_filter code[2 * LIVE_COUNT(nrs) + 2];
+    unsigned short at = 0;
+    code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (size_t i = 0; i < LIVE_COUNT(nrs); i++) {
+        code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)nrs[i], 0, 1);
+        code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    }
+    code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = {at, code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program))
+        live_skip("seccomp: %s", strerror(errno));
+    for (int round = 0; round < 3; round++) {
+        CHECK_OK(redefine(target, replacement));
+        CHECK_REPORTS("L0: ");
+        CHECK_INT(target(1), 102);
+        CHECK_OK(redefine_restore(target));
+    }
+}
+
+int main(void)
+{
+    static const struct live_case cases[] = {
+        {"seccomp: ptrace is EPERM", seccomp_eperm, 0},
+        {"seccomp: ptrace is ENOSYS", seccomp_enosys, 0},
+        {"seccomp: no helper can be made", no_helper, 0},
+        {"seccomp: neither ptrace nor process_vm_readv", no_process_vm, 0},
+        {"no ptrace, and /proc/self/mem refuses", no_self_mem, 0},
+        {"no ptrace, and no way to write", no_way_to_write, 0},
+        {"no ptrace, and no membarrier", no_membarrier, 0},
+        {"Yama: only root may trace", yama, 0},
+        {"not dumpable", not_dumpable, 0},
+        {"not dumpable, and no ptrace", not_dumpable_no_ptrace, 0},
+        {"a debugger traces one thread", debugger_of_one_thread, 0},
+        {"code that the program can write: one store", own_writable_code, 0},
+        {"a thread waits for every signal", a_thread_blocks_traps, 0},
+        {"a thread blocks every signal", a_thread_blocks_traps_and_runs, 0},
+        {"a handler blocks every signal", a_handler_blocks_traps, 0},
+        {"a vfork parent is waited for", a_vfork_parent, 0},
+        {"a vfork parent for too long", a_vfork_parent_for_long, 0},
+        {"a vfork parent for too long, with ptrace", a_vfork_parent_for_long_stopped, 0},
+        {"alternate stacks, stopped", alternate_stacks_stopped, 0},
+        {"alternate stacks, not stopped", alternate_stacks_unstopped, 0},
+        {"the program's own traps", own_handler_of_traps, 0},
+        {"one thread pays nothing", one_thread_pays_nothing, 0},
+    };
+    return live_main(cases, LIVE_COUNT(cases));
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What becomes of redefinitions when the process forks, starts others, or unloads the objects concerned:
+ * docs/guarantees.md says it, this shows it.
+ */
+#include "deny.h"
+
+#include <dlfcn.h>
+#include <spawn.h>
+#include <stdatomic.h>
+
+extern char **environ;
+
+TARGET int target(int value)
+{
+    __asm__ volatile("");
+    return value + 1;
+}
+
+static int replacement(int value)
+{
+    return redefine_original(target)(value) + 100;
+}
+
+/* In a child: its exit status is 0 when `is_right`. */
+static void check_child(pid_t child)
+{
+    int status;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    if (status)
+        live_fail(__FILE__, __LINE__, "the child's status is %#x", (unsigned)status);
+}
+
+/* A child has what its parent had; what it changes is its own. */
+static void forks(size_t threads)
+{
+    live_threads(threads);
+    CHECK_OK(redefine(target, replacement));
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK_INT(target(1), 102);
+        CHECK_OK(redefine_restore(target));
+        CHECK_INT(target(1), 2);
+        CHECK_OK(redefine(target, replacement));
+        CHECK_INT(target(1), 102);
+        CHECK_OK(redefine_restore(target));
+        _exit(0);
+    }
+    check_child(child);
+    CHECK_INT(target(1), 102);
+    CHECK_OK(redefine_restore(target));
+    CHECK_INT(target(1), 2);
+}
+
+static void one_forks(void)
+{
+    forks(0);
+}
+
+static void four_fork(void)
+{
+    forks(3);
+}
+
+/* Another thread forks all the while: no child sees half a change. */
+static atomic_bool stop;
+
+static void *keeps_forking(void *ctx)
+{
+    while (!stop) {
+        pid_t child = fork();
+        if (child == 0) {
+            int is = target(1);
+            _exit(is == 2 || is == 102 ? 0 : 1);
+        }
+        check_child(child);
+    }
+    return ctx;
+}
+
+static void forks_meanwhile(bool denied)
+{
+    pthread_t thread;
+    if (denied) {
+        static const struct live_rule rules[] = {DENY(ptrace, EPERM)};
+        live_deny(rules, LIVE_COUNT(rules));
+    }
+    CHECK(!pthread_create(&thread, NULL, keeps_forking, NULL));
+    for (int round = 0; round < 30; round++) {
+        redefine_status status = redefine(target, replacement);
+        CHECK(status == REDEFINE_OK || status == REDEFINE_EBUSY);
+        while (redefine_restore(target) != REDEFINE_OK)
+            ;
+    }
+    stop = true;
+    CHECK(!pthread_join(thread, NULL));
+}
+
+static void forks_meanwhile_stopped(void)
+{
+    forks_meanwhile(false);
+}
+
+static void forks_meanwhile_unstopped(void)
+{
+    forks_meanwhile(true);
+}
+
+/* Redefined functions work in the child of vfork, which has our memory; another program has nothing of it. */
+static void vforks(void)
+{
+    CHECK_OK(redefine(target, replacement));
+    volatile int seen = 0;
+    pid_t child = vfork();
+    if (child == 0) {
+        seen = target(1);
+        _exit(0);
+    }
+    check_child(child);
+    CHECK_INT(seen, 102);
+}
+
+static pid_t (*volatile get_pid)(void) = getpid;
+
+static pid_t no_pid(void)
+{
+    return -1;
+}
+
+static void spawns(void)
+{
+    CHECK_OK(redefine(getpid, no_pid));
+    CHECK_INT(get_pid(), -1);
+    char *const args[] = {(char *)"sh", (char *)"-c", (char *)"test $$ -gt 0", NULL};
+    pid_t child;
+    CHECK(!posix_spawn(&child, "/bin/sh", NULL, NULL, args, environ));
+    check_child(child);
+    CHECK_INT(get_pid(), -1);
+    CHECK_OK(redefine_restore(getpid));
+}
+
+static void executes(void)
+{
+    CHECK_OK(redefine(getpid, no_pid));
+    pid_t child = fork();
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", "test $$ -gt 0", (char *)NULL);
+        _exit(1);
+    }
+    check_child(child);
+}
+
+/* ---- objects that go ---- */
+
+typedef int function_type(int);
+
+/* An object with `int function(int)`: value + plus; or null. At most MADE_MAX. */
+static const char *make_object(const char *name, int plus)
+{
+    enum { MADE_MAX = 4 };
+    static char path[MADE_MAX][64];
+    static size_t made;
+    static char folder[] = "/tmp/processes-XXXXXX";
+    if (made == 0 && !mkdtemp(folder))
+        live_skip("%s: %s", folder, strerror(errno));
+    char command[512];
+    char *to = path[made++];
+    snprintf(to, sizeof path[0], "%s/%s.so", folder, name);
+    snprintf(command, sizeof command,
+             "echo 'int function(int v) { __asm__ volatile(\"\"); return v + %d; }' |"
+             " cc -O1 -shared -fPIC -Wl,-soname,%s -x c - -o %s",
+             plus, name, to);
+    if (system(command))
+        live_skip("no compiler");
+    return to;
+}
+
+static void *load(const char *path, function_type **ret)
+{
+    void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    CHECK(object);
+    *ret = (function_type *)(uintptr_t)dlsym(object, "function");
+    CHECK(*ret);
+    return object;
+}
+
+/* The target's object is unloaded and loaded again, or another one in its place: it is as in the file, can be
+ * redefined anew, and a restore of what has gone is nothing to do. */
+static void target_object_goes(void)
+{
+    const char *path = make_object("one", 1);
+    const char *other = make_object("other", 5);
+    for (int round = 0; round < 10; round++) {
+        function_type *function;
+        void *object = load(round % 2 ? other : path, &function);
+        int plus = round % 2 ? 5 : 1;
+        CHECK_INT(function(1), 1 + plus);
+        CHECK_OK(redefine(function, replacement));
+        CHECK_OK(redefine(target, replacement));
+        CHECK_OK(redefine_restore(target));
+        CHECK(!dlclose(object));
+        if (round % 3 == 0)
+            CHECK_OK(redefine_func_restore(ADDRESS(function)));
+    }
+    CHECK_OK(redefine_restore_all());
+    function_type *function;
+    void *object = load(path, &function);
+    CHECK_INT(function(1), 2);
+    CHECK(!dlclose(object));
+}
+
+/* Before the replacement's object goes, what it redefined is restored: by the program, which unloads it. */
+static void replacement_object_goes(void)
+{
+    function_type *function;
+    void *object = load(make_object("gone", 1000), &function);
+    CHECK_OK(redefine_func(ADDRESS(target), ADDRESS(function)));
+    CHECK_INT(target(1), 1001);
+    CHECK_OK(redefine_restore(target));
+    CHECK(!dlclose(object));
+    CHECK_INT(target(1), 2);
+    CHECK_OK(redefine(target, replacement));
+    CHECK_INT(target(1), 102);
+}
+
+int main(void)
+{
+    static const struct live_case cases[] = {
+        {"fork: one thread", one_forks, 0},
+        {"fork: four threads", four_fork, 0},
+        {"fork by another thread all the while", forks_meanwhile_stopped, 0},
+        {"the same without ptrace", forks_meanwhile_unstopped, 0},
+        {"vfork", vforks, 0},
+        {"posix_spawn", spawns, 0},
+        {"exec", executes, 0},
+        {"dlclose of the target's object, and another in its place", target_object_goes, 0},
+        {"dlclose of the replacement's object, after a restore", replacement_object_goes, 0},
+    };
+    return live_main(cases, LIVE_COUNT(cases));
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Threads call while others redefine and restore, for a bounded time: entries that are hard to change under
+ * somebody's feet, at hard places. Every call gives the right result, none is lost, and nobody crashes.
+ *
+ * threads.c does it where threads can be stopped, threads_unstopped.c where they cannot. With REDEFINE_SOAK=N
+ * in the environment each case toggles N times.
+ */
+#ifndef TESTS_LIVE_THREADS_H
+#define TESTS_LIVE_THREADS_H
+
+#include "deny.h"
+
+#include <stdatomic.h>
+#include <time.h>
+
+enum { CALLERS_MAX = 4, MS_EACH = 120 };
+
+/* Called by each case first: denies what is to be denied. And what the library must report then. */
+static void (*threads_prepare)(void);
+static const char *threads_layer;
+static size_t threads_callers; /* without a stop each change waits until all have been scheduled */
+
+typedef long target_type(long);
+
+/* The fixtures return 3 * n + 1, whatever they look like. */
+#define FUNCTION(name, body)                                                          \
+    ".globl " #name "\n.type " #name ", @function\n" #name ":\n.cfi_startproc\n" body \
+    ".cfi_endproc\n.size " #name ", .-" #name "\n"
+
+/* One instruction of ten bytes: nobody can stand inside. */
+target_type one_long;
+__asm__(".text\n.p2align 6\n" FUNCTION(one_long,
+                                       "movabsq $1, %rax\nleaq (%rdi,%rdi,2), %rcx\naddq %rcx, %rax\nret\n"));
+
+/* Twelve instructions of one byte: somebody stands at each of them. */
+target_type nops;
+__asm__(".text\n.p2align 6\n" FUNCTION(nops, ".rept 12\nnop\n.endr\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
+
+/* Six bytes, and the next one is another function. */
+target_type six_bytes;
+target_type behind_six_bytes;
+__asm__(".text\n.p2align 6\n" FUNCTION(six_bytes, "leaq 1(%rdi,%rdi,2), %rax\nret\n")
+            FUNCTION(behind_six_bytes, "movabsq $1, %rax\nleaq (%rdi,%rdi,2), %rcx\naddq %rcx, %rax\nret\n"));
+
+/* Loops whose heads are the entry itself, a byte behind it, and right behind the jump. (The first one counts
+ * in the upper half of its argument.) */
+target_type loop_to_entry;
+__asm__(".text\n.p2align 6\n" FUNCTION(
+    loop_to_entry, "btcq $63, %rdi\njnc loop_to_entry\nbtrq $63, %rdi\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
+
+target_type loop_behind_window;
+__asm__(".text\n.p2align 6\n" FUNCTION(
+    loop_behind_window, "movl $3, %ecx\n1: decl %ecx\njnz 1b\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
+
+target_type loop_into_window;
+__asm__(".text\n.p2align 6\n" FUNCTION(
+    loop_into_window, "movb $3, %cl\n1: nop\ndecb %cl\njnz 1b\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
+
+/* Begins with a call. */
+target_type calls_first;
+target_type called_first;
+__asm__(".text\n.p2align 6\n" FUNCTION(called_first, "leaq (%rdi,%rdi,2), %rax\nret\n")
+            FUNCTION(calls_first, "call called_first\naddq $1, %rax\nret\n"));
+
+/* Entries at each offset in a cache line: 64 functions, 65 bytes apart. */
+__asm__(".text\n.p2align 6\n.globl straddling\nstraddling:\n"
+        ".set i, 0\n.rept 64\n.type straddling_fn, @function\n.cfi_startproc\n"
+        "nop\nnop\nnop\nleaq (%rdi,%rdi,2), %rax\naddq $1, %rax\nret\n.cfi_endproc\n.skip 53, 0xcc\n.endr\n");
+extern const char straddling[];
+enum { STRADDLING_BYTES = 65, OFFSETS = 64 };
+
+/* Two bytes: room for a short jump into padding that is near; or no padding, and only a trap fits. */
+#define CROWD(name) FUNCTION(name, ".fill 140, 1, 0x99\nret\n")
+target_type into_padding;
+__asm__(".text\n.p2align 6\n" FUNCTION(into_padding, "jmp into_padding_body\n")
+            FUNCTION(into_padding_body, "leaq 1(%rdi,%rdi,2), %rax\nret\n") ".skip 24, 0xcc\n");
+target_type by_trap;
+__asm__(".text\n.p2align 6\n" CROWD(before_trap) FUNCTION(by_trap, "jmp by_trap_body\n")
+            FUNCTION(by_trap_body, "leaq 1(%rdi,%rdi,2), %rax\nret\n") CROWD(behind_trap));
+
+/* ---- callers ---- */
+
+static _Atomic(target_type *) target;
+static _Atomic(target_type *) original; /* kept by those who ask for it */
+static atomic_bool stop;
+static atomic_ulong calls, replaced, replaced_seen;
+
+static long right(long n)
+{
+    return 3 * n + 1;
+}
+
+static long replacement(long n)
+{
+    replaced++;
+    return 3 * n + 1 + 1000000;
+}
+
+static long replacement_with_original(long n)
+{
+    replaced++;
+    target_type *function = target;
+    return redefine_original(function)(n) + 1000000;
+}
+
+/* Whether it was the replacement that answered. */
+static bool check_result(target_type *function, long n, long is)
+{
+    if (is != right(n) && is != right(n) + 1000000)
+        live_fail(__FILE__, __LINE__, "%p(%ld) is %ld, not %ld or %ld", ADDRESS(function), n, is, right(n),
+                  right(n) + 1000000);
+    return is != right(n);
+}
+
+static void *caller(void *seed)
+{
+    unsigned long count = 0, answered = 0;
+    for (long n = (long)(uintptr_t)seed; !stop; n = (n * 5 + 1) & 0xfff) {
+        target_type *function = target;
+        target_type *asked = original;
+        answered += check_result(function, n, function(n));
+        if ((n & 7) == 0 && asked)
+            CHECK_INT(asked(n), right(n));
+        count++;
+    }
+    calls += count;
+    replaced_seen += answered;
+    return NULL;
+}
+
+static long now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Busy is an answer, when a thread does not leave in time; anything else is not. */
+static bool done(redefine_status status)
+{
+    if (status != REDEFINE_OK && status != REDEFINE_EBUSY)
+        live_fail(__FILE__, __LINE__, "%s: %s", redefine_strerror(status), redefine_explain());
+    return status == REDEFINE_OK;
+}
+
+static unsigned long soak_toggles(void)
+{
+    const char *text = getenv("REDEFINE_SOAK");
+    return text ? strtoul(text, NULL, 10) : 0;
+}
+
+/* Of the whole process: a leak shows. */
+static unsigned long mapped_pages(void)
+{
+    char text[128] = "";
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
+    close(fd);
+    return strtoul(text, NULL, 10);
+}
+
+static bool is_reported(void)
+{
+    if (strncmp(redefine_report(), threads_layer, strlen(threads_layer)) == 0)
+        return true;
+    printf("# %s\n", redefine_report());
+    return false;
+}
+
+static void toggle_for(target_type *function, target_type *with, long ms, unsigned long least)
+{
+    pthread_t thread[CALLERS_MAX];
+    target = function;
+    original = NULL;
+    stop = false;
+    calls = replaced = replaced_seen = 0;
+    live_world_take(&live_before);
+    for (uintptr_t i = 0; i < threads_callers; i++)
+        CHECK(!pthread_create(&thread[i], NULL, caller, (void *)(i * 1000 + 1)));
+    unsigned long toggles = 0, busy = 0, pages = 0;
+    unsigned long wanted = soak_toggles();
+    long end_ms = now_ms() + ms;
+    do {
+        if (toggles == wanted / 8)
+            pages = mapped_pages();
+        bool is_in = done(redefine_func(ADDRESS(function), ADDRESS(with)));
+        busy += !is_in;
+        if (is_in) {
+            long n = toggles & 0xfff;
+            CHECK_INT(function(n), right(n) + 1000000);
+            replaced_seen++;
+            CHECK(is_reported());
+            target_type *asked = redefine_original((target_type *)function);
+            CHECK_INT(asked(n), right(n));
+            original = asked;
+            while (!done(redefine_func_restore(ADDRESS(function))))
+                busy++;
+            CHECK_INT(function(n), right(n));
+        }
+        toggles++;
+    } while (wanted ? toggles < wanted : now_ms() < end_ms || toggles < least);
+    if (wanted)
+        CHECK_INT(mapped_pages(), pages);
+    stop = true;
+    for (size_t i = 0; i < threads_callers; i++)
+        pthread_join(thread[i], NULL);
+    printf("%p: %lu times there and back, %lu busy, %lu calls, %lu of them replaced\n", ADDRESS(function),
+           toggles, busy, calls, replaced);
+    CHECK(toggles > busy);
+    CHECK_INT(replaced_seen, replaced); /* no call is lost, and none is made twice */
+    live_world_take(&live_now);
+    for (size_t i = 0; i < live_before.page_count; i++)
+        CHECK(live_before.page_hash[i] == live_now.page_hash[i]);
+    CHECK_INT(live_before.fd_count, live_now.fd_count);
+}
+
+static void toggle_both(target_type *function)
+{
+    toggle_for(function, replacement, MS_EACH, 2);
+    toggle_for(function, replacement_with_original, MS_EACH, 2);
+}
+
+static void one_long_instruction(void)
+{
+    toggle_both(one_long);
+}
+
+static void many_short_instructions(void)
+{
+    toggle_both(nops);
+}
+
+static void six(void)
+{
+    toggle_both(six_bytes);
+    CHECK_INT(behind_six_bytes(2), 7);
+}
+
+static void loops(void)
+{
+    toggle_both(loop_to_entry);
+    toggle_both(loop_into_window);
+    toggle_both(loop_behind_window);
+}
+
+static void begins_with_call(void)
+{
+    toggle_both(calls_first);
+}
+
+static void cache_lines(void)
+{
+    for (size_t i = 0; i < OFFSETS; i++) {
+        target_type *function = (target_type *)(uintptr_t)(straddling + i * STRADDLING_BYTES);
+        CHECK_INT((uintptr_t)function % 64, i);
+        toggle_for(function, i % 2 ? replacement : replacement_with_original, MS_EACH / 10, 1);
+    }
+}
+
+static void check_strategy(target_type *function, const char *strategy)
+{
+    CHECK_OK(redefine_func(ADDRESS(function), ADDRESS(replacement)));
+    if (strncmp(redefine_describe(ADDRESS(function)), strategy, strlen(strategy)) != 0)
+        live_fail(__FILE__, __LINE__, "not by %s: %s", strategy, redefine_describe(ADDRESS(function)));
+    CHECK_OK(redefine_func_restore(ADDRESS(function)));
+}
+
+static void through_padding(void)
+{
+    check_strategy(into_padding, "short jump into padding");
+    toggle_both(into_padding);
+}
+
+static void by_traps(void)
+{
+    check_strategy(by_trap, "trap");
+    toggle_both(by_trap);
+}
+
+/* ---- several that change ---- */
+
+static void *changer(void *function)
+{
+    long end_ms = now_ms() + 4 * MS_EACH;
+    target_type *mine = (target_type *)(uintptr_t)function;
+    for (unsigned i = 0; now_ms() < end_ms || i < 3; i++) {
+        (void)done(redefine_func(function, ADDRESS(replacement)));
+        check_result(mine, i, mine(i));
+        check_result(mine, i, redefine_original(mine)(i));
+        while (!done(redefine_func_restore(function)))
+            ;
+    }
+    return NULL;
+}
+
+static void change_at_once(target_type *const *functions, size_t count)
+{
+    pthread_t thread[8];
+    target = functions[0];
+    for (size_t i = 0; i < count; i++)
+        CHECK(!pthread_create(&thread[i], NULL, changer, ADDRESS(functions[i])));
+    for (size_t i = 0; i < count; i++)
+        CHECK(!pthread_join(thread[i], NULL));
+    CHECK_OK(redefine_restore_all());
+    for (size_t i = 0; i < count; i++)
+        CHECK_INT(functions[i](5), right(5));
+}
+
+static void different_functions(void)
+{
+    static target_type *const functions[] = {one_long, nops, six_bytes, into_padding};
+    change_at_once(functions, LIVE_COUNT(functions));
+}
+
+static void the_same_function(void)
+{
+    static target_type *const functions[] = {nops, nops, nops, nops};
+    change_at_once(functions, LIVE_COUNT(functions));
+}
+
+/* Threads begin and end all the time meanwhile. */
+static void *short_lived(void *ctx)
+{
+    target_type *function = target;
+    check_result(function, 7, function(7));
+    return ctx;
+}
+
+static void *maker(void *ctx)
+{
+    while (!stop) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, short_lived, NULL) == 0)
+            pthread_join(thread, NULL);
+    }
+    return ctx;
+}
+
+static void threads_come_and_go(void)
+{
+    pthread_t thread[2];
+    target = nops;
+    for (size_t i = 0; i < LIVE_COUNT(thread); i++)
+        CHECK(!pthread_create(&thread[i], NULL, maker, NULL));
+    long end_ms = now_ms() + 4 * MS_EACH;
+    for (unsigned i = 0; now_ms() < end_ms || i < 3; i++) {
+        (void)done(redefine_func(ADDRESS(nops), ADDRESS(replacement_with_original)));
+        while (!done(redefine_func_restore(ADDRESS(nops))))
+            ;
+    }
+    stop = true;
+    for (size_t i = 0; i < LIVE_COUNT(thread); i++)
+        CHECK(!pthread_join(thread[i], NULL));
+    CHECK_INT(nops(3), right(3));
+}
+
+/* ---- the cases ---- */
+
+#define PREPARED(name)                \
+    static void prepared_##name(void) \
+    {                                 \
+        threads_prepare();            \
+        name();                       \
+    }
+PREPARED(one_long_instruction)
+PREPARED(many_short_instructions)
+PREPARED(six)
+PREPARED(loops)
+PREPARED(begins_with_call)
+PREPARED(cache_lines)
+PREPARED(through_padding)
+PREPARED(by_traps)
+PREPARED(different_functions)
+PREPARED(the_same_function)
+PREPARED(threads_come_and_go)
+
+static int threads_main(const char *layer, size_t callers, void (*prepare)(void))
+{
+    threads_callers = soak_toggles() ? 2 : callers; /* or a million changes wait for turns of theirs */
+    enum { SOAK_LIMIT_S = 6 * 3600 };
+    threads_layer = layer;
+    threads_prepare = prepare;
+    struct live_case cases[] = {
+        {"an entry of one long instruction", prepared_one_long_instruction, 0},
+        {"an entry of many short instructions", prepared_many_short_instructions, 0},
+        {"a function of six bytes", prepared_six, 0},
+        {"loops into the first bytes", prepared_loops, 0},
+        {"an entry that is a call", prepared_begins_with_call, 0},
+        {"entries across cache lines, at each offset", prepared_cache_lines, 0},
+        {"a short jump into padding", prepared_through_padding, 0},
+        {"a trap", prepared_by_traps, 0},
+        {"several threads redefine different functions", prepared_different_functions, 0},
+        {"several threads redefine the same function", prepared_the_same_function, 0},
+        {"threads come and go", prepared_threads_come_and_go, 0},
+    };
+    for (size_t i = 0; soak_toggles() && i < LIVE_COUNT(cases); i++)
+        cases[i].limit_s = SOAK_LIMIT_S;
+    return live_main(cases, LIVE_COUNT(cases));
+}
+
+#endif
