@@ -40,9 +40,11 @@ enum rdf_flow {
 
 enum rdf_insn_role {
     RDF_ROLE_PLAIN,
-    RDF_ROLE_LANDING, /* landing pad: endbr64, bti, paciasp. Must stay the first thing executed. */
-    RDF_ROLE_NOP,     /* any no-operation, also the long ones */
-    RDF_ROLE_TRAP,    /* int3 (0xCC), brk: what linkers also pad with */
+    RDF_ROLE_LANDING,       /* landing pad: endbr64, bti. Must stay the first thing executed. */
+    RDF_ROLE_LANDING_SIGNS, /* one that does its part for the body, too: paciasp. Not to be run for another
+                               body. */
+    RDF_ROLE_NOP,           /* any no-operation, also the long ones */
+    RDF_ROLE_TRAP,          /* int3 (0xCC), brk: what linkers also pad with */
 };
 
 struct rdf_insn {
@@ -111,6 +113,8 @@ struct rdf_arch {
     uint8_t short_jump_reach; /* bytes ahead of its end; one more back */
     uint8_t trap_bytes;       /* of `trap`; 0: never needed here */
     uint8_t trap[4];          /* an instruction that raises a trap at its own address */
+    uint8_t landing_bytes;    /* of `landing`; 0: no landing pad of this CPU signs */
+    uint8_t landing[4];       /* a landing pad that is nothing else, for the place of one that signs */
 
     /* Decode one instruction at the front of `code`, which lies at `addr`. False when the bytes are no
      * instruction or are cut off; *ret is then untouched. */

@@ -152,8 +152,10 @@ static void unmap_chunk(struct rdf_near *near, const struct rdf_near_chunk *chun
 static int add_chunk_near(struct rdf_near *near, const struct rdf_maps *maps, uint64_t addr, uint64_t low,
                           uint64_t high, int tries)
 {
+    enum { TRIES_EACH_STEP = 6 };
     int status = -EEXIST;
-    for (uint64_t beyond = 0; tries > 0 && status == -EEXIST; tries--) {
+    uint64_t beyond = 0, step = CODE_BYTES;
+    for (int tried = 1; tried <= tries && status == -EEXIST; tried++) {
         uint64_t place = free_place(maps, CODE_BYTES + SLOT_BYTES, addr, low, high, beyond);
         if (!place)
             break;
@@ -169,8 +171,9 @@ static int add_chunk_near(struct rdf_near *near, const struct rdf_maps *maps, ui
         if (status == 0)
             near->chunk[near->chunk_count++] = chunk;
         /* Else something is there that the snapshot does not show (an emulator keeps places for itself): look
-         * farther away by at least a chunk. */
-        beyond = distance(place, addr) + CODE_BYTES;
+         * farther away by a chunk, and when that has not helped often, by ever more. */
+        step *= tried % TRIES_EACH_STEP ? 1 : 2;
+        beyond = distance(place, addr) + step;
     }
     return status;
 }

@@ -53,7 +53,9 @@ static redefine_status lay_out(const struct rdf_near *near, struct rdf_plan *pla
     size_t relay_bytes = arch->emit_slot_jump(plan->code, plan->relay_addr, plan->place.slot_addr);
     if (relay_bytes == 0)
         return rdf_fail(err, REDEFINE_ENOMEM, "the relay's slot is out of its reach");
-    if (window->strategy == RDF_STRATEGY_SLED && !counter_addr) {
+    /* Behind a landing pad the sled's end is no place for an indirect call: a jump leads there instead. */
+    bool has_pad = window->patched_start != window->function.start;
+    if (window->strategy == RDF_STRATEGY_SLED && !counter_addr && !has_pad) {
         plan->code_bytes = (uint32_t)relay_bytes;
         lay_out_sled(near, plan);
         return REDEFINE_OK;
@@ -104,6 +106,22 @@ static redefine_status jump_edit(const struct rdf_near *near, struct rdf_images 
     return set_edit(images, edit, from, len, err);
 }
 
+/* A landing pad and the jump. */
+static redefine_status landing_edit(const struct rdf_near *near, struct rdf_images *images,
+                                    struct rdf_edit *edit, const struct rdf_window *window, uint64_t to,
+                                    struct rdf_error *err)
+{
+    uint8_t len = window->landing_bytes;
+    redefine_status status = jump_edit(near, images, edit, window->patched_start + len, to, false, err);
+    if (status != REDEFINE_OK)
+        return status;
+    uint8_t jump[RDF_JUMP_BYTES_MAX];
+    rdf_bytes_copy(jump, edit->new_bytes, sizeof jump);
+    rdf_bytes_copy(edit->new_bytes, near->arch->landing, len);
+    rdf_bytes_copy(edit->new_bytes + len, jump, edit->len_bytes);
+    return set_edit(images, edit, window->patched_start, (size_t)len + edit->len_bytes, err);
+}
+
 static redefine_status entry_edits(const struct rdf_near *near, struct rdf_images *images,
                                    struct rdf_plan *plan, struct rdf_error *err)
 {
@@ -112,6 +130,8 @@ static redefine_status entry_edits(const struct rdf_near *near, struct rdf_image
         rdf_bytes_copy(plan->edit.new_bytes, near->arch->trap, near->arch->trap_bytes);
         return set_edit(images, &plan->edit, window->patched_start, near->arch->trap_bytes, err);
     }
+    if (window->landing_bytes)
+        return landing_edit(near, images, &plan->edit, window, plan->relay_addr, err);
     if (window->strategy != RDF_STRATEGY_SHORT_JUMP)
         return jump_edit(near, images, &plan->edit, window->patched_start, plan->relay_addr, false, err);
     redefine_status status = jump_edit(near, images, &plan->edit, window->patched_start, window->padding_addr,

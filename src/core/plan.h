@@ -55,6 +55,7 @@ struct rdf_window {
     enum rdf_strategy strategy;
     uint64_t patched_start; /* the entry jump (or short jump, or trap) goes here … */
     uint64_t patched_end;   /* … to here, with the hops behind it */
+    uint8_t landing_bytes;  /* of the landing pad that is put before it, in the place of one that signs */
     uint64_t end;           /* behind the last instruction that is relocated; from function.start */
     size_t insn_count;
     uint64_t padding_addr; /* RDF_STRATEGY_SHORT_JUMP: where the entry jump goes */

@@ -544,6 +544,26 @@ static bool is_sled(const struct body *body, const struct rdf_window *window)
     return window->strategy == RDF_STRATEGY_ENTRY_JUMP && window->branch_count == 0;
 }
 
+/* The jump lies behind the landing pad, so that indirect calls still land on one; over it where there is no
+ * room. One that signs the return address must not run before another body that signs it again: a plain one
+ * takes its place. */
+static redefine_status try_entry_jump(const struct body *body, const struct rdf_insn *pad,
+                                      struct rdf_window *ret, struct rdf_error *err, struct rdf_error *over)
+{
+    const struct rdf_arch *arch = body->images->arch;
+    uint64_t start = body->function->start;
+    bool signs = pad && pad->role == RDF_ROLE_LANDING_SIGNS;
+    uint64_t from = start + (pad && !signs ? pad->len_bytes : 0);
+    uint8_t landing_bytes = signs ? arch->landing_bytes : 0;
+    redefine_status status = try_strategy(body, RDF_STRATEGY_ENTRY_JUMP, from,
+                                        (size_t)landing_bytes + arch->jump_bytes, ret, err);
+    if (status == REDEFINE_OK)
+        ret->landing_bytes = landing_bytes;
+    else if (pad)
+        status = try_strategy(body, RDF_STRATEGY_ENTRY_JUMP, start, arch->jump_bytes, ret, over);
+    return status;
+}
+
 redefine_status rdf_plan_window(struct rdf_images *images, const struct rdf_function *function,
                                 struct rdf_window *ret, struct rdf_error *err)
 {
@@ -568,14 +588,12 @@ redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct r
                         "instruction that the decoder knows",
                         name_of(function), function->start);
 
-    /* Behind the landing pad, so that indirect calls still land on one; over it where there is no room. */
     const struct rdf_arch *arch = images->arch;
-    bool has_pad = first.role == RDF_ROLE_LANDING && first.len_bytes < function->end - function->start;
-    uint64_t behind = function->start + (has_pad ? first.len_bytes : 0);
+    bool has_pad = (first.role == RDF_ROLE_LANDING || first.role == RDF_ROLE_LANDING_SIGNS) &&
+                   first.len_bytes < function->end - function->start;
+    uint64_t behind = function->start + (has_pad && first.role == RDF_ROLE_LANDING ? first.len_bytes : 0);
     struct rdf_error jump = {0}, over = {0}, hop = {0}, trap = {0};
-    status = try_strategy(&body, RDF_STRATEGY_ENTRY_JUMP, behind, arch->jump_bytes, ret, &jump);
-    if (status != REDEFINE_OK && has_pad)
-        status = try_strategy(&body, RDF_STRATEGY_ENTRY_JUMP, function->start, arch->jump_bytes, ret, &over);
+    status = try_entry_jump(&body, has_pad ? &first : NULL, ret, &jump, &over);
     if (status != REDEFINE_OK)
         status = try_short_jump(&body, behind, ret, &hop);
     if (status != REDEFINE_OK && arch->trap_bytes)

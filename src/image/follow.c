@@ -8,31 +8,13 @@
  * function symbol starts there, and it lies in a PLT section, or, where the file does not tell, its
  * unwind range is not exactly the jump.
  *
- * Source: System V psABI x86-64, "Procedure Linkage Table"; AAELF64, 5.6; System V gABI.
+ * Source: System V gABI. What a stub looks like is in stub.c.
  */
 #include "image/internal.h"
 
 #include <string.h>
 
-enum { HOPS_MAX = 16, STUB_BYTES = 32 };
-
-/* The relocations that fill slots have the same numbers of meaning, not of value, on each machine. */
-static bool is_slot_relocation(const struct rdf_image *image, uint64_t info)
-{
-    uint32_t type = ELF64_R_TYPE(info);
-    if (image->machine == EM_X86_64)
-        return type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT || type == R_X86_64_IRELATIVE;
-    if (image->machine == EM_AARCH64)
-        return type == R_AARCH64_JUMP_SLOT || type == R_AARCH64_GLOB_DAT || type == R_AARCH64_IRELATIVE;
-    return false;
-}
-
-static bool is_irelative(const struct rdf_image *image, uint64_t info)
-{
-    uint32_t type = ELF64_R_TYPE(info);
-    return (image->machine == EM_X86_64 && type == R_X86_64_IRELATIVE) ||
-           (image->machine == EM_AARCH64 && type == R_AARCH64_IRELATIVE);
-}
+enum { HOPS_MAX = 16 };
 
 /* The `which`th table of relocations: two in the dynamic section; in a static program without one,
  * the sections that are loaded. False behind the last one; an empty span when there is none. */
@@ -71,7 +53,7 @@ static bool relocation_of_slot(struct rdf_images *images, struct rdf_image *imag
         for (size_t off = 0; off + sizeof(Elf64_Rela) <= table.len_bytes; off += sizeof(Elf64_Rela)) {
             Elf64_Rela rela;
             memcpy(&rela, table.data + off, sizeof rela);
-            if (rela.r_offset + image->bias == slot && is_slot_relocation(image, rela.r_info)) {
+            if (rela.r_offset + image->bias == slot && rdf_stub_fills_slot(image, rela.r_info)) {
                 *ret = rela;
                 return true;
             }
@@ -92,7 +74,7 @@ static bool is_local_resolver(struct rdf_images *images, struct rdf_image *image
         for (size_t off = 0; off + sizeof(Elf64_Rela) <= table.len_bytes; off += sizeof(Elf64_Rela)) {
             Elf64_Rela rela;
             memcpy(&rela, table.data + off, sizeof rela);
-            if (!is_irelative(image, rela.r_info))
+            if (!rdf_stub_is_irelative(image, rela.r_info))
                 continue;
             image->has_irelative = true;
             if ((uint64_t)rela.r_addend + image->bias == addr)
@@ -100,102 +82,6 @@ static bool is_local_resolver(struct rdf_images *images, struct rdf_image *image
         }
     }
     return false;
-}
-
-struct stub {
-    uint64_t end;   /* behind the jump */
-    uint64_t slot;  /* where the address is kept; 0: a lazy half that pushes an index */
-    uint32_t index; /* of the relocation in DT_JMPREL, for a lazy half */
-};
-
-static bool decode(const struct rdf_images *images, struct rdf_span code, uint64_t code_addr, uint64_t off,
-                   struct rdf_insn *ret)
-{
-    struct rdf_span rest = off < code.len_bytes ? rdf_span_slice(code, off, code.len_bytes - off)
-                                                : (struct rdf_span){NULL, 0};
-    return rest.data && images->arch->decode(rest, code_addr + off, ret) && ret->len_bytes;
-}
-
-/* [landing pad] jmp *slot(%rip)   or the lazy half   [landing pad] push $index; jmp PLT0 */
-static bool read_stub_x86_64(const struct rdf_images *images, struct rdf_span code, uint64_t addr,
-                             struct stub *ret)
-{
-    struct rdf_insn insn;
-    uint64_t off = 0;
-    /* Most functions begin with none of them: (endbr64 or bnd) jmp, push. */
-    uint8_t first = code.len_bytes ? code.data[0] : 0;
-    bool may_be = first == 0xf3 || first == 0xf2 || first == 0xff || first == 0x68;
-    if (!may_be || !decode(images, code, addr, off, &insn))
-        return false;
-    if (insn.role == RDF_ROLE_LANDING) {
-        off += insn.len_bytes;
-        if (!decode(images, code, addr, off, &insn))
-            return false;
-    }
-    uint64_t end = off + insn.len_bytes;
-    if (insn.flow == RDF_FLOW_JUMP_INDIRECT && insn.has_ref && insn.ref_is_load) {
-        *ret = (struct stub){.end = addr + end, .slot = insn.ref};
-        return true;
-    }
-    uint8_t opcode;
-    uint32_t index;
-    if (!rdf_span_u8(code, off, &opcode) || opcode != 0x68 || insn.len_bytes != 5 ||
-        !rdf_span_u32(code, off + 1, &index) || !decode(images, code, addr, end, &insn) ||
-        insn.flow != RDF_FLOW_JUMP || !insn.has_target)
-        return false;
-    uint8_t plt0[2]; /* PLT0 begins with push GOT+8(%rip): ff 35 */
-    if (!rdf_images_read(images, insn.target, plt0, sizeof plt0) || plt0[0] != 0xff || plt0[1] != 0x35)
-        return false;
-    *ret = (struct stub){.end = addr + end + insn.len_bytes, .index = index};
-    return true;
-}
-
-/* [bti c] adrp x16, page; ldr x17, [x16, #off]; add x16, x16, #off; [autia1716]; br x17 */
-static bool read_stub_aarch64(struct rdf_span code, uint64_t addr, struct stub *ret)
-{
-    const uint32_t bti_c = 0xd503245f, autia1716 = 0xd503219f, br_x17 = 0xd61f0220;
-    uint32_t word, load;
-    uint64_t off = 0;
-    if (!rdf_span_u32(code, off, &word))
-        return false;
-    if (word == bti_c && !rdf_span_u32(code, off += 4, &word))
-        return false;
-    if ((word & 0x9f00001f) != 0x90000010 || !rdf_span_u32(code, off + 4, &load) ||
-        (load & 0xffc003ff) != 0xf9400211)
-        return false;
-    uint64_t pages = (word >> 29 & 3) | (uint64_t)(word >> 5 & 0x7ffff) << 2;
-    if (pages >> 20)
-        pages |= ~UINT64_C(0) << 21;
-    uint64_t slot = ((addr + off) & ~UINT64_C(0xfff)) + (pages << 12) + (uint64_t)(load >> 10 & 0xfff) * 8;
-    if (!rdf_span_u32(code, off + 8, &word) || (word & 0xffc003ff) != 0x91000210)
-        return false;
-    off += 12;
-    if (rdf_span_u32(code, off, &word) && word == autia1716)
-        off += 4;
-    if (!rdf_span_u32(code, off, &word) || word != br_x17)
-        return false;
-    *ret = (struct stub){.end = addr + off + 4, .slot = slot};
-    return true;
-}
-
-static bool read_stub(const struct rdf_images *images, const struct rdf_image *image, uint64_t addr,
-                      struct stub *ret)
-{
-    uint8_t code[STUB_BYTES];
-    size_t len = sizeof code;
-    struct rdf_span span = {NULL, 0};
-    /* In place where that can be done: each function of a batch is asked about. */
-    if (rdf_maps_allow(&images->maps, addr, len, RDF_PROT_READ))
-        span = (struct rdf_span){images->space->ops->view(images->space, addr, len), len};
-    while (!span.data && len && !rdf_images_read(images, addr, code, len))
-        len /= 2; /* the end of the segment may be near */
-    if (!span.data)
-        span = (struct rdf_span){code, len};
-    if (!len || image->machine != images->arch->elf_machine)
-        return false;
-    return image->machine == EM_AARCH64  ? read_stub_aarch64(span, addr, ret)
-           : image->machine == EM_X86_64 ? read_stub_x86_64(images, span, addr, ret)
-                                         : false;
 }
 
 /* Whether `addr` is in a PLT section; *ret_known says whether the file could tell. */
@@ -209,7 +95,7 @@ bool rdf_image_in_plt(struct rdf_images *images, struct rdf_image *image, uint64
 }
 
 static bool is_stub(struct rdf_images *images, struct rdf_image *image, uint64_t addr,
-                    const struct stub *stub)
+                    const struct rdf_stub *stub)
 {
     struct rdf_near near;
     rdf_symbols_near(images, image, rdf_image_dynsym(images, image), addr, &near);
@@ -304,24 +190,25 @@ static redefine_status call_resolver(struct rdf_images *images, uint64_t resolve
 
 /* Where the slot's function is: what is in the slot once it is bound, else what will be. */
 static redefine_status follow_stub(struct rdf_images *images, struct rdf_image *image, uint64_t addr,
-                                   const struct stub *stub, const Elf64_Rela *rela, uint64_t *ret_addr,
+                                   const struct rdf_stub *stub, const Elf64_Rela *rela, uint64_t *ret_addr,
                                    enum rdf_follow_as *ret_as, struct rdf_error *err)
 {
     uint64_t value = 0;
-    struct stub lazy;
+    struct rdf_stub lazy;
     bool known;
     *ret_as = RDF_FOLLOW_FUNC; /* what is in a slot has been resolved already */
     bool is_read = stub->slot && rdf_images_read(images, stub->slot, &value, sizeof value) && value;
     struct rdf_image *owner = is_read ? rdf_images_at(images, value) : NULL;
-    /* Not bound yet: x86-64 points to the lazy half, aarch64 to PLT0, both in the image's own PLT. */
+    /* Not bound yet: x86-64 points to the lazy half, the others to the head, all in the image's own PLT. */
     bool is_unbound = !is_read || value == addr ||
-                      (owner == image && ((read_stub(images, image, value, &lazy) && !lazy.slot) ||
+                      (owner == image && ((rdf_stub_read(images, image, value, &lazy) && !lazy.slot) ||
+                                          rdf_stub_is_plt_head(images, image, value) ||
                                           rdf_image_in_plt(images, image, value, &known)));
     if (!is_unbound) {
         *ret_addr = value; /* may be another stub: a canonical PLT entry of the program */
         return REDEFINE_OK;
     }
-    if (is_irelative(image, rela->r_info))
+    if (rdf_stub_is_irelative(image, rela->r_info))
         return call_resolver(images, (uint64_t)rela->r_addend + image->bias, ret_addr, err);
     struct rdf_symbol symbol;
     if (!bind_symbol(images, image, (uint32_t)ELF64_R_SYM(rela->r_info), &symbol))
@@ -354,7 +241,7 @@ static bool lazy_relocation(struct rdf_images *images, struct rdf_image *image, 
     if (!at.data)
         return false;
     memcpy(ret, at.data, sizeof *ret);
-    return is_slot_relocation(image, ret->r_info);
+    return rdf_stub_fills_slot(image, ret->r_info);
 }
 
 redefine_status rdf_images_follow_as(struct rdf_images *images, uint64_t addr, enum rdf_follow_as as,
@@ -363,7 +250,7 @@ redefine_status rdf_images_follow_as(struct rdf_images *images, uint64_t addr, e
     uint64_t at = addr;
     for (unsigned hop = 0; hop < HOPS_MAX; hop++) {
         struct rdf_image *image = rdf_images_at(images, at);
-        struct stub stub;
+        struct rdf_stub stub;
         Elf64_Rela rela;
         redefine_status status;
         uint64_t next;
@@ -374,7 +261,7 @@ redefine_status rdf_images_follow_as(struct rdf_images *images, uint64_t addr, e
         if (as == RDF_FOLLOW_IFUNC || (as == RDF_FOLLOW_ANY && is_resolver(images, image, at))) {
             as = RDF_FOLLOW_FUNC;
             status = call_resolver(images, at, &next, err);
-        } else if (read_stub(images, image, at, &stub) &&
+        } else if (rdf_stub_read(images, image, at, &stub) &&
                    (stub.slot ? relocation_of_slot(images, image, stub.slot, &rela)
                               : lazy_relocation(images, image, stub.index, &rela)) &&
                    is_stub(images, image, at, &stub)) {

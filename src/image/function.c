@@ -110,6 +110,14 @@ static redefine_status bounds_of_symbol(struct rdf_images *images, struct rdf_im
     bool known;
     if (!near.has_at && rdf_image_in_plt(images, image, addr, &known))
         return fail_inside(images, image, addr, addr, err);
+    Elf64_Shdr section;
+    const char *name;
+    /* Linkers may put constants and code into one segment. */
+    if (!near.has_at && rdf_image_section_at(images, image, addr, &section, &name) &&
+        !(section.sh_flags & SHF_EXECINSTR))
+        return rdf_fail(err, REDEFINE_EINVAL,
+                        "0x%llx is data (section %.64s) in %s, not code; pass the address of a function",
+                        hex(addr), name, rdf_image_short_name(image));
     if (!near.has_at)
         return rdf_fail(err, REDEFINE_EUNSUPPORTED,
                         "nothing tells where the code at 0x%llx in %s ends: neither an unwind table nor a "

@@ -9,6 +9,7 @@
  *   elf.c      headers, dynamic section, section headers and .symtab of the file behind an image
  *   unwind.c   .eh_frame_hdr and .eh_frame: exact bounds, also of stripped code
  *   symbol.c   by address and by name; versions; STT_FILE groups
+ *   stub.c     what PLT stubs look like, machine by machine
  *   follow.c   PLT stubs and IFUNC resolvers → the function that runs
  *   find.c     rdf_images_find: the grammar of names
  *   each.c     every named function, for globs

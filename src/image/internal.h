@@ -177,6 +177,19 @@ uint64_t rdf_unwind_next(struct rdf_images *images, struct rdf_image *image, uin
 /* function.c: the symbols around an address, of both tables. */
 void rdf_image_near(struct rdf_images *images, struct rdf_image *image, uint64_t addr, struct rdf_near *ret);
 
+/* stub.c: one stub of a procedure linkage table. */
+struct rdf_stub {
+    uint64_t end;   /* behind the jump */
+    uint64_t slot;  /* where the address is kept; 0: a lazy half that pushes an index */
+    uint32_t index; /* of the relocation in DT_JMPREL, for a lazy half */
+};
+bool rdf_stub_read(const struct rdf_images *images, const struct rdf_image *image, uint64_t addr,
+                   struct rdf_stub *ret);
+/* The head of the table, where slots lead that are not bound yet. */
+bool rdf_stub_is_plt_head(const struct rdf_images *images, const struct rdf_image *image, uint64_t addr);
+bool rdf_stub_fills_slot(const struct rdf_image *image, uint64_t rela_info);
+bool rdf_stub_is_irelative(const struct rdf_image *image, uint64_t rela_info);
+
 /* follow.c: as rdf_images_follow; `is_ifunc`: what `addr` is, known from its symbol. */
 enum rdf_follow_as { RDF_FOLLOW_ANY, RDF_FOLLOW_FUNC, RDF_FOLLOW_IFUNC };
 redefine_status rdf_images_follow_as(struct rdf_images *images, uint64_t addr, enum rdf_follow_as as,

@@ -196,6 +196,7 @@ static const char *role_name(enum rdf_insn_role role)
     static const char *const names[] = {
         [RDF_ROLE_PLAIN] = "plain",
         [RDF_ROLE_LANDING] = "landing",
+        [RDF_ROLE_LANDING_SIGNS] = "landing-signs",
         [RDF_ROLE_NOP] = "nop",
         [RDF_ROLE_TRAP] = "trap",
     };

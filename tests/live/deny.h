@@ -114,6 +114,8 @@ __attribute__((unused)) static void *live_thread(void *kind)
 
 __attribute__((unused)) static void live_threads(size_t count)
 {
+    if (count)
+        live_needs_stopped_threads();
     for (uintptr_t i = 0; i < count; i++) {
         pthread_t thread;
         CHECK(!pthread_create(&thread, NULL, live_thread, (void *)(i % 3)));

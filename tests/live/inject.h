@@ -175,8 +175,12 @@ static void child_body(const struct scenario *scenario, bool fails_always)
 static int install_filter(void)
 {
     /* Allowed at once: what hands the listener over, ends a task, or is only the test's own. */
-    static const int allowed[] = {SYS_sendmsg,      SYS_exit,  SYS_exit_group,
-                                  SYS_rt_sigreturn, SYS_fcntl, SYS_dup2};
+    static const int allowed[] = {
+        SYS_sendmsg, SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_fcntl, SYS_dup3,
+#ifdef SYS_dup2 /* newer CPUs have only the general ones */
+        SYS_dup2,
+#endif
+    };
     struct sock_filter code[2 * LIVE_COUNT(allowed) + 2];
     unsigned short at = 0;
     code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));

@@ -2,6 +2,7 @@
  *
  * The contract of <redefine/redefine.h>, call by call, and what each of them refuses.
  */
+#include "entries.h"
 #include "live.h"
 
 TARGET int add(int a, int b)
@@ -220,25 +221,16 @@ static void big_batch(void)
 
 /* ---- errors ---- */
 
-/* A function whose first bytes hold an instruction of five bytes, for addresses inside it. */
+/* A function whose first bytes hold a long instruction, for addresses inside it. */
 int begins_with_long(void);
-__asm__(".text\n.globl begins_with_long\n.type begins_with_long, @function\nbegins_with_long:\n"
-        ".cfi_startproc\nmovl $42, %eax\nnop\nnop\nnop\nret\n.cfi_endproc\n"
-        ".size begins_with_long, .-begins_with_long\n");
+__asm__(".text\n" FUNCTION(begins_with_long, ENTRY_LONG));
 
-/* Three bytes between neighbours that leave no padding. */
+/* As short as can be, between neighbours that leave no padding. */
 int too_short(void);
 int before_too_short(int);
 int after_too_short(int);
-__asm__(
-    ".text\n.globl before_too_short\n.type before_too_short, @function\nbefore_too_short:\n.cfi_startproc\n"
-    "movl %edi, %eax\n.rept 150\nincl %eax\n.endr\nret\n.cfi_endproc\n"
-    ".size before_too_short, .-before_too_short\n"
-    ".globl too_short\n.type too_short, @function\ntoo_short:\n.cfi_startproc\nxorl %eax, %eax\nret\n"
-    ".cfi_endproc\n.size too_short, .-too_short\n"
-    ".globl after_too_short\n.type after_too_short, @function\nafter_too_short:\n.cfi_startproc\n"
-    "movl %edi, %eax\n.rept 150\nincl %eax\n.endr\nret\n.cfi_endproc\n"
-    ".size after_too_short, .-after_too_short\n");
+__asm__(".text\n" FUNCTION(before_too_short, ENTRY_PLUS_150) FUNCTION(too_short, ENTRY_SHORT)
+            FUNCTION(after_too_short, ENTRY_PLUS_150));
 
 static int longer(void)
 {

@@ -4,6 +4,7 @@
  * another link namespace, in an object that was loaded late. And every form of a name that redefine_find
  * takes.
  */
+#include "entries.h"
 #include "live.h"
 
 #include <dlfcn.h>
@@ -200,11 +201,9 @@ static void ifuncs(void)
 
 int jumps_there(int);
 int jump_goal(int);
-__asm__(
-    ".text\n.globl jumps_there\n.type jumps_there, @function\njumps_there:\n.cfi_startproc\njmp jump_goal\n"
-    ".cfi_endproc\n.size jumps_there, .-jumps_there\n.p2align 4\n"
-    ".globl jump_goal\n.type jump_goal, @function\njump_goal:\n.cfi_startproc\nleal 1(%rdi), %eax\n"
-    "imull $3, %eax, %eax\nret\n.cfi_endproc\n.size jump_goal, .-jump_goal\n.p2align 4\n");
+__asm__(".text\n" FUNCTION(jumps_there,
+                           ENTRY_JUMP("jump_goal")) ".p2align 4\n" FUNCTION(jump_goal,
+                                                                            ENTRY_GOAL) ".p2align 4\n");
 
 static int jumps_elsewhere(int value)
 {
@@ -385,9 +384,9 @@ static void names(void)
     CHECK(libc && find("libc.so.6!pclose") == dlsym(libc, "pclose"));
     CHECK(find("pclose") == ADDRESS(dlsym(RTLD_DEFAULT, "pclose")));
     CHECK(live_shares_process() || find("time") == find("libc.so.6!time")); /* sanitizers have their own */
-    void *memcpy_new = find("memcpy@GLIBC_2.14");
-    CHECK(memcpy_new == find("libc.so.6!memcpy@GLIBC_2.14"));
-    CHECK(find("memcpy@GLIBC_2.2.5") != NULL);
+    void *memcpy_new = find("memcpy@" ENTRY_MEMCPY_VERSION);
+    CHECK(memcpy_new == find("libc.so.6!memcpy@" ENTRY_MEMCPY_VERSION));
+    CHECK(find("memcpy@" ENTRY_MEMCPY_FORMER) != NULL);
     not_found("no_function_is_called_so", REDEFINE_ENOTFOUND);
     not_found("", REDEFINE_EINVAL);
     not_found("only_her", REDEFINE_ENOTFOUND);

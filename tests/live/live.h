@@ -38,6 +38,11 @@
 
 #define ADDRESS(function) ((void *)(uintptr_t)(function))
 
+/* A function in assembler; what depends on the CPU is in <cpu>/entries.h. */
+#define FUNCTION(name, body)                                                          \
+    ".globl " #name "\n.type " #name ", %function\n" #name ":\n.cfi_startproc\n" body \
+    ".cfi_endproc\n.size " #name ", .-" #name "\n"
+
 /* ---- cases ---- */
 
 /* `skipped` begins the first line of a child that skips; what follows is the reason. */
@@ -126,6 +131,24 @@ __attribute__((unused)) static bool live_under_valgrind(void)
 {
     const char *preload = getenv("LD_PRELOAD");
     return preload && strstr(preload, "vgpreload");
+}
+
+/* An emulator of one process has no ptrace, so other threads cannot be stopped; some sandboxes have none
+ * either. */
+__attribute__((unused)) static bool live_emulated(void)
+{
+    return syscall(SYS_ptrace, 1, 0, NULL, NULL) == -1 && errno == ENOSYS;
+}
+
+__attribute__((unused)) static void live_skip_where_emulated(const char *why)
+{
+    if (live_emulated())
+        live_skip("under an emulator %s", why);
+}
+
+__attribute__((unused)) static void live_needs_stopped_threads(void)
+{
+    live_skip_where_emulated("there is no ptrace to stop threads with");
 }
 
 /* A child's end, or its death when it takes too long; what it prints is kept in `output`. */

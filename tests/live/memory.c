@@ -5,6 +5,7 @@
  * stays.
  */
 #include "deny.h"
+#include "entries.h"
 
 #include <sys/prctl.h>
 
@@ -12,8 +13,9 @@ enum { MANY = 1000 };
 
 /* A thousand functions of 16 bytes: the nth returns n. */
 extern const char many[];
-__asm__(".text\n.p2align 4\n.globl many\nmany:\n.set many_count, 0\n.rept 1000\n.p2align 4\n.cfi_startproc\n"
-        "movl $many_count, %eax\nret\n.cfi_endproc\n.set many_count, many_count + 1\n.endr\n");
+__asm__(".text\n.p2align 4\n.globl many\nmany:\n.set many_count, 0\n.rept 1000\n.p2align "
+        "4\n.cfi_startproc\n" ENTRY_NUMBER(
+            "many_count") ".cfi_endproc\n.set many_count, many_count + 1\n.endr\n");
 
 typedef int many_type(void);
 
@@ -83,6 +85,7 @@ static pid_t start_sampler(void)
 
 static void there_and_back(const char *method)
 {
+    live_skip_where_emulated("others see the emulator's own mappings");
     pid_t sampler = start_sampler();
     while (*sampler_rounds == 0)
         usleep(100);
@@ -145,12 +148,10 @@ static void wx_protect_threads(void)
 
 /* ---- protections ---- */
 
-/* An entry whose first bytes lie on two pages: 4094 bytes into the first. */
+/* An entry whose first bytes lie on two pages. */
 int straddles(void);
-__asm__(".section .text.straddles, \"ax\", @progbits\n.p2align 12\n.skip 4093, 0xcc\nnop\n"
-        ".globl straddles\n.type straddles, @function\nstraddles:\n.cfi_startproc\n"
-        "movl $11, %eax\naddl $1, %eax\nret\n.cfi_endproc\n.size straddles, .-straddles\n"
-        ".p2align 12\n.text\n");
+__asm__(".section .text.straddles, \"ax\", %progbits\n.p2align 12\n" ENTRY_STRADDLES_SKIP FUNCTION(
+    straddles, ENTRY_STRADDLES) ".p2align 12\n.text\n");
 
 static int straddles_more(void)
 {
@@ -162,7 +163,7 @@ static int straddles_more(void)
 static void protections_of(int first_prot, int second_prot)
 {
     uintptr_t page = (uintptr_t)straddles & ~(uintptr_t)4095;
-    CHECK((uintptr_t)straddles - page == 4094);
+    CHECK_INT((uintptr_t)straddles - page, ENTRY_STRADDLES_OFF);
     CHECK(!mprotect((void *)page, 4096, first_prot));
     CHECK(!mprotect((void *)(page + 4096), 4096, second_prot));
     live_world_take(&live_before);
@@ -221,6 +222,7 @@ static void check_many(bool redefined)
 
 static void redefine_many(bool as_batch)
 {
+    live_skip_where_emulated("each commit takes a mapping of its own, as wherever /proc/self/mem is refused");
     live_world_take(&live_before);
     CHECK_OK(redefine(first, first_more)); /* what the first one costs is no matter of each */
     CHECK_OK(redefine_restore(first));

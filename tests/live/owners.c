@@ -389,6 +389,7 @@ static void alone(void)
 
 static void beside_a_thread(void)
 {
+    live_needs_stopped_threads();
     each_function_of_the_library(true);
 }
 

@@ -3,6 +3,7 @@
 // Stacks that lead through a redefinition: exceptions thrown by the replacement, by the original that it
 // calls, and through both; backtraces from everywhere. The trampoline itself must never be on a stack:
 // nothing tells an unwinder about it.
+#include "entries.h"
 #include "live.h"
 
 #include <dlfcn.h>
@@ -29,21 +30,13 @@ extern "C" TARGET int caller(int value)
 
 // Begins with a call, after as few bytes as an aligned stack allows: the call lies in the window.
 extern "C" int begins_with_call(int value);
-__asm__(
-    ".text\n.globl begins_with_call\n.type begins_with_call, @function\nbegins_with_call:\n.cfi_startproc\n"
-    "pushq %rbx\n.cfi_def_cfa_offset 16\n.cfi_offset %rbx, -16\n"
-    "call callee\n"
-    "movl %eax, %ebx\naddl $5, %ebx\nmovl %ebx, %eax\n"
-    "popq %rbx\n.cfi_def_cfa_offset 8\nret\n.cfi_endproc\n.size begins_with_call, .-begins_with_call\n");
+__asm__(".text\n" FUNCTION(begins_with_call, ENTRY_EARLY_CALL("callee")));
 
-// The same with the very first instruction. The stack is 8 bytes off below it, as its callee knows.
+// The same with the very first instruction. The stack is 8 bytes off below it, as its callee knows (x86-64).
 extern "C" int off_by_eight(int value);
 extern "C" int starts_with_call(int value);
-__asm__(".text\n.globl off_by_eight\n.type off_by_eight, @function\noff_by_eight:\n.cfi_startproc\n"
-        "subq $16, %rsp\n.cfi_def_cfa_offset 24\ncall callee\naddq $16, %rsp\n.cfi_def_cfa_offset 8\nret\n"
-        ".cfi_endproc\n.size off_by_eight, .-off_by_eight\n"
-        ".globl starts_with_call\n.type starts_with_call, @function\nstarts_with_call:\n.cfi_startproc\n"
-        "call off_by_eight\naddl $7, %eax\nret\n.cfi_endproc\n.size starts_with_call, .-starts_with_call\n");
+__asm__(".text\n" FUNCTION(off_by_eight, ENTRY_PUT_RIGHT("callee"))
+            FUNCTION(starts_with_call, ENTRY_FIRST_CALL("off_by_eight")));
 
 typedef int target_type(int);
 
@@ -179,11 +172,7 @@ extern "C" TARGET int calls_looks_around(int value)
 }
 
 extern "C" int window_calls_looks_around(int value);
-__asm__(".text\n.globl window_calls_looks_around\n.type window_calls_looks_around, @function\n"
-        "window_calls_looks_around:\n.cfi_startproc\n"
-        "pushq %rbx\n.cfi_def_cfa_offset 16\n.cfi_offset %rbx, -16\ncall looks_around\nmovl %eax, %ebx\n"
-        "leal 1(%rbx), %eax\npopq %rbx\n.cfi_def_cfa_offset 8\nret\n.cfi_endproc\n"
-        ".size window_calls_looks_around, .-window_calls_looks_around\n");
+__asm__(".text\n" FUNCTION(window_calls_looks_around, ENTRY_EARLY_CALL("looks_around")));
 
 extern "C" TARGET int outermost(int value)
 {
@@ -270,7 +259,7 @@ static void backtraces()
     CHECK_OK(redefine_restore(target));
     target = window_calls_looks_around;
     CHECK_OK(redefine(target, passes_through));
-    CHECK_INT(outermost(1), 102);
+    CHECK_INT(outermost(1), 106);
     check_frames(below_window, LIVE_COUNT(below_window));
 }
 

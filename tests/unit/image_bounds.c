@@ -305,7 +305,7 @@ static void test_vdso(void **state)
     unload(&loaded);
 }
 
-static void check_asm(void *handle)
+static __attribute__((unused)) void check_asm(void *handle)
 {
     struct loaded loaded;
     load_self(&loaded);

@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -108,11 +109,20 @@ static inline const char *compile(const char *compiler, const char *name, const 
     for (char *source = strtok(list, " "); source; source = strtok(NULL, " "))
         snprintf(files + strlen(files), sizeof files - strlen(files), " %s/../fixtures/%s", folder, source);
     snprintf(path, sizeof path, "%s/%s", work_folder(), name);
-    snprintf(command, sizeof command, "%s -O2 -g0 %s -o %s", compiler, files, path);
+    const char *chosen = strcmp(compiler, "cc") == 0    ? getenv("CC")
+                         : strcmp(compiler, "c++") == 0 ? getenv("CXX")
+                                                        : NULL;
+    snprintf(command, sizeof command, "%s -O2 -g0 %s -o %s", chosen ? chosen : compiler, files, path);
     snprintf(command + strlen(command), sizeof command - strlen(command), " %s", options);
     if (system(command) != 0)
         fail_msg("cannot compile: %s", command);
     return path;
+}
+
+/* An emulator runs one process, and no other program for it. */
+static inline bool is_emulated(void)
+{
+    return syscall(SYS_ptrace, 1, 0, NULL, NULL) == -1 && errno == ENOSYS;
 }
 
 /* ---- another process ---- */

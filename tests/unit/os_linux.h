@@ -19,31 +19,40 @@
 
 #include "os/os.h"
 
+#if defined(__has_include)
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#endif
+#endif
+#ifndef RUNNING_ON_VALGRIND
+#define RUNNING_ON_VALGRIND 0
+#endif
+
 /* In a child: says where it failed, and ends. */
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) { \
+#define CHECK(condition)                                                                \
+    do {                                                                                \
+        if (!(condition)) {                                                             \
             fprintf(stderr, "# %s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
-            _exit(1); \
-        } \
+            _exit(1);                                                                   \
+        }                                                                               \
     } while (0)
 
-#define CHECK_EQUAL(is, wanted) \
-    do { \
-        long long is_ = (long long)(is), wanted_ = (long long)(wanted); \
-        if (is_ != wanted_) { \
+#define CHECK_EQUAL(is, wanted)                                                                        \
+    do {                                                                                               \
+        long long is_ = (long long)(is), wanted_ = (long long)(wanted);                                \
+        if (is_ != wanted_) {                                                                          \
             fprintf(stderr, "# %s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #is, is_, wanted_); \
-            _exit(1); \
-        } \
+            _exit(1);                                                                                  \
+        }                                                                                              \
     } while (0)
 
 /* Says why this part cannot be tested here, and ends the child; the test is counted as skipped. */
 enum { CHILD_SKIPPED = 77 };
-#define SKIP_CHILD(reason) \
-    do { \
+#define SKIP_CHILD(reason)                 \
+    do {                                   \
         printf("# skipped: %s\n", reason); \
-        fflush(stdout); \
-        _exit(CHILD_SKIPPED); \
+        fflush(stdout);                    \
+        _exit(CHILD_SKIPPED);              \
     } while (0)
 
 static inline void in_child(void (*body)(void), unsigned limit_s)

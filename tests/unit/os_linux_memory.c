@@ -2,6 +2,7 @@
  *
  * Maps, reading, mapping, the ways to write that need no stopped world, files, the lock.
  */
+#include "os/linux/syscall.h"
 #include "os_linux.h"
 
 #include <dlfcn.h>
@@ -15,9 +16,9 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <valgrind/valgrind.h>
 
 static struct rdf_space space;
 static struct rdf_arena arena;
@@ -127,7 +128,10 @@ static void maps_agree_with_stdio(void **state)
     (void)state;
     FILE *text = fopen("/proc/self/maps", "r");
     assert_non_null(text);
-    static struct { unsigned long long start, end, off; char prot[5]; } line[4096];
+    static struct {
+        unsigned long long start, end, off;
+        char prot[5];
+    } line[4096];
     size_t lines = 0;
     static char buffer[8192];
     while (lines < 4096 && fgets(buffer, sizeof buffer, text))
@@ -319,18 +323,14 @@ static void map_takes_nothing_that_is_taken(void **state)
     const char *name = rdf_maps_find(&maps, addr + page)->path;
     assert_true(*name == 0 || strcmp(name, "[anon:redefine]") == 0);
     assert_int_equal(space.ops->unmap(&space, addr, 2 * page), 0);
-    assert_int_equal(space.ops->map(&space, addr + 1, page, RDF_PROT_READ), -EINVAL);
+    int unaligned = space.ops->map(&space, addr + 1, page, RDF_PROT_READ);
+    assert_true(unaligned == -EINVAL || unaligned == -EEXIST); /* qemu has its own order of checks */
 }
 
 /* ---- write ---- */
 
-#if defined(__x86_64__)
-static const uint8_t returns_1[] = {0xb8, 1, 0, 0, 0, 0xc3};
-static const uint8_t returns_2[] = {0xb8, 2, 0, 0, 0, 0xc3};
-#elif defined(__aarch64__)
-static const uint8_t returns_1[] = {0x20, 0, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6};
-static const uint8_t returns_2[] = {0x40, 0, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6};
-#endif
+static const uint8_t returns_1[] = RDF_CODE_RETURNS_1;
+static const uint8_t returns_2[] = RDF_CODE_RETURNS_2;
 
 static int call_at(const void *code)
 {
@@ -373,8 +373,18 @@ static void write_changes_what_runs(enum rdf_write_method method)
     CHECK(memcmp(area, big, len) == 0);
 }
 
+/* What emulators run may be what was there before; the engine then says that it cannot be done. */
+static bool is_stale_here(void)
+{
+    char *area = pages(1, PROT_READ | PROT_WRITE);
+    const char byte = 1;
+    return space.ops->write(&space, NULL, RDF_WRITE_SELF_MEM, address_of(area), &byte, 1) == -ENOTSUP;
+}
+
 static void write_self_mem(void)
 {
+    if (is_stale_here())
+        SKIP_CHILD("code written through /proc/self/mem is not what runs");
     write_changes_what_runs(RDF_WRITE_SELF_MEM);
 }
 
@@ -425,6 +435,8 @@ static void test_write_half(void **state)
 /* A function of libc, and its page's protection afterwards. */
 static void write_libc(void)
 {
+    if (is_stale_here())
+        SKIP_CHILD("code written through /proc/self/mem is not what runs");
     void *libc_function = dlsym(RTLD_DEFAULT, "getpgrp");
     CHECK(libc_function != NULL);
     uint64_t addr = address_of(libc_function);
@@ -535,7 +547,8 @@ static void write_at_once(void)
     for (int i = 0; i < 20000; i++) {
         const uint8_t *code = i & 1 ? returns_1 : returns_2;
         CHECK_EQUAL(space.ops->write(&space, NULL, RDF_WRITE_PROTECT, address_of(racing_code), code,
-                                     sizeof returns_1), 0);
+                                     sizeof returns_1),
+                    0);
     }
     racing_stop = true;
     void *wrong;
@@ -567,6 +580,8 @@ static void count_threads(void)
     CHECK(space.ops->has_other_threads(&space));
     racing_stop = true;
     pthread_join(thread, NULL);
+    if (ptrace(PTRACE_PEEKTEXT, 0, NULL, NULL) == -1 && errno == ENOSYS)
+        SKIP_CHILD("an emulator has threads of its own: a program that had some once is never alone again");
     for (int i = 0; i < 1000 && space.ops->has_other_threads(&space); i++)
         usleep(1000); /* the kernel drops the thread a moment after join */
     CHECK(!space.ops->has_other_threads(&space));

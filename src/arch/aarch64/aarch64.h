@@ -44,7 +44,8 @@ enum rdf_aarch64_form {
     RDF_A64_BRK,
     RDF_A64_HALT, /* udf, hlt, dcps, tcancel */
     RDF_A64_NOP,
-    RDF_A64_LANDING, /* bti c/j/jc, paciasp, pacibsp */
+    RDF_A64_LANDING,      /* bti c/j/jc */
+    RDF_A64_SIGN_LANDING, /* paciasp, pacibsp */
     /* The PC itself goes into a pointer's signature (FEAT_PAuth_LR): */
     RDF_A64_PC_SIGN,         /* pacnb*sppc, pacm, aut*sppc label */
     RDF_A64_PC_SIGN_LANDING, /* paciasppc, pacibsppc */
@@ -52,6 +53,10 @@ enum rdf_aarch64_form {
 };
 
 #define RDF_AARCH64_NOP_WORD UINT32_C(0xd503201f)
+#define RDF_AARCH64_BTI_C      \
+    {                          \
+        0x5f, 0x24, 0x03, 0xd5 \
+    }
 
 /* The form of `word`; RDF_A64_UNALLOCATED where the manual assigns no instruction (C4.1). */
 enum rdf_aarch64_form rdf_aarch64_form_of(uint32_t word);

@@ -12,6 +12,8 @@ const struct rdf_arch rdf_arch_aarch64 = {
     /* b reaches [from - 128 MiB, from + 128 MiB - 4]; the contract counts from the jump's end. */
     .jump_reach_back = B_REACH_BYTES + RDF_AARCH64_WORD_BYTES,
     .jump_reach_ahead = B_REACH_BYTES - 2 * RDF_AARCH64_WORD_BYTES,
+    .landing_bytes = RDF_AARCH64_WORD_BYTES,
+    .landing = RDF_AARCH64_BTI_C,
     .decode = rdf_aarch64_decode,
     .scan_branches = rdf_aarch64_scan_branches,
     .may_compute_jump = rdf_aarch64_may_compute_jump,

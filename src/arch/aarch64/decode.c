@@ -72,8 +72,8 @@ static const struct row rows[] = {
     {0xffffffff, 0xd503245f, RDF_A64_LANDING, "bti c"},
     {0xffffffff, 0xd503249f, RDF_A64_LANDING, "bti j"},
     {0xffffffff, 0xd50324df, RDF_A64_LANDING, "bti jc"},
-    {0xffffffff, 0xd503233f, RDF_A64_LANDING, "paciasp"},
-    {0xffffffff, 0xd503237f, RDF_A64_LANDING, "pacibsp"},
+    {0xffffffff, 0xd503233f, RDF_A64_SIGN_LANDING, "paciasp"},
+    {0xffffffff, 0xd503237f, RDF_A64_SIGN_LANDING, "pacibsp"},
     {0xffffffff, 0xd50323bf, RDF_A64_PLAIN, "autiasp"},
     {0xffffffff, 0xd50323ff, RDF_A64_PLAIN, "autibsp"},
     {0xffffffff, 0xd50324ff, RDF_A64_PC_SIGN, "pacm"},
@@ -217,8 +217,9 @@ static enum rdf_insn_role role_of(enum rdf_aarch64_form form)
 {
     switch (form) {
     case RDF_A64_NOP: return RDF_ROLE_NOP;
-    case RDF_A64_LANDING:
-    case RDF_A64_PC_SIGN_LANDING: return RDF_ROLE_LANDING;
+    case RDF_A64_LANDING: return RDF_ROLE_LANDING;
+    case RDF_A64_SIGN_LANDING:
+    case RDF_A64_PC_SIGN_LANDING: return RDF_ROLE_LANDING_SIGNS;
     case RDF_A64_BRK: return RDF_ROLE_TRAP;
     default: return RDF_ROLE_PLAIN;
     }

@@ -8,6 +8,7 @@
  *   private copy; its protection is not touched and is never writable. Hugetlb text gives EFAULT.
  *   SELF_MEM stops working on text where the kernel's PROC_MEM_FORCE_PTRACE is the default (EIO or
  *   EFAULT); the tracer's ways do not. A write through a file of /proc is not atomic beyond one byte.
+ *   Where an emulator goes on executing what was there before (qemu-user up to 7.2), it is refused: ENOTSUP.
  *   PROTECT stores with the CPU: whole aligned words of 8 bytes, each at once.
  */
 #include "base/bytes.h"
@@ -171,7 +172,7 @@ static RDF_RAW int write_by_fd(int fd, uint64_t addr, const uint8_t *bytes, size
     return 0;
 }
 
-static RDF_RAW int write_self_mem(uint64_t addr, const uint8_t *bytes, size_t len_bytes, size_t *ret_done)
+static RDF_RAW int write_own_memory(uint64_t addr, const uint8_t *bytes, size_t len_bytes, size_t *ret_done)
 {
     int fd = (int)rdf_sys(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC);
     if (fd < 0)
@@ -179,6 +180,51 @@ static RDF_RAW int write_self_mem(uint64_t addr, const uint8_t *bytes, size_t le
     int err = write_by_fd(fd, addr, bytes, len_bytes, ret_done);
     (void)rdf_sys(SYS_close, fd);
     return err;
+}
+
+/* Whether code that was executed, then written through /proc/self/mem, is executed as it was: tried once.
+ * What cannot be tried is believed to be right; the bytes are read back in any case. */
+static RDF_RAW bool executes_stale_code(void)
+{
+    static const uint8_t before[] = RDF_CODE_RETURNS_1;
+    static const uint8_t after[] = RDF_CODE_RETURNS_2;
+    const size_t page_bytes = rdf_os_page_bytes();
+    long page = rdf_sys(SYS_mmap, 0, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (rdf_sys_failed(page))
+        return false;
+    int (*code)(void) = (int (*)(void))page;
+    size_t done = 0;
+    bool is_stale = false;
+    rdf_bytes_copy((void *)page, before, sizeof before);
+    if (rdf_sys(SYS_mprotect, page, page_bytes, PROT_READ | PROT_EXEC) == 0) {
+        rdf_flush_icache((uint64_t)page, sizeof before);
+        bool was_right = code() == 1;
+        if (was_right && write_own_memory((uint64_t)page, after, sizeof after, &done) == 0) {
+            rdf_flush_icache((uint64_t)page, sizeof after);
+            is_stale = code() == 1;
+        }
+    }
+    (void)rdf_sys(SYS_munmap, page, page_bytes);
+    return is_stale;
+}
+
+/* Only an emulator has reason to be asked: it is told by having no ptrace, as some sandboxes have none. */
+static RDF_RAW bool is_self_mem_stale(void)
+{
+    enum { UNKNOWN, FRESH, STALE };
+    static int known;
+    int state = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (state == UNKNOWN) {
+        bool has_ptrace = rdf_sys(SYS_ptrace, PTRACE_PEEKTEXT, 0, 0, 0) != -ENOSYS;
+        state = !has_ptrace && executes_stale_code() ? STALE : FRESH;
+        __atomic_store_n(&known, state, __ATOMIC_RELAXED);
+    }
+    return state == STALE;
+}
+
+static RDF_RAW int write_self_mem(uint64_t addr, const uint8_t *bytes, size_t len_bytes, size_t *ret_done)
+{
+    return is_self_mem_stale() ? -ENOTSUP : write_own_memory(addr, bytes, len_bytes, ret_done);
 }
 
 static RDF_RAW int write_tracer_mem(struct rdf_world *world, uint64_t addr, const uint8_t *bytes,

@@ -14,9 +14,6 @@ size_t rdf_decimal(char *to, uint64_t value);
 /* "/proc/" pid "/task/" tid "/" name, into RDF_PATH_BYTES bytes. */
 void rdf_task_path(char *to, int pid, int tid, const char *name);
 
-/* The value of an auxiliary vector entry, 0 when it has none or cannot be read. */
-uint64_t rdf_auxv(uint64_t type);
-
 /* maps.c */
 int rdf_local_maps(struct rdf_space *space, struct rdf_arena *arena, struct rdf_maps *ret);
 int rdf_local_maps_at(struct rdf_space *space, const uint64_t *addr, size_t count, struct rdf_map *ret);

@@ -8,6 +8,7 @@
  *   rdf_syscall6           the system call instruction
  *   rdf_clone_onto         clone, with the new task running a function on its own stack
  *   rdf_flush_icache       make stores of this CPU visible to instruction fetch, everywhere
+ *   RDF_CODE_RETURNS_*     two functions, to see whether that is so
  *   rdf_regs*              the registers of a stopped thread: where it continues, and its stack
  *   rdf_context_*          the same of a thread that a signal has interrupted, as its handler sees it
  *   RDF_SYSCALL_BYTES      of the system call instruction; RDF_SYS_VFORK: its number, -1 for none
@@ -36,6 +37,9 @@
 #else
 #define RDF_RAW __attribute__((no_sanitize("address", "thread", "undefined"), no_instrument_function))
 #endif
+
+/* The value of an auxiliary vector entry, 0 when it has none or cannot be read: what resolvers are told. */
+uint64_t rdf_auxv(uint64_t type);
 
 #if defined(__x86_64__)
 #include "os/linux/syscall_x86_64.h"

@@ -56,43 +56,38 @@ static inline RDF_RAW long rdf_clone_onto(unsigned long flags, void *stack_top, 
     return x0;
 }
 
-/* Data cache to the point of unification, then instruction cache (Arm ARM B2.4.4). The compiler's
- * runtime does it without libc, with the line sizes of CTR_EL0. */
+/* Data cache to the point of unification, then instruction cache, where CTR_EL0 says that they need it (Arm
+ * ARM B2.4.4). Not __builtin___clear_cache: that calls a function, and here other threads may stand still. */
 static inline RDF_RAW void rdf_flush_icache(uint64_t addr, size_t len_bytes)
 {
-    char *start = (char *)(uintptr_t)addr;
-    __builtin___clear_cache(start, start + len_bytes);
+    enum { HAS_ONE_CACHE = 1 << 28, FETCHES_COHERENTLY = 1 << 29, WORD_BYTES = 4 }; /* IDC, DIC */
+    uint64_t type;
+    __asm__("mrs %0, ctr_el0" : "=r"(type));
+    uint64_t data_line = (uint64_t)WORD_BYTES << (type >> 16 & 15);
+    uint64_t code_line = (uint64_t)WORD_BYTES << (type & 15);
+    for (uint64_t at = addr & -data_line; !(type & HAS_ONE_CACHE) && at < addr + len_bytes; at += data_line)
+        __asm__ volatile("dc cvau, %0" : : "r"(at) : "memory");
+    __asm__ volatile("dsb ish" : : : "memory");
+    for (uint64_t at = addr & -code_line; !(type & FETCHES_COHERENTLY) && at < addr + len_bytes;
+         at += code_line)
+        __asm__ volatile("ic ivau, %0" : : "r"(at) : "memory");
+    __asm__ volatile("dsb ish\n\tisb" : : : "memory");
 }
+
+/* int (void): returns 1, and returns 2 */
+#define RDF_CODE_RETURNS_1                             \
+    {                                                  \
+        0x20, 0x00, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6 \
+    } /* mov w0, #1; ret */
+#define RDF_CODE_RETURNS_2                             \
+    {                                                  \
+        0x40, 0x00, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6 \
+    }
 
 typedef struct user_pt_regs rdf_regs;
-
-static inline RDF_RAW uint64_t rdf_regs_pc(const rdf_regs *regs)
-{
-    return regs->pc;
-}
-
-static inline RDF_RAW uint64_t rdf_regs_sp(const rdf_regs *regs)
-{
-    return regs->sp;
-}
-
-/* 0: do_signal moves the pc back to the `svc` before a tracer looks, "so that a debugger will see the
- * already changed PC". A pc moved by set_pc makes the kernel forget ERESTART_RESTARTBLOCK: a sleep
- * that was interrupted inside a displaced `svc` then starts over with its first arguments. */
-static inline RDF_RAW unsigned rdf_regs_restart_bytes(const rdf_regs *regs)
-{
-    (void)regs;
-    return 0;
-}
-
-static inline RDF_RAW void rdf_regs_set_pc(rdf_regs *regs, uint64_t pc)
-{
-    regs->pc = pc;
-}
+#include "os/linux/syscall_generic.h"
 
 /* sysdeps/aarch64/dl-irel.h: the hwcaps, with a bit that says that a second argument follows. */
-uint64_t rdf_auxv(uint64_t type);
-
 static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
 {
     enum { HWCAP = 16, HWCAP2 = 26 };

@@ -59,33 +59,20 @@ static inline RDF_RAW void rdf_flush_icache(uint64_t addr, size_t len_bytes)
     (void)rdf_syscall6(RISCV_FLUSH_ICACHE, (long)addr, (long)(addr + len_bytes), 0, 0, 0, 0);
 }
 
+/* int (void): returns 1, and returns 2 */
+#define RDF_CODE_RETURNS_1     \
+    {                          \
+        0x05, 0x45, 0x82, 0x80 \
+    } /* c.li a0, 1; c.jr ra */
+#define RDF_CODE_RETURNS_2     \
+    {                          \
+        0x09, 0x45, 0x82, 0x80 \
+    }
+
 typedef struct user_regs_struct rdf_regs;
-
-static inline RDF_RAW uint64_t rdf_regs_pc(const rdf_regs *regs)
-{
-    return regs->pc;
-}
-
-static inline RDF_RAW uint64_t rdf_regs_sp(const rdf_regs *regs)
-{
-    return regs->sp;
-}
-
-/* 0: as on arm64, the pc is moved back to the `ecall` before a tracer looks. */
-static inline RDF_RAW unsigned rdf_regs_restart_bytes(const rdf_regs *regs)
-{
-    (void)regs;
-    return 0;
-}
-
-static inline RDF_RAW void rdf_regs_set_pc(rdf_regs *regs, uint64_t pc)
-{
-    regs->pc = pc;
-}
+#include "os/linux/syscall_generic.h"
 
 /* sysdeps/riscv/dl-irel.h: the hwcaps, then a hwprobe function, for which null means "not known". */
-uint64_t rdf_auxv(uint64_t type);
-
 static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
 {
     enum { HWCAP = 16 };

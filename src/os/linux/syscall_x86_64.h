@@ -58,6 +58,16 @@ static inline RDF_RAW void rdf_flush_icache(uint64_t addr, size_t len_bytes)
     (void)len_bytes;
 }
 
+/* int (void): returns 1, and returns 2 */
+#define RDF_CODE_RETURNS_1     \
+    {                          \
+        0xb8, 1, 0, 0, 0, 0xc3 \
+    } /* mov eax, 1; ret */
+#define RDF_CODE_RETURNS_2     \
+    {                          \
+        0xb8, 2, 0, 0, 0, 0xc3 \
+    }
+
 typedef struct user_regs_struct rdf_regs;
 
 static inline RDF_RAW uint64_t rdf_regs_pc(const rdf_regs *regs)
