@@ -159,7 +159,7 @@ static void print_plan(const struct view *view, const char *name, const struct r
 
 static const struct rdf_arch *arch_for(uint16_t machine)
 {
-    static const struct rdf_arch *const arches[] = {&rdf_arch_x86_64, &rdf_arch_aarch64};
+    static const struct rdf_arch *const arches[] = {&rdf_arch_x86_64, &rdf_arch_aarch64, &rdf_arch_riscv64};
     for (size_t i = 0; i < sizeof arches / sizeof arches[0]; i++)
         if (arches[i]->elf_machine == machine)
             return arches[i];

@@ -29,5 +29,8 @@ foreach(kind EXE SHARED MODULE)
     set(CMAKE_${kind}_LINKER_FLAGS_INIT "-L${root_libraries}")
 endforeach()
 
-# -cpu max: everything that the emulator knows of the CPU, landing pads and signed pointers too.
-set(CMAKE_CROSSCOMPILING_EMULATOR qemu-${RDF_TARGET};-cpu;max;-L;${CMAKE_SYSROOT})
+# Everything that the emulator knows of the CPU: on Arm landing pads and signed pointers, too.
+if(RDF_TARGET STREQUAL aarch64)
+    set(cpu -cpu max)
+endif()
+set(CMAKE_CROSSCOMPILING_EMULATOR qemu-${RDF_TARGET} ${cpu} -L ${CMAKE_SYSROOT})

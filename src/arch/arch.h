@@ -102,19 +102,19 @@ static inline void rdf_byte_set_add(struct rdf_byte_set *set, uint64_t addr)
 }
 
 struct rdf_arch {
-    const char *name;         /* "x86_64", "aarch64" */
+    const char *name;         /* "x86_64", "aarch64", "riscv64" */
     uint16_t elf_machine;     /* e_machine of its ELF files */
     uint8_t insn_align_bytes; /* instructions start at multiples of this */
     uint8_t insn_bytes_max;   /* the longest instruction */
     uint8_t jump_bytes;       /* of the short form of emit_jump: the entry jump */
     int64_t jump_reach_back;  /* the entry jump reaches [from+jump_bytes-back, from+jump_bytes+ahead] */
     int64_t jump_reach_ahead;
-    uint8_t short_jump_bytes; /* of emit_short_jump; 0: this CPU has none */
-    uint8_t short_jump_reach; /* bytes ahead of its end; one more back */
-    uint8_t trap_bytes;       /* of `trap`; 0: never needed here */
-    uint8_t trap[4];          /* an instruction that raises a trap at its own address */
-    uint8_t landing_bytes;    /* of `landing`; 0: no landing pad of this CPU signs */
-    uint8_t landing[4];       /* a landing pad that is nothing else, for the place of one that signs */
+    uint8_t short_jump_bytes;  /* of emit_short_jump; 0: this CPU has none */
+    uint16_t short_jump_reach; /* bytes ahead of its end; one more back */
+    uint8_t trap_bytes;        /* of `trap`; 0: never needed here */
+    uint8_t trap[4];           /* an instruction that raises a trap at its own address */
+    uint8_t landing_bytes;     /* of `landing`; 0: no landing pad of this CPU signs */
+    uint8_t landing[4];        /* a landing pad that is nothing else, for the place of one that signs */
 
     /* Decode one instruction at the front of `code`, which lies at `addr`. False when the bytes are no
      * instruction or are cut off; *ret is then untouched. */
@@ -167,7 +167,8 @@ struct rdf_arch {
 
     /* A jump at `from` to the address that is stored in the 8 bytes at `slot_addr` (the relay). Only
      * registers that a call may change at a function boundary, and flags, may be touched:
-     * x86-64 none (jmp *slot(%rip)); aarch64 x16. Returns its length, 0 when the slot is out of reach. */
+     * x86-64 none (jmp *slot(%rip)); aarch64 x16; riscv64 t1. Returns its length, 0 when the slot is out of
+     * reach. */
     size_t (*emit_slot_jump)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr);
 
     /* Code at `from` that goes to where the running thread wants to go: the word at `word_off` from the
@@ -181,6 +182,7 @@ struct rdf_arch {
 
 extern const struct rdf_arch rdf_arch_x86_64;
 extern const struct rdf_arch rdf_arch_aarch64;
+extern const struct rdf_arch rdf_arch_riscv64;
 
 /* The CPU this build runs on; the build chooses the room that defines it. */
 const struct rdf_arch *rdf_arch_native(void);

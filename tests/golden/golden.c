@@ -27,7 +27,6 @@
 #include <string.h>
 
 /* Rooms that this build does not have are null here. */
-extern const struct rdf_arch rdf_arch_riscv64;
 #pragma weak rdf_arch_x86_64
 #pragma weak rdf_arch_aarch64
 #pragma weak rdf_arch_riscv64

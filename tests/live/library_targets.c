@@ -86,6 +86,8 @@ static void vdso_clock_gettime(void)
 {
     struct timespec now;
     struct timeval of_day;
+    if (!getauxval(AT_SYSINFO_EHDR))
+        live_skip("this kernel maps no vDSO, and then one of the two may call the other");
     CHECK_OK(redefine(clock_gettime, clock_plus));
     CHECK(!clock_gettime(CLOCK_REALTIME, &now));
     CHECK_NEAR(now.tv_sec, kernel_time() + 1000000);
