@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test asan tsan rebase coverage bench fuzz soak install format lint clean help
+.PHONY: build demo test aarch64 riscv64 musl table asan tsan rebase coverage bench fuzz soak install format lint clean help
 
 # Ninja runs things side by side by itself; the verbs come one after the other.
 .NOTPARALLEL:
@@ -35,6 +35,15 @@ test: ## every test; T=pattern: only those whose name holds the pattern
 	@tools/setup.sh build test
 	$(call with_tests)
 	@tools/run-tests build $(if $(T),'$(T)')
+
+aarch64 riscv64: ## for 64-bit Arm or RISC-V, into build-aarch64/ or build-riscv64/; its tests run under qemu
+	@tools/cross.sh $@ $(if $(T),'$(T)')
+
+musl: ## with musl as the C library, into build-musl/; its tests run
+	@tools/cross.sh $@ $(if $(T),'$(T)')
+
+table: ## the table of systems in README.md, from what the tests of each build said when they last ran
+	@tools/table
 
 asan: ## the tests again, under the address and undefined behaviour sanitizers
 	@tools/setup.sh build test
@@ -87,7 +96,7 @@ lint: ## layout, and what a static analyser has to say
 	@tools/lint.sh build
 
 clean: ## forget everything that was built
-	rm -rf build build-asan build-fuzz
+	rm -rf build build-asan build-fuzz build-aarch64 build-riscv64 build-musl
 
 help: ## this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-9s %s\n", $$1, $$2 }'

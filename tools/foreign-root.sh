@@ -2,48 +2,36 @@
 # SPDX-License-Identifier: MIT
 #
 # foreign-root.sh CPU DIR: the libraries of Debian for another CPU that building and testing needs (section
-# `foreign` of tools/packages.txt), unpacked into DIR. Nothing of this system changes: apt gets a state of its
-# own, in which nothing is installed, so that it finds all that is needed. Needs no root.
+# `foreign` of tools/packages.txt), unpacked into DIR.
 #
 # riscv64 became an architecture of Debian in its 13th release, trixie: what is older has no such packages.
 set -eu
 cpu=$1
 dir=$2
 cd "$(dirname "$0")/.."
+. tools/private-apt.sh
 
 case $cpu in
     aarch64) arch=arm64 suite=bookworm ;;
     riscv64) arch=riscv64 suite=trixie ;;
-    *) echo "foreign-root: no Debian architecture is known for $cpu" >&2; exit 2 ;;
+    *)
+        echo "foreign-root: no Debian architecture is known for $cpu" >&2
+        exit 2
+        ;;
 esac
-packages=$(sed -n 's/^foreign  *\([^ ]*\).*/\1/p' tools/packages.txt)
-wanted="$suite $(echo $packages)"
+packages=$(awk '$1 == "foreign" { printf "%s ", $2 }' tools/packages.txt)
 
 # Complete, and for the packages that are asked for now? Then nothing is to be done.
-[ "$(cat "$dir/.packages" 2>/dev/null)" != "$wanted" ] || exit 0
+[ "$(cat "$dir/.packages" 2>/dev/null)" != "$suite $packages" ] || exit 0
 
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 echo "foreign-root: fetching libraries for $cpu from $mirror" >&2
 rm -rf "$dir"
-state=$dir.apt
-log=$dir.log
-trap 'rm -rf "$state"' EXIT
-mkdir -p "$dir" "$state/lists/partial" "$state/cache/archives/partial"
-: >"$state/status"
-echo "deb [arch=$arch] $mirror $suite main" >"$state/sources.list"
-state=$(cd "$state" && pwd)
-
-apt()
-{
-    apt-get -qq -o APT::Architecture="$arch" -o APT::Architectures="$arch" -o Dir::State="$state" \
-        -o Dir::State::lists="$state/lists" -o Dir::State::status="$state/status" -o Dir::Cache="$state/cache" \
-        -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=- -o Dir::Etc::preferencesparts=- \
-        -o APT::Sandbox::User= -o Debug::NoLocking=1 "$@"
-}
-
+mkdir -p "$dir"
+private_apt_begin "$dir.apt" "$arch" "deb [arch=$arch] $mirror $suite main"
 # shellcheck disable=SC2086
-if ! { apt update && apt install -y --no-install-recommends --download-only $packages; } >"$log" 2>&1; then
-    cat "$log" >&2
+if ! { private_apt update && private_apt install -y --no-install-recommends --download-only $packages; } \
+    >"$state/log" 2>&1; then
+    cat "$state/log" >&2
     echo "foreign-root: the packages for $cpu could not be fetched; DEBIAN_MIRROR names another mirror" >&2
     exit 1
 fi
@@ -54,5 +42,4 @@ done
 for name in lib bin sbin; do
     [ -e "$dir/$name" ] || ln -s "usr/$name" "$dir/$name"
 done
-rm -f "$log"
-echo "$wanted" >"$dir/.packages"
+echo "$suite $packages" >"$dir/.packages"

@@ -177,6 +177,14 @@ uint64_t rdf_unwind_next(struct rdf_images *images, struct rdf_image *image, uin
 /* function.c: the symbols around an address, of both tables. */
 void rdf_image_near(struct rdf_images *images, struct rdf_image *image, uint64_t addr, struct rdf_near *ret);
 
+/* Newer than some C libraries' headers. */
+#ifndef R_AARCH64_IRELATIVE
+#define R_AARCH64_IRELATIVE 1032
+#endif
+#ifndef R_RISCV_IRELATIVE
+#define R_RISCV_IRELATIVE 58
+#endif
+
 /* stub.c: one stub of a procedure linkage table. */
 struct rdf_stub {
     uint64_t end;   /* behind the jump */

@@ -15,6 +15,10 @@
 
 #include "deny.h"
 
+#ifndef __GLIBC__
+#define strerrorname_np(err) strerror(err)
+#endif
+
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 

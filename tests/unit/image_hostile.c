@@ -6,6 +6,7 @@
 #include "image_common.h"
 
 #include "image_layout.h"
+#include "image/internal.h"
 
 struct object {
     uint8_t *bytes;

@@ -1,0 +1,22 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# cross.sh TARGET [PATTERN]: set up, build into build-TARGET and test there: aarch64, riscv64 or musl.
+set -eu
+target=$1
+shift
+cd "$(dirname "$0")/.."
+
+case $target in
+    musl)
+        tools/setup.sh build test
+        tools/sources.sh build-musl/sources zydis cmocka
+        ;;
+    *)
+        tools/setup.sh build "$target"
+        tools/foreign-root.sh "$target" "build-$target/root"
+        ;;
+esac
+[ -f "build-$target/build.ninja" ] || cmake --preset "$target" >/dev/null
+cmake --build --preset "$target"
+[ "${CROSS_ONLY_BUILD:-}" ] || TEST_TIMEOUT=${TEST_TIMEOUT:-1200} exec tools/run-tests "build-$target" "$@"

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh
+#
+# To be sourced: an apt with a state of its own below "$state", in which nothing is installed. It fetches, for any
+# architecture, and this system does not change. Needs no root.
+
+mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+
+# private_apt_begin FOLDER ARCHITECTURE LINE: what LINE of a sources.list names is looked up.
+private_apt_begin()
+{
+    state=$1
+    apt_arch=$2
+    mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+    state=$(cd "$state" && pwd)
+    trap 'rm -rf "$state"' EXIT
+    : >"$state/status"
+    echo "$3" >"$state/sources.list"
+}
+
+private_apt()
+{
+    apt-get -qq -o APT::Architecture="$apt_arch" -o APT::Architectures="$apt_arch" -o Dir::State="$state" \
+        -o Dir::State::lists="$state/lists" -o Dir::State::status="$state/status" -o Dir::Cache="$state/cache" \
+        -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=- -o Dir::Etc::preferencesparts=- \
+        -o APT::Sandbox::User= -o Debug::NoLocking=1 "$@"
+}
