@@ -5,7 +5,7 @@
 #ifndef TESTS_LIVE_SHORT_CASES_H
 #define TESTS_LIVE_SHORT_CASES_H
 
-/* Every body returns something in a0 that depends on a0 alone. Without relaxation: the bytes are what they say. */
+/* Every body returns something in a0 that depends on a0 alone. Unrelaxed: bytes are what they say. */
 __asm__(".text\n.option push\n.option norelax\n"
         ".macro fn name\n.balign 2\n.globl \\name\n.type \\name,%function\n\\name:\n.cfi_startproc\n.endm\n"
         ".macro end name\n.cfi_endproc\n.size \\name, .-\\name\n.endm\n"
@@ -22,19 +22,26 @@ __asm__(".text\n.option push\n.option norelax\n"
         "fn padded\n addi a0, a0, 4\n ret\n end padded\n .fill 8, 2, 0x0001\n"
         "fn sled\n nop\n nop\n nop\n nop\n addi a0, a0, 5\n ret\n end sled\n"
         "fn sled_lpad\n .word 0x00000017\n nop\n nop\n nop\n nop\n addi a0, a0, 6\n ret\n end sled_lpad\n"
-        "fn loop_to_entry\n addiw a0, a0, -3\n bgtz a0, loop_to_entry\n nop\n nop\n ret\n end loop_to_entry\n"
-        "fn loop_into\n li a1, 3\n 1: addiw a0, a0, 1\n addi a1, a1, -1\n bnez a1, 1b\n ret\n nop\n end loop_into\n"
-        "fn pair\n 1: auipc a1, %pcrel_hi(2f)\n nop\n lw a0, %pcrel_lo(1b)(a1)\n ret\n 2: .word 77\n end pair\n"
-        "fn pair_split\n nop\n nop\n 1: auipc a1, %pcrel_hi(2f)\n lw a0, %pcrel_lo(1b)(a1)\n ret\n 2: .word 78\n"
+        "fn loop_to_entry\n addiw a0, a0, -3\n bgtz a0, loop_to_entry\n nop\n nop\n ret\n"
+        "end loop_to_entry\n"
+        "fn loop_into\n li a1, 3\n 1: addiw a0, a0, 1\n addi a1, a1, -1\n bnez a1, 1b\n ret\n nop\n"
+        "end loop_into\n"
+        "fn pair\n 1: auipc a1, %pcrel_hi(2f)\n nop\n lw a0, %pcrel_lo(1b)(a1)\n ret\n 2: .word 77\n"
+        "end pair\n"
+        "fn pair_split\n nop\n nop\n 1: auipc a1, %pcrel_hi(2f)\n lw a0, %pcrel_lo(1b)(a1)\n ret\n"
+        "2: .word 78\n"
         "end pair_split\n"
         "fn tail\n 1: auipc t1, %pcrel_hi(near_behind)\n jr %pcrel_lo(1b)(t1)\n end tail\n"
-        "fn compares\n beqz a0, 1f\n nop\n nop\n nop\n li a0, 22\n ret\n 1: li a0, 23\n ret\n end compares\n"
-        "fn compares_two\n .option push\n .option norvc\n blt zero, a0, 1f\n nop\n .option pop\n li a0, 24\n ret\n"
+        "fn compares\n beqz a0, 1f\n nop\n nop\n nop\n li a0, 22\n ret\n 1: li a0, 23\n ret\n"
+        "end compares\n"
+        "fn compares_two\n .option push\n .option norvc\n blt zero, a0, 1f\n nop\n .option pop\n"
+        "li a0, 24\n ret\n"
         " 1: li a0, 25\n ret\n end compares_two\n"
         "fn jumps\n j 1f\n nop\n nop\n nop\n li a0, 26\n ret\n 1: li a0, 27\n ret\n end jumps\n"
         "fn saves\n addi sp, sp, -16\n sd ra, 8(sp)\n .word 0x00000013\n call near_behind\n ld ra, 8(sp)\n"
         " addi sp, sp, 16\n addi a0, a0, 1\n ret\n end saves\n"
-        "fn temps\n li t1, 1\n li t4, 2\n add a0, a0, t1\n add a0, a0, t4\n add a0, a0, t1\n ret\n end temps\n"
+        "fn temps\n li t1, 1\n li t4, 2\n add a0, a0, t1\n add a0, a0, t4\n add a0, a0, t1\n ret\n"
+        "end temps\n"
         ".purgem fn\n.purgem end\n.option pop\n");
 
 #define DECLARE(name) extern int name(int);
