@@ -556,7 +556,7 @@ static redefine_status try_entry_jump(const struct body *body, const struct rdf_
     uint64_t from = start + (pad && !signs ? pad->len_bytes : 0);
     uint8_t landing_bytes = signs ? arch->landing_bytes : 0;
     redefine_status status = try_strategy(body, RDF_STRATEGY_ENTRY_JUMP, from,
-                                        (size_t)landing_bytes + arch->jump_bytes, ret, err);
+                                          (size_t)landing_bytes + arch->jump_bytes, ret, err);
     if (status == REDEFINE_OK)
         ret->landing_bytes = landing_bytes;
     else if (pad)

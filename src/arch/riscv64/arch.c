@@ -19,11 +19,13 @@ const struct rdf_arch rdf_arch_riscv64 = {
     .trap = {0x02, 0x90}, /* c.ebreak */
     .decode = rdf_riscv64_decode,
     .scan_branches = rdf_riscv64_scan_branches,
+    .may_compute_jump = rdf_riscv64_may_compute_jump,
     .format = rdf_riscv64_format,
     .relocate = rdf_riscv64_relocate,
     .emit_jump = rdf_riscv64_emit_jump,
     .emit_short_jump = rdf_riscv64_emit_short_jump,
     .retarget = rdf_riscv64_retarget,
     .emit_count = rdf_riscv64_emit_count,
+    .emit_select = rdf_riscv64_emit_select,
     .emit_slot_jump = rdf_riscv64_emit_slot_jump,
 };

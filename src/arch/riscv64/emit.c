@@ -8,6 +8,7 @@
 #define LUI    UINT32_C(0x37)
 #define ADDIW  UINT32_C(0x1b)
 #define SLLI   UINT32_C(0x1013)
+#define ADD    UINT32_C(0x33)
 #define LD     UINT32_C(0x3003)
 #define C_J    UINT32_C(0xa001)
 #define AMOADD UINT32_C(0x0000302f) /* amoadd.d */
@@ -142,4 +143,42 @@ size_t rdf_riscv64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t co
     for (size_t i = 0; i < count; i++)
         rdf_riscv64_put(ret_code + i * RDF_RV_WORD_BYTES, words[i]);
     return count * RDF_RV_WORD_BYTES;
+}
+
+/* ld t1, off(base), for any offset of 31 bits; t4 on the way. Returns how many words. */
+static size_t load_at(uint32_t ret_words[3], unsigned base, int32_t off)
+{
+    int32_t low = low12((uint64_t)(int64_t)off);
+    uint32_t high = (uint32_t)off - (uint32_t)low;
+    size_t count = 0;
+    if (high) {
+        ret_words[count++] = high | RDF_RV_T4 << 7 | LUI;
+        ret_words[count++] = base << 20 | RDF_RV_T4 << 15 | RDF_RV_T4 << 7 | ADD;
+        base = RDF_RV_T4;
+    }
+    ret_words[count++] = (uint32_t)low << 20 | base << 15 | RDF_RV_T1 << 7 | LD;
+    return count;
+}
+
+/* The word lies at a small distance from tp (variant I of TLS). */
+size_t rdf_riscv64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from, int64_t word_off,
+                               uint32_t index, uint64_t slot_addr)
+{
+    enum { TP = 4, OFF_MAX = 0x7ffff000, BEQZ_T1 = RDF_RV_T1 << 15 | 0x63 };
+    uint32_t words[10], entry[3];
+    if (word_off < -OFF_MAX || word_off > OFF_MAX || index > OFF_MAX / 8)
+        return 0;
+    size_t entry_words = load_at(entry, RDF_RV_T1, (int32_t)(8 * index));
+    size_t count = load_at(words, TP, (int32_t)word_off);
+    /* Both to the slot jump: behind the entry's load, the other branch and the jump. */
+    (void)rdf_riscv64_set_branch(BEQZ_T1, (int64_t)(entry_words + 3) * RDF_RV_WORD_BYTES, &words[count++]);
+    for (size_t i = 0; i < entry_words; i++)
+        words[count++] = entry[i];
+    (void)rdf_riscv64_set_branch(BEQZ_T1, 2 * RDF_RV_WORD_BYTES, &words[count++]);
+    words[count++] = rdf_riscv64_jalr(RDF_RV_ZERO, RDF_RV_T1, 0);
+    for (size_t i = 0; i < count; i++)
+        rdf_riscv64_put(ret_code + i * RDF_RV_WORD_BYTES, words[i]);
+    size_t len = count * RDF_RV_WORD_BYTES;
+    size_t slot_jump = rdf_riscv64_emit_slot_jump(ret_code + len, from + len, slot_addr);
+    return slot_jump ? len + slot_jump : 0;
 }

@@ -21,3 +21,10 @@ void rdf_riscv64_scan_branches(struct rdf_span code, uint64_t addr, const struct
             visit(ctx, addr + off, target);
     }
 }
+
+/* A c.jr or a jalr that is no return: any function may have one, and decoding tells sooner than a search. */
+bool rdf_riscv64_may_compute_jump(struct rdf_span code)
+{
+    (void)code;
+    return true;
+}
