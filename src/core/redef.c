@@ -98,6 +98,7 @@ struct rdf_redef *rdf_redef_new(struct rdf_arena *arena, const struct rdf_plan *
         .branches_back = window->branches_back,
         .is_loop_head = window->is_loop_head,
         .has_hops = hops > 0,
+        .has_landing = window->landing_bytes > 0,
     };
     if (plan->trampoline_addr != window->end)
         head.trampoline_off = (uint8_t)(plan->trampoline_addr - plan->relay_addr);
@@ -194,6 +195,11 @@ void rdf_redef_jump(const struct rdf_redef *redef, const struct rdf_arch *arch, 
     if (redef->has_hops) {
         const uint8_t *hop = hops_of(redef, &hops);
         rdf_bytes_copy(ret_bytes + redef->edit_bytes - hops, hop, hops);
+    }
+    if (redef->has_landing) {
+        rdf_bytes_copy(ret_bytes, arch->landing, arch->landing_bytes);
+        ret_bytes += arch->landing_bytes;
+        from += arch->landing_bytes;
     }
     if (direct_to)
         (void)arch->emit_jump(ret_bytes, from, direct_to);

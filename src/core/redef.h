@@ -57,12 +57,13 @@ struct rdf_redef {
     uint8_t extra_count : 3;   /* of edits; EXTRAS_IN_TAIL: the tail says it */
     uint8_t branches_back : 1; /* see struct rdf_window */
     uint8_t is_loop_head : 1;
-    uint8_t method : 2;    /* enum rdf_write_method: the entry jump's latest */
-    uint8_t is_active : 1; /* redefined now */
-    uint8_t is_direct : 1; /* the jump leads straight to the top layer's replacement, within reach */
-    uint8_t has_layer : 1; /* its one layer is `replacement`, of the in-process calls */
-    uint8_t has_hops : 1;  /* jumps for short branches lie behind the entry jump, in one edit with it */
-    uint8_t tail[];        /* old bytes; lengths of instructions; hops; extra edits */
+    uint8_t method : 2;      /* enum rdf_write_method: the entry jump's latest */
+    uint8_t is_active : 1;   /* redefined now */
+    uint8_t is_direct : 1;   /* the jump leads straight to the top layer's replacement, within reach */
+    uint8_t has_layer : 1;   /* its one layer is `replacement`, of the in-process calls */
+    uint8_t has_landing : 1; /* a plain landing pad lies before the jump, in the place of one that signs */
+    uint8_t has_hops : 1;    /* jumps for short branches lie behind the entry jump, in one edit with it */
+    uint8_t tail[];          /* old bytes; lengths of instructions; hops; extra edits */
 };
 
 /* The record of a plan, from `arena`; nobody's yet. Null: no memory. */
