@@ -85,6 +85,9 @@ static redefine_status prepare_trap(struct commit *commit, struct touched *touch
                         "catch one (%s)",
                         touched->entry, rdf_errno_name(status));
     commit->engine->catches_traps = true;
+    /* A second record of the same key would stay behind when the first is found and taken back. */
+    if (rdf_redef_edit(touched->redef) == touched->entry)
+        return REDEFINE_OK;
     return rdf_commit_note_alias(commit, rdf_redef_edit(touched->redef), touched);
 }
 
