@@ -24,7 +24,7 @@ packages=$(awk '$1 == "foreign" { printf "%s ", $2 }' tools/packages.txt)
 # Complete, and for the packages that are asked for now? Then nothing is to be done.
 [ "$(cat "$dir/.packages" 2>/dev/null)" != "$suite $packages" ] || exit 0
 
-echo "foreign-root: fetching libraries for $cpu from $mirror" >&2
+echo "foreign-root: fetching libraries for $cpu" >&2
 rm -rf "$dir"
 mkdir -p "$dir"
 private_apt_begin "$dir.apt" "$arch" "deb [arch=$arch] $mirror $suite main"

@@ -4,7 +4,14 @@
 # To be sourced: an apt with a state of its own below "$state", in which nothing is installed. It fetches, for any
 # architecture, and this system does not change. Needs no root.
 
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+# The mirror that this system already uses.
+# shellcheck disable=SC2016
+mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' \
+    'Origin: Debian' 2>/dev/null | sed -n '/-security$/d; /-updates$/d; s/ .*//; p; q')}
+[ -n "$mirror" ] || {
+    echo "apt knows no mirror of Debian (run apt-get update), and DEBIAN_MIRROR names none" >&2
+    exit 1
+}
 
 # private_apt_begin FOLDER ARCHITECTURE LINE: what LINE of a sources.list names is looked up.
 private_apt_begin()

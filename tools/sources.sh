@@ -14,7 +14,7 @@ for package; do
 done
 [ -n "$missing" ] || exit 0
 
-echo "sources: fetching$missing from $mirror" >&2
+echo "sources: fetching$missing" >&2
 mkdir -p "$dir"
 private_apt_begin "$dir.apt" "$(dpkg --print-architecture)" "deb-src $mirror bookworm main"
 # shellcheck disable=SC2086

@@ -77,7 +77,7 @@ static size_t hop_bytes_of(const struct rdf_plan *plan)
     return (size_t)(end - first);
 }
 
-enum { EXTRAS_IN_TAIL = 7 };
+enum { EXTRAS_IN_TAIL = 7, BYTES_MAX = (1 << 24) - 1 };
 
 struct rdf_redef *rdf_redef_new(struct rdf_arena *arena, const struct rdf_plan *plan)
 {
@@ -87,7 +87,7 @@ struct rdf_redef *rdf_redef_new(struct rdf_arena *arena, const struct rdf_plan *
     size_t hops = hop_bytes_of(plan);
     struct rdf_redef head = {
         .entry = entry,
-        .function_bytes = function_bytes < UINT32_MAX ? (uint32_t)function_bytes : UINT32_MAX,
+        .function_bytes = function_bytes < BYTES_MAX ? function_bytes & BYTES_MAX : BYTES_MAX,
         .relay_off = (int32_t)(int64_t)(plan->relay_addr - entry),
         .slot_off = (int32_t)(int64_t)(plan->place.slot_addr - plan->relay_addr),
         .window_bytes = (uint8_t)(window->end - entry),

@@ -44,14 +44,14 @@ struct rdf_redef {
     uint64_t replacement;    /* of the in-process calls, also after a restore; 0: none yet */
     struct rdf_layer *list;  /* the layers, newest first; null when there is none, or one in the record */
     uint32_t replacement_bytes;
-    uint32_t function_bytes;
+    uint32_t function_bytes : 24; /* as far as they fit */
+    uint32_t file : 8;            /* see rdf_redef_file */
     int32_t relay_off;         /* from the entry */
     int32_t slot_off;          /* from the relay */
     uint8_t trampoline_off;    /* from the relay; 0: the original is what lies behind a sled */
     uint8_t window_bytes;      /* the instructions that are displaced, from the entry */
     uint8_t edit_off;          /* the entry jump goes here … */
     uint8_t edit_bytes;        /* … and has so many bytes */
-    uint8_t file;              /* see rdf_redef_file */
     uint8_t asked;             /* enum rdf_asked; read without a lock */
     uint8_t strategy : 3;      /* enum rdf_strategy */
     uint8_t extra_count : 3;   /* of edits; EXTRAS_IN_TAIL: the tail says it */

@@ -24,10 +24,6 @@ static size_t threads_callers; /* without a stop each change waits until all hav
 typedef long target_type(long);
 
 /* The fixtures return 3 * n + 1, whatever they look like. */
-#define FUNCTION(name, body)                                                          \
-    ".globl " #name "\n.type " #name ", @function\n" #name ":\n.cfi_startproc\n" body \
-    ".cfi_endproc\n.size " #name ", .-" #name "\n"
-
 /* One instruction of ten bytes: nobody can stand inside. */
 target_type one_long;
 __asm__(".text\n.p2align 6\n" FUNCTION(one_long,
