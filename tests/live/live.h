@@ -134,10 +134,17 @@ __attribute__((unused)) static bool live_under_valgrind(void)
 }
 
 /* An emulator of one process has no ptrace, so other threads cannot be stopped; some sandboxes have none
- * either. */
+ * either. Asked before a case denies anything. */
+static bool live_has_no_ptrace;
+
+__attribute__((constructor)) static void live_ask_for_ptrace(void)
+{
+    live_has_no_ptrace = syscall(SYS_ptrace, 1, 0, NULL, NULL) == -1 && errno == ENOSYS;
+}
+
 __attribute__((unused)) static bool live_emulated(void)
 {
-    return syscall(SYS_ptrace, 1, 0, NULL, NULL) == -1 && errno == ENOSYS;
+    return live_has_no_ptrace;
 }
 
 __attribute__((unused)) static void live_skip_where_emulated(const char *why)

@@ -208,15 +208,16 @@ static RDF_RAW bool executes_stale_code(void)
     return is_stale;
 }
 
-/* Only an emulator has reason to be asked: it is told by having no ptrace, as some sandboxes have none. */
+/* Only an emulator has reason to be asked: it is told by not knowing a call of Linux 3.2, which some sandboxes
+ * take away as well. */
 static RDF_RAW bool is_self_mem_stale(void)
 {
     enum { UNKNOWN, FRESH, STALE };
     static int known;
     int state = __atomic_load_n(&known, __ATOMIC_RELAXED);
     if (state == UNKNOWN) {
-        bool has_ptrace = rdf_sys(SYS_ptrace, PTRACE_PEEKTEXT, 0, 0, 0) != -ENOSYS;
-        state = !has_ptrace && executes_stale_code() ? STALE : FRESH;
+        bool is_known = rdf_sys(SYS_process_vm_readv, rdf_sys(SYS_getpid), 0, 0, 0, 0, 0) != -ENOSYS;
+        state = !is_known && executes_stale_code() ? STALE : FRESH;
         __atomic_store_n(&known, state, __ATOMIC_RELAXED);
     }
     return state == STALE;
