@@ -208,8 +208,8 @@ static RDF_RAW bool executes_stale_code(void)
     return is_stale;
 }
 
-/* Only an emulator has reason to be asked: it is told by not knowing a call of Linux 3.2, which some sandboxes
- * take away as well. */
+/* Only an emulator has reason to be asked: it is told by not knowing a call of Linux 3.2, which some
+ * sandboxes take away as well. */
 static RDF_RAW bool is_self_mem_stale(void)
 {
     enum { UNKNOWN, FRESH, STALE };
