@@ -67,7 +67,11 @@ static void print_code(const struct view *view, uint64_t start, uint64_t end, co
 
 static const char *bounds_text(enum rdf_bounds_source source)
 {
-    return source == RDF_BOUNDS_UNWIND ? "unwind table" : "symbol table";
+    switch (source) {
+    case RDF_BOUNDS_UNWIND: return "unwind table";
+    case RDF_BOUNDS_GO: return "table of Go functions";
+    default: return "symbol table";
+    }
 }
 
 static void print_head(const struct view *view, const char *name, const struct rdf_plan *plan)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every function that has a name: .dynsym and .symtab of every image, by address, each address once,
- * whichever of its names is wanted.
+ * Every function that has a name: .dynsym and .symtab of every image, and Go's own table, by address, each
+ * address once, whichever of its names is wanted.
  */
-#include "image/internal.h"
+#include "image/go_internal.h"
 
 /* "*" stands for any text, "?" for one character, as in a shell without brackets. Without recursion: only
  * the last star can matter. */
@@ -67,7 +67,8 @@ static enum rdf_visit offer(const struct walk *walk, const struct rdf_symbol *sy
     bool is_ifunc = symbol->type == STT_GNU_IFUNC;
     char readable[RDF_IMAGE_NAME_MAX];
     enum rdf_visit answer = RDF_VISIT_OTHER;
-    if ((symbol->type != STT_FUNC && !is_ifunc) || !symbol->name[0] || is_part(symbol->name))
+    if ((symbol->type != STT_FUNC && !is_ifunc) || !symbol->name[0] || is_part(symbol->name) ||
+        rdf_go_at(walk->images, symbol->addr))
         return answer;
     if (rdf_image_glob(walk->glob, symbol->name))
         answer = walk->visit(walk->ctx, walk->image, symbol->name, NULL, symbol->addr, is_ifunc);
@@ -112,12 +113,29 @@ static bool walk_image(const struct walk *walk)
     }
 }
 
+/* The table of Go functions is complete: symbols in its code were left out above. */
+static bool walk_go(const struct walk *walk)
+{
+    const struct rdf_go *go;
+    if (!rdf_go_is_go(walk->images, walk->image) ||
+        rdf_go_open(walk->images, walk->image, &go, NULL) != REDEFINE_OK)
+        return true;
+    for (uint32_t i = 0; i < rdf_go_func_count(go); i++) {
+        const char *name = rdf_go_func_name(go, i);
+        if (name && *name && rdf_image_glob(walk->glob, name) &&
+            walk->visit(walk->ctx, walk->image, name, NULL, rdf_go_func_entry(go, i), false) ==
+                RDF_VISIT_STOP)
+            return false;
+    }
+    return true;
+}
+
 void rdf_images_each(struct rdf_images *images, const char *glob, rdf_image_visit *visit, void *ctx)
 {
     struct rdf_demangler demangler = {0};
     for (size_t i = 0; i < images->count; i++) {
         struct walk walk = {images, images->image[i], &demangler, glob, visit, ctx};
-        if (!walk.image->hidden && !walk_image(&walk))
+        if (!walk.image->hidden && (!walk_image(&walk) || !walk_go(&walk)))
             return;
     }
 }

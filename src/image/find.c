@@ -10,7 +10,7 @@
  * name means to every caller but those in one file. Two functions are the same if they are at the same
  * address once stubs and resolvers have been followed.
  */
-#include "image/internal.h"
+#include "image/go_internal.h"
 
 #include <stdio.h>
 
@@ -45,8 +45,9 @@ struct search {
     size_t count;                  /* of different functions; may be more than are kept */
     struct rdf_error follow_error; /* of a candidate that leads nowhere */
     struct rdf_demangler demangler;
-    bool is_cxx;      /* compare demangled */
-    const char *file; /* only static functions of this file; null: all */
+    bool is_cxx;         /* compare demangled */
+    const char *file;    /* only static functions of this file; null: all */
+    const char *go_name; /* the name without what surrounds it, as a string */
     char needle[256];
     char wanted[TEXT_BYTES];
     size_t wanted_len;
@@ -231,7 +232,39 @@ static void scan_table(struct search *search, struct rdf_image *image, const str
             continue;
         struct candidate candidate = {.image = image, .file = of_file, .is_exported = is_exported};
         rdf_symbol_fill(image, symbols, i, &raw, &candidate.symbol);
-        add_candidate(search, &candidate);
+        if (!rdf_go_at(search->images, candidate.symbol.addr)) /* scan_go tells of those */
+            add_candidate(search, &candidate);
+    }
+}
+
+static bool is_asked_of_go(const struct search *search, const struct rdf_go_func *func)
+{
+    const struct question *question = &search->question;
+    const char *file;
+    uint32_t line;
+    if (search->file &&
+        (!rdf_go_line(func, func->entry, &file, &line) || !rdf_text_same(rdf_text_base(file), search->file)))
+        return false;
+    return !question->suffix_is_addr || question->suffix_addr == func->entry ||
+           question->suffix_addr == func->entry - rdf_image_bias(rdf_go_image(func->go));
+}
+
+/* What the compiler wrapped around a function has its name too: the function is meant, if there is one. */
+static void scan_go(struct search *search, struct rdf_image *image)
+{
+    const struct rdf_go *go;
+    size_t before = search->count;
+    if (!search->go_name || !rdf_go_is_go(search->images, image) ||
+        rdf_go_open(search->images, image, &go, NULL) != REDEFINE_OK)
+        return;
+    for (int wrappers = 0; wrappers < 2 && search->count == before; wrappers++) {
+        struct rdf_go_func func;
+        for (uint32_t i = 0; rdf_go_func_named(go, search->go_name, i, &func); i = func.index + 1) {
+            if (func.is_wrapper != wrappers || !is_asked_of_go(search, &func))
+                continue;
+            struct candidate candidate = {.image = image, .symbol = rdf_go_symbol(&func)};
+            add_candidate(search, &candidate);
+        }
     }
 }
 
@@ -246,6 +279,8 @@ static void scan(struct search *search)
             if (!search->file)
                 scan_table(search, image, rdf_image_dynsym(images, image), true);
             scan_table(search, image, rdf_image_symtab(images, image), false);
+            if (!search->is_cxx)
+                scan_go(search, image);
         }
     }
 }
@@ -282,6 +317,9 @@ static void run(struct search *search)
 {
     struct question *question = &search->question;
     struct text none = {NULL, 0};
+    search->go_name = rdf_arena_copy(search->images->arena, question->name.at, question->name.len);
+    if (!search->go_name)
+        search->images->out_of_memory = true;
     rdf_images_find_scope(search->images);
     if (question->suffix_is_addr || !question->suffix.at) {
         if (question->suffix_is_addr || !find_exported(search, none))
@@ -407,6 +445,34 @@ static void survey_table(struct search *search, struct survey *survey, struct rd
     }
 }
 
+static void survey_go(struct survey *survey, const struct rdf_go *go)
+{
+    for (uint32_t i = 0; survey->suggestions.names_left && i < rdf_go_func_count(go); i++) {
+        const char *name = rdf_go_func_name(go, i);
+        if (name)
+            rdf_suggest(&survey->suggestions, name);
+    }
+}
+
+/* Go code that was inlined everywhere has no body of its own; tables that could not be read have a reason. */
+static redefine_status fail_go(struct search *search, struct survey *survey, struct rdf_error *err)
+{
+    struct rdf_images *images = search->images;
+    for (size_t i = 0; i < images->count; i++) {
+        const struct rdf_go *go;
+        struct rdf_image *image = images->image[i];
+        if (!is_asked(search, image) || !rdf_go_is_go(images, image))
+            continue;
+        redefine_status status = rdf_go_open(images, image, &go, err);
+        if (status == REDEFINE_OK)
+            status = rdf_go_fail_inlined(go, search->go_name, err);
+        if (status != REDEFINE_OK)
+            return status;
+        survey_go(survey, go);
+    }
+    return REDEFINE_OK;
+}
+
 static redefine_status fail_not_found(struct search *search, struct rdf_error *err)
 {
     const struct question *question = &search->question;
@@ -423,6 +489,9 @@ static redefine_status fail_not_found(struct search *search, struct rdf_error *e
         survey_table(search, &survey, image, rdf_image_dynsym(images, image));
         survey_table(search, &survey, image, rdf_image_symtab(images, image));
     }
+    redefine_status status = fail_go(search, &survey, err);
+    if (status != REDEFINE_OK)
+        return status;
     int name_len = (int)(question->name.len < 160 ? question->name.len : 160);
     int object_len = (int)(question->object.len < 160 ? question->object.len : 160);
     int suffix_len = (int)(question->suffix.len < 160 ? question->suffix.len : 160);

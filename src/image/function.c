@@ -2,11 +2,12 @@
  *
  * Where functions begin and end.
  *
- * The unwind table is believed first: it exists in stripped objects and is exact, because exceptions
- * depend on it. Symbols add what it cannot say: assembly often has one FDE over several functions, and
- * some code has none.
+ * Go's own table is exact, and where there is Go code nothing else is asked.
+ * The unwind table is believed first for the rest: it exists in stripped objects and is exact, because
+ * exceptions depend on it. Symbols add what it cannot say: assembly often has one FDE over several functions,
+ * and some code has none.
  */
-#include "image/internal.h"
+#include "image/go_internal.h"
 
 #include <stdio.h>
 
@@ -23,6 +24,11 @@ static uint64_t lower(uint64_t a, uint64_t b)
 void rdf_image_near(struct rdf_images *images, struct rdf_image *image, uint64_t addr, struct rdf_near *ret)
 {
     struct rdf_near more;
+    const struct rdf_go *go;
+    /* Where there is Go code its own table is complete, and nothing else is needed. */
+    if (rdf_go_is_go(images, image) && rdf_go_open(images, image, &go, NULL) == REDEFINE_OK &&
+        rdf_go_near(go, addr, ret))
+        return;
     rdf_symbols_near(images, image, rdf_image_dynsym(images, image), addr, ret);
     rdf_symbols_near(images, image, rdf_image_symtab(images, image), addr, &more);
     rdf_near_merge(ret, &more);
@@ -137,6 +143,36 @@ static redefine_status bounds_of_symbol(struct rdf_images *images, struct rdf_im
     return REDEFINE_OK;
 }
 
+static redefine_status bounds_of_go(struct rdf_images *images, struct rdf_image *image,
+                                    const struct rdf_go_func *func, uint64_t addr, struct rdf_function *ret,
+                                    struct rdf_error *err)
+{
+    if (func->entry != addr)
+        return fail_inside(images, image, addr, func->entry, err);
+    *ret = (struct rdf_function){image, func->entry, func->end, RDF_BOUNDS_GO, func->name};
+    return REDEFINE_OK;
+}
+
+static redefine_status bounds(struct rdf_images *images, struct rdf_image *image, uint64_t addr,
+                              struct rdf_function *ret, struct rdf_error *err)
+{
+    struct rdf_range fde;
+    struct rdf_go_func func;
+    const struct rdf_go *go = rdf_go_at(images, addr);
+    if (go && rdf_go_func_at(go, addr, &func))
+        return bounds_of_go(images, image, &func, addr, ret, err);
+    /* Go code in a release that is not known: its symbols may do, but without them this is the reason. */
+    if (!go && rdf_go_is_go(images, image) && !rdf_image_symtab(images, image)->count) {
+        redefine_status status = rdf_go_open(images, image, &go, err);
+        if (status != REDEFINE_OK)
+            return status;
+    }
+    bool has_fde = rdf_unwind_find(images, image, addr, &fde);
+    if (has_fde && fde.start == addr)
+        return bounds_of_fde(images, image, &fde, ret, err);
+    return bounds_of_symbol(images, image, addr, has_fde ? &fde : NULL, ret, err);
+}
+
 redefine_status rdf_images_function(struct rdf_images *images, uint64_t addr, struct rdf_function *ret,
                                     struct rdf_error *err)
 {
@@ -160,13 +196,8 @@ redefine_status rdf_images_function(struct rdf_images *images, uint64_t addr, st
                         hex(addr),
                         image ? "behind the code of " : "belongs to no loaded object (made at run time?)",
                         image ? rdf_image_short_name(image) : "");
-    struct rdf_range fde;
     struct rdf_function function;
-    bool has_fde = rdf_unwind_find(images, image, addr, &fde);
-    redefine_status status = has_fde && fde.start == addr
-                                 ? bounds_of_fde(images, image, &fde, &function, err)
-                                 : bounds_of_symbol(images, image, addr, has_fde ? &fde : NULL, &function,
-                                                    err);
+    redefine_status status = bounds(images, image, addr, &function, err);
     if (images->out_of_memory)
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory to read the tables of %s",
                         rdf_image_short_name(image));

@@ -8,6 +8,7 @@
  *   go_module.c  pclntab and moduledata: found, laid out by version, checked against each other
  *   go_func.c    functions, by address and by name; tables by PC
  *   go_inline.c  inlined copies
+ *   go_call.c    direct calls
  *   go_type.c    types, read from their descriptors
  *   go_types.c   all types of a module, by name
  *   go_layout.c  two types compared, field by field

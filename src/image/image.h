@@ -13,6 +13,7 @@
  *   follow.c   PLT stubs and IFUNC resolvers → the function that runs
  *   find.c     rdf_images_find: the grammar of names
  *   each.c     every named function, for globs
+ *   go*.c      what Go's own tables know (image/go.h)
  *   demangle.c C++ names, by the demangler of a C++ runtime where one is at hand
  */
 #ifndef RDF_IMAGE_IMAGE_H
@@ -62,7 +63,7 @@ uint64_t rdf_image_end(const struct rdf_image *image);                          
 uint64_t rdf_image_bias(const struct rdf_image *image);    /* added to addresses in the file */
 uint16_t rdf_image_machine(const struct rdf_image *image); /* e_machine */
 
-enum rdf_bounds_source { RDF_BOUNDS_UNWIND, RDF_BOUNDS_SYMBOL };
+enum rdf_bounds_source { RDF_BOUNDS_UNWIND, RDF_BOUNDS_SYMBOL, RDF_BOUNDS_GO };
 
 struct rdf_function {
     struct rdf_image *image;
@@ -95,9 +96,10 @@ redefine_status rdf_images_follow(struct rdf_images *images, uint64_t addr, uint
  *                   symbol tables keep, so two files of one name are ambiguous)
  *   NAME@VERSION    that version of a versioned symbol: "memcpy@GLIBC_2.2.5"
  *   ns::C::m(int)   a C++ function as demangled, or without the parameters when only one fits
+ *   time.Now        a Go function: "main.(*T).M", "main.main.func1", "main.f[...]" for a generic one
  *
- * REDEFINE_ENOTFOUND, with near names where there are any; REDEFINE_EAMBIGUOUS, listing the candidates
- * with object, file and address in a form that can be given back to this function. */
+ * REDEFINE_ENOTFOUND, with near names where there are any; REDEFINE_EINLINED, with the sites, for a Go
+ * function that was inlined wherever it is called; REDEFINE_EAMBIGUOUS, listing the candidates with object, file and address in a form that can be given back to this function. */
 redefine_status rdf_images_find(struct rdf_images *images, const char *name, uint64_t *ret_addr,
                                 struct rdf_error *err);
 

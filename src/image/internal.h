@@ -94,6 +94,8 @@ struct rdf_image {
     struct rdf_span section_names;
     struct rdf_symbols dynsym, symtab;
     struct rdf_unwind unwind;
+    bool go_asked, is_go, go_refused;
+    struct rdf_go *go; /* null: not Go, not asked for yet, or refused */
 };
 
 /* elf.c: reading */
