@@ -19,7 +19,11 @@
     X(EDENIED, 9, "the operating system does not allow the change")                               \
     X(ENOMEM, 10, "no memory within reach of the function")                                       \
     X(ESYSTEM, 11, "a system call failed")                                                        \
-    X(EROLLBACK, 12, "a change failed and could not be taken back completely")
+    X(EROLLBACK, 12, "a change failed and could not be taken back completely")                    \
+    X(EFOLDED, 13, "nothing calls the function: its calls were computed away")                    \
+    X(EBOUND, 14, "the method is bound to its receiver, or belongs to an interface")              \
+    X(EWRAPPER, 15, "the function is the compiler's way to another one")                          \
+    X(EVERSION, 16, "this release of Go is not known")
 
 typedef enum redefine_status {
 #define REDEFINE_STATUS_ENUMERATOR(name, number, text) REDEFINE_##name = number,

@@ -4,9 +4,9 @@
  */
 #include <redefine/apply.h>
 
+#include "api/enter.h"
 #include "api/thread.h"
 #include "base/bytes.h"
-#include "core/engine.h"
 
 #include <stdio.h>
 
@@ -606,4 +606,19 @@ const char *redefine_report(void)
                        is_open ? " (writable and executable for that moment)" : "");
     (void)leave(&err, REDEFINE_OK);
     return description;
+}
+
+/* ---- For the other files of this folder ---- */
+
+redefine_status rdf_api_enter(struct rdf_engine **ret_engine, struct rdf_error *err)
+{
+    redefine_status status = enter(err);
+    if (status == REDEFINE_OK)
+        *ret_engine = &engine;
+    return status;
+}
+
+void rdf_api_leave(void)
+{
+    rdf_os_unlock(&engine.lock);
 }

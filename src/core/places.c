@@ -103,6 +103,8 @@ bool rdf_place_on_stack(const struct rdf_write *write, uint64_t sp, rdf_is_place
     uint64_t start = (sp + 7) / 8 * 8;
     const struct rdf_map *stack = rdf_maps_find(write->maps, start);
     uint64_t end = stack ? stack->end : start + UNKNOWN_BYTES;
+    if (write->stack_bytes_max && end - start > write->stack_bytes_max)
+        end = start + write->stack_bytes_max;
     /* Part by part, so that none reaches into a page that cannot be read. */
     for (uint64_t at = start; at < end; at = at / PART_BYTES * PART_BYTES + PART_BYTES) {
         size_t len = PART_BYTES - (size_t)(at % PART_BYTES);

@@ -66,6 +66,9 @@ static int body(struct rdf_world *world, void *ctx)
     struct rdf_write *write = ctx;
     if (!everyone_can_move(write, world))
         return -EAGAIN;
+    write->was_not_ready = write->is_ready && !write->is_ready(write->publish_ctx, world);
+    if (write->was_not_ready)
+        return -EAGAIN;
     write->failed_item = rdf_store_find_changed(write);
     if (write->failed_item < write->count)
         return BODY_CHANGED;
@@ -125,6 +128,10 @@ static redefine_status explain_stop(const struct rdf_write *write, int status, s
             "the task that was changing the code was ended by someone else (%s: %s): SOME BYTES COULD "
             "NOT BE PUT BACK",
             stop->step ? stop->step : "stop", rdf_errno_name(status));
+    if (write->was_not_ready && (status == -EAGAIN || status == -ETIMEDOUT))
+        return rdf_fail(err, REDEFINE_EBUSY,
+                        "a goroutine stays parked inside the bytes that would be overwritten; nothing was "
+                        "changed; try again when it has run on");
     bool has_waited = status == -EAGAIN ||
                       (status == -ETIMEDOUT && write->has_waited && stop->blocking_tid == write->waiting_tid);
     char doing[160] = "it has ended";
@@ -220,7 +227,7 @@ redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
             err, REDEFINE_EBUSY,
             "the task that was changing the code was ended by someone else (%s); nothing is changed",
             rdf_errno_name(status));
-    if (status < 0 && is_stop_denied(write, status))
+    if (status < 0 && !write->only_stopped && is_stop_denied(write, status))
         return rdf_write_unstopped(write, report.step, status, err);
     if (status < 0)
         return explain_stop(write, status, err);

@@ -73,6 +73,12 @@ struct rdf_write {
      * becomes visible together with it. Only stores; runs where threads may hold any lock. */
     void (*publish)(void *ctx);
     void *publish_ctx;
+    bool only_stopped; /* threads that cannot be stopped are never kept away by traps: it is a refusal */
+    /* How much of a stack is searched, from its stack pointer up; 0: all of it. */
+    uint64_t stack_bytes_max;
+    /* Asked in the stopped world before the first byte changes: false to wait a little; null: nothing to ask.
+     * As publish, it may only read and store. */
+    bool (*is_ready)(void *ctx, const struct rdf_world *world);
 
     /* For who cannot stop the others: the list of detours that the handler of traps looks through, where it
      * lies, what the handler asks, and whether it is installed. */
@@ -88,6 +94,7 @@ struct rdf_write {
     bool keeps_exec; /* threads run from the pages that are made writable */
     bool has_waited; /* body said -EAGAIN the last time, because of … */
     int waiting_tid; /* … this thread; 0: the one that asked */
+    bool was_not_ready;
     size_t failed_item;
     int err;
     bool has_begun_publishing;

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the code of a Go func value is, and whether redefining it would be noticed.
+ */
+#ifndef RDF_GO_TARGET_H
+#define RDF_GO_TARGET_H
+
+#include "go/abi.h"
+#include "image/go.h"
+
+struct rdf_go_target {
+    struct rdf_go_func func; /* whose body is redefined: of a generic function its shape's */
+    struct rdf_span code;    /* of that body, in this process */
+    struct rdf_go_entry entry; /* set by rdf_go_target_begin */
+    bool is_generic;
+    struct rdf_go_wrapper wrapper; /* of a generic one */
+};
+
+/* Whatever runs when a func value whose first word is `code` is called.
+ * REDEFINE_EINVAL    not the entry of a Go function
+ * REDEFINE_EVERSION  a release that is not known
+ * REDEFINE_EBOUND    x.M, or I.M of an interface
+ * REDEFINE_EWRAPPER  the compiler's way to another function; the sentence names it */
+redefine_status rdf_go_target(struct rdf_images *images, const struct rdf_go_abi *abi, uint64_t code,
+                              struct rdf_go_target *ret, struct rdf_error *err);
+
+/* How its body begins, as long as it is what the compiler made of it.
+ * REDEFINE_EUNSUPPORTED  assembly, or a beginning that is not known */
+redefine_status rdf_go_target_begin(const struct rdf_go_abi *abi, struct rdf_go_target *target,
+                                    struct rdf_error *err);
+
+/* The function of that name. REDEFINE_ENOTFOUND, EAMBIGUOUS, EVERSION */
+redefine_status rdf_go_target_named(struct rdf_images *images, const char *name, uint64_t *ret_code,
+                                    struct rdf_error *err);
+
+/* Inlined copies, as lines "file\tline\tcaller\n". */
+struct rdf_go_sites {
+    char *text;
+    size_t text_bytes;
+    size_t used_bytes;
+    uint32_t count; /* also of those that found no room in `text` */
+};
+
+/* Whether callers would notice. `main_package` is the import path of package main; "" when it is not known.
+ * REDEFINE_EINLINED  callers have copies; *sites lists them, the sentence names the first and the flag
+ * REDEFINE_EFOLDED   nobody calls it, and it is so small that its calls can have vanished */
+redefine_status rdf_go_target_is_noticed(struct rdf_images *images, const struct rdf_go_target *target,
+                                         const char *main_package, struct rdf_go_sites *sites,
+                                         struct rdf_error *err);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The code of one redefined function: relay, original, and for a generic one what finds its dictionary and
+ * takes it away from the arguments. R12 and R13 are free where a function is entered, RDX is the context of
+ * closures (Go's "internal ABI").
+ */
+#include "go/x86_64/room.h"
+
+#include "base/bytes.h"
+
+enum { RECORD_NOTE = 24, RECORD_FOUND = 80, ARGUMENT_REGISTERS = 9 };
+
+/* The integer registers of arguments in their order: AX BX CX DI SI R8 R9 R10 R11, as instructions number them. */
+static const uint8_t argument_register[ARGUMENT_REGISTERS] = {0, 3, 1, 7, 6, 8, 9, 10, 11};
+
+struct writer {
+    uint8_t *code;
+    uint64_t addr; /* of code[0] */
+    size_t at;
+    bool is_out_of_reach;
+};
+
+static void put(struct writer *writer, const void *bytes, size_t count)
+{
+    rdf_bytes_copy(writer->code + writer->at, bytes, count);
+    writer->at += count;
+}
+
+#define PUT(writer, ...) \
+    do { \
+        static const uint8_t put_bytes[] = {__VA_ARGS__}; \
+        put(writer, put_bytes, sizeof put_bytes); \
+    } while (0)
+
+static void put_u32(struct writer *writer, uint32_t value)
+{
+    uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16), (uint8_t)(value >> 24)};
+    put(writer, bytes, sizeof bytes);
+}
+
+/* The distance from behind this field to `to`. */
+static void put_distance(struct writer *writer, uint64_t to)
+{
+    int64_t distance = (int64_t)(to - (writer->addr + writer->at + 4));
+    writer->is_out_of_reach |= distance != (int32_t)distance;
+    put_u32(writer, (uint32_t)distance);
+}
+
+static void align(struct writer *writer)
+{
+    while (writer->at % 8)
+        writer->code[writer->at++] = 0xcc;
+}
+
+/* R12 = the record */
+static void put_record(struct writer *writer, uint64_t slot_addr)
+{
+    PUT(writer, 0x4c, 0x8b, 0x25); /* mov r12, [rip + slot] */
+    put_distance(writer, slot_addr);
+}
+
+/* jmp *field(R12) */
+static void put_routine(struct writer *writer, uint8_t field)
+{
+    PUT(writer, 0x41, 0xff, 0x64, 0x24);
+    put(writer, &field, 1);
+}
+
+static void put_relay(struct writer *writer, uint64_t slot_addr)
+{
+    put_record(writer, slot_addr);
+    PUT(writer, 0x41, 0x83, 0x7c, 0x24, 0x08, 0x00, /* cmp dword [r12 + special], 0 */
+        0x75, 0x06,                                  /* jne 1f */
+        0x49, 0x8b, 0x14, 0x24,                      /* mov rdx, [r12 + closure] */
+        0xff, 0x22,                                  /* jmp [rdx] */
+        0x41, 0xff, 0x64, 0x24, 0x10);               /* 1: jmp [r12 + slow] */
+}
+
+/* The check again, its branches leading to the note. */
+static void put_checked_original(struct writer *writer, const struct rdf_go_emit *request)
+{
+    const struct rdf_go_entry *entry = request->entry;
+    size_t fields[2];
+    size_t copied = 0;
+    for (size_t i = 0; i < entry->more_count; i++) {
+        uint8_t opcode = entry->bytes[entry->more_at[i]];
+        bool is_long = opcode == 0x0f;
+        uint8_t condition = is_long ? entry->bytes[entry->more_at[i] + 1] & 0x0f : opcode & 0x0f;
+        put(writer, entry->bytes + copied, entry->more_at[i] - copied);
+        copied = entry->more_at[i] + (is_long ? 6u : 2u);
+        uint8_t branch[2] = {0x0f, (uint8_t)(0x80 | condition)};
+        put(writer, branch, sizeof branch);
+        fields[i] = writer->at;
+        put_u32(writer, 0);
+    }
+    PUT(writer, 0xe9);
+    put_distance(writer, request->addr + entry->check_bytes);
+    align(writer);
+    size_t note = writer->at;
+    for (size_t i = 0; i < entry->more_count; i++) {
+        writer->at = fields[i];
+        put_distance(writer, writer->addr + note);
+    }
+    writer->at = note;
+    put_record(writer, request->slot_addr);
+    put_routine(writer, RECORD_NOTE);
+}
+
+/* mov RDX, the register of the dictionary */
+static void put_fetch(struct writer *writer, uint8_t position)
+{
+    uint8_t from = argument_register[position];
+    uint8_t bytes[3] = {(uint8_t)(0x48 | (from >= 8 ? 4 : 0)), 0x89, (uint8_t)(0xc0 | (from & 7) << 3 | 2)};
+    put(writer, bytes, sizeof bytes);
+    put_routine(writer, RECORD_FOUND);
+}
+
+/* Everything behind the dictionary moves up by one register. */
+static void put_enter(struct writer *writer, uint8_t position)
+{
+    for (size_t i = position; i + 1 < ARGUMENT_REGISTERS; i++) {
+        uint8_t to = argument_register[i];
+        uint8_t from = argument_register[i + 1];
+        uint8_t bytes[3] = {(uint8_t)(0x48 | (from >= 8 ? 4 : 0) | (to >= 8 ? 1 : 0)), 0x89,
+                            (uint8_t)(0xc0 | (from & 7) << 3 | (to & 7))};
+        put(writer, bytes, sizeof bytes);
+    }
+    PUT(writer, 0xff, 0x22); /* jmp [rdx] */
+}
+
+bool rdf_go_x86_64_emit(const struct rdf_go_emit *request, uint8_t ret_code[RDF_GO_CODE_BYTES_MAX],
+                        struct rdf_go_code *ret)
+{
+    struct writer writer = {.code = ret_code, .addr = request->code_addr};
+    struct rdf_go_code code = {.relay = request->code_addr, .original = request->code_addr + RDF_GO_X86_64_ORIGINAL_OFF};
+    put_relay(&writer, request->slot_addr);
+    align(&writer);
+    if (request->relocated)
+        put(&writer, request->relocated->code, request->relocated->len_bytes);
+    else
+        put_checked_original(&writer, request);
+    align(&writer);
+    if (request->wrapper) {
+        code.fetch = writer.addr + writer.at;
+        put_fetch(&writer, request->wrapper->position);
+        align(&writer);
+        code.enter = writer.addr + writer.at;
+        put_enter(&writer, request->wrapper->position);
+        align(&writer);
+    }
+    code.len_bytes = (uint32_t)writer.at;
+    *ret = code;
+    return !writer.is_out_of_reach;
+}
+
+/* The instructions that a wrapper consists of besides moves and its frame: LEA reg, [RIP + dictionary] with
+ * the last of them before the only call that is not for more stack. */
+static bool dictionary_load(struct rdf_span code, const struct rdf_insn *insn, uint8_t *ret_position)
+{
+    const uint8_t *bytes = code.data;
+    if (code.len_bytes < 7 || insn->len_bytes != 7 || !insn->has_ref || (bytes[0] & 0xfb) != 0x48 ||
+        bytes[1] != 0x8d || (bytes[2] & 0xc7) != 0x05)
+        return false;
+    uint8_t number = (uint8_t)((bytes[2] >> 3 & 7) | (bytes[0] & 4 ? 8 : 0));
+    for (uint8_t i = 0; i < ARGUMENT_REGISTERS; i++)
+        if (argument_register[i] == number) {
+            *ret_position = i;
+            return true;
+        }
+    return false;
+}
+
+bool rdf_go_x86_64_wrapper(struct rdf_span code, uint64_t addr, struct rdf_go_wrapper *ret)
+{
+    struct rdf_go_wrapper wrapper = {0};
+    struct rdf_insn insn;
+    for (size_t off = 0; off < code.len_bytes; off += insn.len_bytes) {
+        struct rdf_span rest = rdf_span_slice(code, off, code.len_bytes - off);
+        if (!rdf_arch_x86_64.decode(rest, addr + off, &insn))
+            return false;
+        uint8_t position;
+        if (dictionary_load(rest, &insn, &position)) {
+            wrapper.dictionary = insn.ref;
+            wrapper.position = position;
+        }
+        if (insn.flow == RDF_FLOW_CALL) {
+            wrapper.shape = insn.target;
+            wrapper.return_addr = addr + off + insn.len_bytes;
+            break;
+        }
+        if (insn.flow != RDF_FLOW_NEXT && insn.flow != RDF_FLOW_BRANCH)
+            return false;
+    }
+    if (!wrapper.shape || !wrapper.dictionary)
+        return false;
+    *ret = wrapper;
+    return true;
+}

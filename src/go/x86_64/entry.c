@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How Go functions begin: the three forms of the stack check (cmd/internal/obj/x86, stacksplit), by the size
+ * of the frame; functions with a frame of less than 128 bytes that call nothing have none.
+ *
+ *     small                      large                           huge, which could wrap around
+ *     CMPQ SP, 16(R14)           LEAQ -n(SP), R12                MOVQ SP, R12
+ *     JLS  more                  CMPQ R12, 16(R14)               SUBQ $n, R12
+ *                                JLS  more                       JCS  more
+ *                                                                CMPQ R12, 16(R14)
+ *                                                                JLS  more
+ */
+#include "go/x86_64/room.h"
+
+#include "base/bytes.h"
+
+#include <inttypes.h>
+
+struct form {
+    uint8_t len_bytes;
+    uint8_t mask_from; /* bytes from here on are a displacement or an immediate */
+    uint8_t bytes[8];
+};
+
+static const struct form compare_sp = {4, 4, {0x49, 0x3b, 0x66, 0x10}};
+static const struct form compare_r12 = {4, 4, {0x4d, 0x3b, 0x66, 0x10}};
+static const struct form lea_short = {5, 4, {0x4c, 0x8d, 0x64, 0x24}};
+static const struct form lea_long = {8, 4, {0x4c, 0x8d, 0xa4, 0x24}};
+static const struct form move_sp = {3, 3, {0x49, 0x89, 0xe4}};
+static const struct form subtract = {7, 3, {0x49, 0x81, 0xec}};
+
+struct reader {
+    struct rdf_span code;
+    uint64_t addr;
+    struct rdf_go_entry *entry;
+};
+
+static bool take(struct reader *reader, const struct form *form)
+{
+    size_t at = reader->entry->check_bytes;
+    if (at + form->len_bytes > reader->code.len_bytes ||
+        !rdf_bytes_equal(reader->code.data + at, form->bytes, form->mask_from))
+        return false;
+    if (at < 5 && at > 0)
+        reader->entry->point[reader->entry->point_count++] = (uint8_t)at;
+    reader->entry->check_bytes += form->len_bytes;
+    return true;
+}
+
+/* JLS (0x76) or JCS (0x72) to where more stack is asked for, in either length. */
+static bool take_branch(struct reader *reader, uint8_t opcode)
+{
+    struct rdf_go_entry *entry = reader->entry;
+    size_t at = entry->check_bytes;
+    const uint8_t *code = reader->code.data + at;
+    int64_t off;
+    size_t len;
+    if (at + 6 <= reader->code.len_bytes && code[0] == 0x0f && code[1] == opcode + 0x10) {
+        uint32_t field = (uint32_t)code[2] | (uint32_t)code[3] << 8 | (uint32_t)code[4] << 16 |
+                         (uint32_t)code[5] << 24;
+        off = (int32_t)field;
+        len = 6;
+    } else if (at + 2 <= reader->code.len_bytes && code[0] == opcode) {
+        off = (int8_t)code[1];
+        len = 2;
+    } else {
+        return false;
+    }
+    uint64_t to = reader->addr + at + len + (uint64_t)off;
+    if (entry->more_count && to != entry->more)
+        return false;
+    if (at < 5)
+        entry->point[entry->point_count++] = (uint8_t)at;
+    entry->more = to;
+    entry->more_at[entry->more_count++] = (uint8_t)at;
+    entry->check_bytes += (uint8_t)len;
+    return true;
+}
+
+static bool read_check(struct reader *reader)
+{
+    if (take(reader, &compare_sp))
+        return take_branch(reader, 0x76);
+    if (take(reader, &lea_short) || take(reader, &lea_long))
+        return take(reader, &compare_r12) && take_branch(reader, 0x76);
+    return take(reader, &move_sp) && take(reader, &subtract) && take_branch(reader, 0x72) &&
+           take(reader, &compare_r12) && take_branch(reader, 0x76);
+}
+
+/* The block behind the function: arguments put aside, the call, arguments taken back, the jump to the entry. */
+static bool block_comes_back(struct rdf_span code, uint64_t addr, uint64_t more)
+{
+    enum { INSNS_MAX = 64 };
+    bool has_called = false;
+    uint64_t at = more;
+    for (int i = 0; i < INSNS_MAX; i++) {
+        struct rdf_insn insn;
+        uint64_t off = at - addr;
+        if (off >= code.len_bytes ||
+            !rdf_arch_x86_64.decode(rdf_span_slice(code, off, code.len_bytes - off), at, &insn))
+            return false;
+        has_called |= insn.flow == RDF_FLOW_CALL;
+        if (insn.flow == RDF_FLOW_JUMP)
+            return has_called && insn.has_target && insn.target == addr;
+        if (insn.flow != RDF_FLOW_NEXT && insn.flow != RDF_FLOW_CALL)
+            return false;
+        at += insn.len_bytes;
+    }
+    return false;
+}
+
+/* Whether anything in the function leads to its entry again. */
+static bool begins_again(struct rdf_span code, uint64_t addr)
+{
+    struct rdf_insn insn;
+    for (size_t off = 0; off < code.len_bytes; off += insn.len_bytes) {
+        if (!rdf_arch_x86_64.decode(rdf_span_slice(code, off, code.len_bytes - off), addr + off, &insn))
+            return false;
+        bool is_branch = insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH;
+        if (is_branch && insn.has_target && insn.target == addr)
+            return true;
+    }
+    return false;
+}
+
+redefine_status rdf_go_x86_64_entry(struct rdf_span code, uint64_t addr, struct rdf_go_entry *ret,
+                                    struct rdf_error *err)
+{
+    struct rdf_go_entry entry = {.has_check = true};
+    struct reader reader = {code, addr, &entry};
+    if (!read_check(&reader)) {
+        *ret = (struct rdf_go_entry){.has_check = false};
+        if (begins_again(code, addr))
+            return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                            "the function at 0x%" PRIx64 " begins in a form that is not known, and leads to its "
+                            "entry again: whether that is a loop or more stack cannot be told",
+                            addr);
+        return REDEFINE_OK;
+    }
+    if (!block_comes_back(code, addr, entry.more))
+        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                        "the function at 0x%" PRIx64 " checks its stack, but what it does when there is too "
+                        "little (at 0x%" PRIx64 ") has a form that is not known",
+                        addr, entry.more);
+    rdf_bytes_copy(entry.bytes, code.data, entry.check_bytes);
+    *ret = entry;
+    return REDEFINE_OK;
+}
+
+/* ---- functions without a check ---- */
+
+/* An instruction that works on registers alone, or on the frame that the function makes for itself. */
+static bool cannot_fault(const uint8_t *code, size_t len)
+{
+    size_t rex = code[0] >= 0x40 && code[0] <= 0x4f;
+    uint8_t opcode = code[rex];
+    uint8_t modrm = len > rex + 1 ? code[rex + 1] : 0;
+    if ((opcode >= 0x50 && opcode <= 0x5f) || (opcode >= 0xb8 && opcode <= 0xbf) || opcode == 0x90 ||
+        opcode == 0x8d || opcode == 0xc3)
+        return true; /* push, pop, mov of a constant, nop, lea, ret */
+    bool is_arithmetic = (opcode < 0x40 && (opcode & 7) < 4) || opcode == 0x81 || opcode == 0x83 ||
+                         opcode == 0x85 || opcode == 0x84 || opcode == 0xc1 || opcode == 0xd1;
+    if (is_arithmetic || (opcode >= 0x88 && opcode <= 0x8b))
+        return modrm >= 0xc0 || ((modrm & 7) == 4 && len > rex + 2 && code[rex + 2] == 0x24); /* (SP) */
+    return opcode == 0x0f && modrm == 0x1f; /* nop */
+}
+
+/* Before the stack pointer has changed a fault looks like a call of bad code, which the runtime reports with
+ * the caller's position. */
+bool rdf_go_x86_64_may_move(struct rdf_span code, uint64_t addr)
+{
+    struct rdf_insn insn;
+    bool has_frame = false;
+    for (size_t off = 0; off < code.len_bytes; off += insn.len_bytes) {
+        struct rdf_span rest = rdf_span_slice(code, off, code.len_bytes - off);
+        if (!rdf_arch_x86_64.decode(rest, addr + off, &insn))
+            return false;
+        const uint8_t *bytes = rest.data;
+        if (insn.flow == RDF_FLOW_SYSCALL || (insn.has_target && insn.target >= addr &&
+                                             insn.target < addr + code.len_bytes))
+            return false;
+        bool leaves = insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_CALL;
+        if (has_frame && !leaves && !cannot_fault(bytes, insn.len_bytes))
+            return false;
+        bool pushes = bytes[0] >= 0x50 && bytes[0] <= 0x57;
+        bool subtracts = bytes[0] == 0x48 && (bytes[1] == 0x83 || bytes[1] == 0x81) && bytes[2] == 0xec;
+        has_frame |= pushes || subtracts;
+    }
+    return true;
+}
