@@ -305,14 +305,15 @@ bool rdf_go_func_named(const struct rdf_go *go, const char *name, uint32_t from,
     return false;
 }
 
-/* The number changes from release to release; comparisons of types are always made by the compiler. */
+/* The number changes from release to release; comparisons of types are always made by the compiler, and most of
+ * them marked so. */
 uint8_t rdf_go_learn_wrapper_id(const struct rdf_go *go)
 {
     struct rdf_go_func func;
     for (uint32_t i = 0; i < go->func_count; i++) {
         const char *name = rdf_go_func_name(go, i);
         if (name && (rdf_text_starts(name, "type:.eq.") || rdf_text_starts(name, "type..eq.")) &&
-            rdf_go_func(go, i, &func))
+            rdf_go_func(go, i, &func) && func.func_id)
             return func.func_id;
     }
     return UINT8_MAX;
