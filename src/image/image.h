@@ -99,7 +99,8 @@ redefine_status rdf_images_follow(struct rdf_images *images, uint64_t addr, uint
  *   time.Now        a Go function: "main.(*T).M", "main.main.func1", "main.f[...]" for a generic one
  *
  * REDEFINE_ENOTFOUND, with near names where there are any; REDEFINE_EINLINED, with the sites, for a Go
- * function that was inlined wherever it is called; REDEFINE_EAMBIGUOUS, listing the candidates with object, file and address in a form that can be given back to this function. */
+ * function that was inlined wherever it is called; REDEFINE_EAMBIGUOUS, listing the candidates with object,
+ * file and address in a form that can be given back to this function. */
 redefine_status rdf_images_find(struct rdf_images *images, const char *name, uint64_t *ret_addr,
                                 struct rdf_error *err);
 
