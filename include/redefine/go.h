@@ -29,9 +29,10 @@ struct redefine_go_request {
 
     /* Set by every call that is told about a target: */
     uint64_t function; /* the entry of what is redefined: of a generic function that of its shape */
-    /* A func value that calls the original: the word `call`, the func value of the target, the word `where`. */
+    /* A func value that calls the original: `call`, the func value of the target, `where`, `comes_back`. */
     uint64_t call;
     uint64_t where;
+    uint64_t comes_back;
 
     /* Set on failure: */
     char sentence[REDEFINE_GO_SENTENCE_BYTES];
@@ -62,6 +63,10 @@ redefine_status redefine_go_original(struct redefine_go_request *request);
 /* redefine_go_find: the code of the function of that name ("time.Now", "main.(*counter).Inc") into `target`.
  * Errors: REDEFINE_ENOTFOUND, EAMBIGUOUS, EVERSION */
 redefine_status redefine_go_find(const char *name, struct redefine_go_request *request);
+
+/* redefine_go_same_layout: whether values of type `a` may be used as values of type `b`; both are addresses of
+ * type descriptors. REDEFINE_ETYPE: the sentence shows the two layouts. */
+redefine_status redefine_go_same_layout(uint64_t a, uint64_t b, struct redefine_go_request *request);
 
 /* redefine_go_use_goid: where in a goroutine's record its number is. */
 void redefine_go_use_goid(uint64_t goid_off);

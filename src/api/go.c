@@ -159,7 +159,6 @@ static void fill_record(const struct placing *placing)
     record->fetch = function->code.fetch;
     record->original = function->code.original;
     record->more = placing->target->entry.more;
-    record->return_addr = placing->target->wrapper.return_addr;
     record->notes = notes;
     record->own.code = (uint64_t)(uintptr_t)abi->own;
     record->own.record = record;
@@ -389,6 +388,7 @@ static void tell_original(const struct call *call, struct redefine_go_request *r
     request->call = (uint64_t)(uintptr_t)(function->is_generic ? call->abi->call_generic_original
                                                                : call->abi->call_original);
     request->where = function->is_generic ? (uint64_t)(uintptr_t)function->record : function->code.original;
+    request->comes_back = call->target.wrapper.return_addr;
 }
 
 static redefine_status redefine(struct call *call, struct redefine_go_request *request, uint64_t caller_sp)
@@ -451,6 +451,30 @@ redefine_status redefine_go_find(const char *name, struct redefine_go_request *r
     redefine_status status = enter(&call, NULL, 0);
     if (status == REDEFINE_OK)
         status = rdf_go_target_named(&call.engine->snapshot.images, name, &request->target, &call.err);
+    return leave(&call, request, status);
+}
+
+static redefine_status compare(struct call *call, uint64_t a, uint64_t b)
+{
+    struct rdf_images *images = &call->engine->snapshot.images;
+    const struct rdf_go *go = rdf_go_at(images, a);
+    struct rdf_go_type types[2];
+    for (size_t i = 0; !go && i < images->count; i++)
+        if (rdf_go_is_go(images, images->image[i]) &&
+            rdf_go_open(images, images->image[i], &go, &call->err) != REDEFINE_OK)
+            return call->err.status;
+    redefine_status status = rdf_go_type(images, go, a, &types[0], &call->err);
+    if (status == REDEFINE_OK)
+        status = rdf_go_type(images, go, b, &types[1], &call->err);
+    return status == REDEFINE_OK ? rdf_go_same_layout(images, &types[0], &types[1], &call->err) : status;
+}
+
+redefine_status redefine_go_same_layout(uint64_t a, uint64_t b, struct redefine_go_request *request)
+{
+    struct call call;
+    redefine_status status = enter(&call, &a, 1);
+    if (status == REDEFINE_OK)
+        status = compare(&call, a, b);
     return leave(&call, request, status);
 }
 

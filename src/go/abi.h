@@ -88,8 +88,7 @@ struct rdf_go_record {
     uint64_t found;    /* 80: rdf_go_relay_dictionary */
     uint64_t enter;    /* 88: to the code of the closure in RDX, arguments as it expects them */
     uint64_t goid_off; /* 96: of the goroutine's number in its record */
-    uint64_t return_addr; /* 104: of a generic function, in its wrapper */
-    /* 112: a func value for everyone when there is only the original: no relay ever reads a null */
+    /* 104: a func value for everyone when there is only the original: no relay ever reads a null */
     struct {
         uint64_t code; /* rdf_go_relay_own */
         struct rdf_go_record *record;
@@ -141,7 +140,8 @@ struct rdf_go_abi {
     uint32_t original_off; /* where `emit` puts the original's code */
     rdf_go_routine *slow, *note, *found, *enter, *own; /* relay.c */
     /* The code of func values that call an original: behind its first word such a value holds the func value
-     * of the target, and where to go: the original's code, or the record of a generic function. */
+     * of the target, and where to go: the original's code; or, of a generic function, its record, and the
+     * address in the wrapper that it returns to. */
     rdf_go_routine *call_original, *call_generic_original;
     rdf_go_routine *current; /* func() uintptr: the goroutine's record */
 };

@@ -207,13 +207,23 @@ uint64_t rdf_go_funcdata(const struct rdf_go_func *func, unsigned index)
 
 /* ---- functions ---- */
 
+/* The first entry behind this one's: C code that Go's linker took in has several names at one entry. */
+static uint64_t next_entry(const struct rdf_go *go, uint32_t index)
+{
+    enum { NAMES_MAX = 64 };
+    uint64_t entry = rdf_go_func_entry(go, index), next = entry;
+    for (uint32_t i = 1; next == entry && i <= NAMES_MAX && i <= go->func_count - index; i++)
+        next = rdf_go_func_entry(go, index + i);
+    return next;
+}
+
 bool rdf_go_func(const struct rdf_go *go, uint32_t index, struct rdf_go_func *ret)
 {
     if (index >= go->func_count)
         return false;
     struct rdf_span record = record_bytes(go, index);
     struct rdf_go_func func = {.go = go, .index = index, .entry = rdf_go_func_entry(go, index)};
-    uint64_t next = rdf_go_func_entry(go, index + 1);
+    uint64_t next = next_entry(go, index);
     uint8_t fixed = go->layout->func_bytes;
     func.name = rdf_go_func_name(go, index);
     if (!func.name || record.len_bytes < fixed || go->text + u32_or(record, 0, 0) != func.entry ||
@@ -224,6 +234,7 @@ bool rdf_go_func(const struct rdf_go *go, uint32_t index, struct rdf_go_func *re
     func.start_line = fixed > FUNC_START_LINE + 4 ? u32_or(record, FUNC_START_LINE, 0) : 0;
     func.func_id = record.data[fixed - 4];
     func.flags = record.data[fixed - 3];
+    func.is_foreign = !u32_or(record, FUNC_PCLN, 0);
     func.is_wrapper = func.func_id == go->wrapper_id;
     func.record_addr = go->pcln_addr + (uint64_t)(record.data - go->pclntable.data);
     func.end = extent(go, index, func.entry, next);
@@ -305,18 +316,13 @@ bool rdf_go_func_named(const struct rdf_go *go, const char *name, uint32_t from,
     return false;
 }
 
-/* The number changes from release to release; comparisons of types are always made by the compiler, and most of
- * them marked so. */
+/* The number changes from release to release, but has always been the last one: next to it is this
+ * function's. */
 uint8_t rdf_go_learn_wrapper_id(const struct rdf_go *go)
 {
     struct rdf_go_func func;
-    for (uint32_t i = 0; i < go->func_count; i++) {
-        const char *name = rdf_go_func_name(go, i);
-        if (name && (rdf_text_starts(name, "type:.eq.") || rdf_text_starts(name, "type..eq.")) &&
-            rdf_go_func(go, i, &func) && func.func_id)
-            return func.func_id;
-    }
-    return UINT8_MAX;
+    bool found = rdf_go_func_named(go, "runtime.systemstack_switch", 0, &func) && func.func_id;
+    return found ? (uint8_t)(func.func_id + 1) : UINT8_MAX;
 }
 
 struct rdf_symbol rdf_go_symbol(const struct rdf_go_func *func)
@@ -338,9 +344,9 @@ bool rdf_go_near(const struct rdf_go *go, uint64_t addr, struct rdf_near *ret)
         return false;
     *ret = (struct rdf_near){0};
     bool has_before = index_at(go, addr, &index);
-    uint32_t behind = has_before ? index + 1 : 0;
-    if (behind < go->func_count)
-        next = rdf_go_func_entry(go, behind);
+    uint64_t behind = has_before ? next_entry(go, index) : rdf_go_func_entry(go, 0);
+    if (behind > addr && behind < go->etext)
+        next = behind;
     ret->next_function = ret->next_global = ret->next_any = next;
     if (!has_before || !rdf_go_func(go, index, &func) || addr >= func.end)
         return true;

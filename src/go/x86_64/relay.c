@@ -21,8 +21,7 @@ _Static_assert(offsetof(struct rdf_go_record, by_dictionary) == 64, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, fetch) == 72, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, enter) == 88, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, goid_off) == 96, "relay.c");
-_Static_assert(offsetof(struct rdf_go_record, return_addr) == 104, "relay.c");
-_Static_assert(offsetof(struct rdf_go_record, own) == 112, "relay.c");
+_Static_assert(offsetof(struct rdf_go_record, own) == 104, "relay.c");
 _Static_assert(sizeof(struct rdf_go_note) == 32 && sizeof(struct rdf_go_choice) == 16, "relay.c");
 _Static_assert(RDF_GO_NOTES_BITS == 20 && RDF_GO_SPECIAL_LIST == 0x40000000, "relay.c");
 
@@ -132,7 +131,7 @@ __asm__(".text\n"
         "    jmp *32(%r12)\n"
         "rdf_go_relay_everyone:\n"
         "    mov (%r12), %rdx\n"
-        "    lea 112(%r12), %r13\n"
+        "    lea 104(%r12), %r13\n"
         "    cmp %r13, %rdx\n"
         "    jne 1b\n"
         "    jmp 2b\n"
@@ -179,10 +178,10 @@ __asm__(".text\n"
         OWN_PLACE
         DROP_STALE
         "    movq $0, 16(%r13)\n"
-        "    mov 104(%r12), %rdx\n"
-        "    mov %rdx, 24(%r13)\n"
-        "    mov %r12, 8(%r13)\n"
         "    pop %rdx\n"
+        "    mov %r12, 8(%r13)\n"
+        "    mov 24(%rdx), %r12\n"
+        "    mov %r12, 24(%r13)\n"
         "    mov 8(%rdx), %rdx\n"
         "    jmp *(%rdx)\n"
         "9:  lock decl 8(%r12)\n"

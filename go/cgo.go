@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+
+package redefine
+
+// #cgo CFLAGS: -I${SRCDIR}/../include
+// #cgo LDFLAGS: ${SRCDIR}/../build/libredefine.a -lZydis
+// #include <redefine/go.h>
+// #include <redefine/redefine.h>
+// #include <stdlib.h>
+import "C"
+
+import (
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"unsafe"
+)
+
+// The kinds that the C library reports.
+const (
+	// ErrInvalid is something that is not the entry of a Go function.
+	ErrInvalid Kind = C.REDEFINE_EINVAL
+	// ErrNotFound is a name that no function has.
+	ErrNotFound Kind = C.REDEFINE_ENOTFOUND
+	// ErrAmbiguous is a name that several functions have.
+	ErrAmbiguous Kind = C.REDEFINE_EAMBIGUOUS
+	// ErrInlined is a function of which callers have a copy: they would not notice. The error's Sites say
+	// where, its text says with which flag to build.
+	ErrInlined Kind = C.REDEFINE_EINLINED
+	// ErrFolded is a function so small that its calls were computed away: nobody calls it.
+	ErrFolded Kind = C.REDEFINE_EFOLDED
+	// ErrSignature is a replacement with another signature, or a receiver with another layout.
+	ErrSignature Kind = C.REDEFINE_ETYPE
+	// ErrBound is a method bound to its receiver (x.M) or a method of an interface (I.M): callers of the
+	// method do not go through these.
+	ErrBound Kind = C.REDEFINE_EBOUND
+	// ErrWrapper is a function made by the compiler that only leads to another one, such as (*T).M where M
+	// is declared with a receiver T.
+	ErrWrapper Kind = C.REDEFINE_EWRAPPER
+	// ErrVersion is a release of Go whose tables are not known.
+	ErrVersion Kind = C.REDEFINE_EVERSION
+	// ErrUnsupported is code that cannot be redefined safely, such as assembly.
+	ErrUnsupported Kind = C.REDEFINE_EUNSUPPORTED
+	// ErrShort is a function too short for a jump.
+	ErrShort Kind = C.REDEFINE_ESHORT
+	// ErrBusy is a function that cannot be changed at this moment.
+	ErrBusy Kind = C.REDEFINE_EBUSY
+	// ErrDenied is a system that does not allow the change.
+	ErrDenied Kind = C.REDEFINE_EDENIED
+	// ErrMemory is the lack of memory within reach of the function.
+	ErrMemory Kind = C.REDEFINE_ENOMEM
+	// ErrSystem is a system call that failed.
+	ErrSystem Kind = C.REDEFINE_ESYSTEM
+	// ErrRollback is a change that failed and could not be taken back completely.
+	ErrRollback Kind = C.REDEFINE_EROLLBACK
+)
+
+func textOf(kind Kind) string {
+	return C.GoString(C.redefine_strerror(C.redefine_status(kind)))
+}
+
+// A wish is one call of the C library.
+type wish struct {
+	target      uintptr
+	replacement unsafe.Pointer
+	goid        uint64
+	evenInlined bool
+}
+
+// An answer says how the original is called; see struct redefine_go_request.
+type answer struct {
+	call      uintptr
+	where     uintptr
+	comesBack uintptr
+}
+
+func (w *wish) request() *C.struct_redefine_go_request {
+	request := new(C.struct_redefine_go_request)
+	request.target = C.uint64_t(w.target)
+	request.replacement = C.uint64_t(uintptr(w.replacement))
+	request.goid = C.uint64_t(w.goid)
+	if w.evenInlined {
+		request.even_inlined = 1
+	}
+	for i := 0; i < len(mainPackage) && i < len(request.main_package)-1; i++ {
+		request.main_package[i] = C.char(mainPackage[i])
+	}
+	return request
+}
+
+// The import path of package main, for the flag that an error names.
+var mainPackage = func() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Path != "command-line-arguments" {
+		return info.Path
+	}
+	return ""
+}()
+
+func answerOf(request *C.struct_redefine_go_request, status C.redefine_status) (answer, error) {
+	if status != C.REDEFINE_OK {
+		return answer{}, errorOf(request, status)
+	}
+	return answer{uintptr(request.call), uintptr(request.where), uintptr(request.comes_back)}, nil
+}
+
+func errorOf(request *C.struct_redefine_go_request, status C.redefine_status) *Error {
+	err := &Error{Kind: Kind(status), Text: C.GoString(&request.sentence[0])}
+	for _, line := range strings.Split(C.GoString(&request.sites[0]), "\n") {
+		if field := strings.Split(line, "\t"); len(field) == 3 {
+			number, _ := strconv.Atoi(field[1])
+			err.Sites = append(err.Sites, Site{File: field[0], Line: number, Caller: field[2]})
+		}
+	}
+	return err
+}
+
+func redefineInC(w wish) error {
+	request := w.request()
+	_, err := answerOf(request, C.redefine_go_redefine(request))
+	return err
+}
+
+func restoreInC(w wish) error {
+	request := w.request()
+	_, err := answerOf(request, C.redefine_go_restore(request))
+	return err
+}
+
+func originalInC(w wish) (answer, error) {
+	request := w.request()
+	return answerOf(request, C.redefine_go_original(request))
+}
+
+func findInC(name string) (uintptr, error) {
+	text := C.CString(name)
+	defer C.free(unsafe.Pointer(text))
+	request := new(wish).request()
+	if status := C.redefine_go_find(text, request); status != C.REDEFINE_OK {
+		return 0, errorOf(request, status)
+	}
+	return uintptr(request.target), nil
+}
+
+// sameLayoutInC compares two types by the addresses of their descriptors.
+func sameLayoutInC(a, b unsafe.Pointer) error {
+	request := new(wish).request()
+	status := C.redefine_go_same_layout(C.uint64_t(uintptr(a)), C.uint64_t(uintptr(b)), request)
+	if status != C.REDEFINE_OK {
+		return errorOf(request, status)
+	}
+	return nil
+}
+
+func useGoidInC(offset uintptr) {
+	C.redefine_go_use_goid(C.uint64_t(offset))
+}
+
+func currentInC() uintptr {
+	return uintptr(C.redefine_go_current())
+}

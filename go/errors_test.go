@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+
+package redefine_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"redefine"
+)
+
+func codeOf(fn any, bytes int) string {
+	addr := reflect.ValueOf(fn).Pointer()
+	return string(unsafe.Slice(*(**byte)(unsafe.Pointer(&addr)), bytes))
+}
+
+func checkKind(t testing.TB, err error, want redefine.Kind) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("got %v, want: %v", err, want)
+	}
+}
+
+func small(x int) string { return fmt.Sprint(x, "small") }
+
+func callSmall() string { return small(3) }
+
+func folded(x int) int { return x + 1 }
+
+func TestInlined(t *testing.T) {
+	_ = callSmall()
+	err := redefine.Func(small, func(int) string { return "" })
+	if err == nil {
+		redefine.Restore(small)
+		t.Skip("built without inlining")
+	}
+	checkKind(t, err, redefine.ErrInlined)
+	var why *redefine.Error
+	if !errors.As(err, &why) || len(why.Sites) == 0 {
+		t.Fatalf("no sites: %v", err)
+	}
+	found := false
+	for _, site := range why.Sites {
+		found = found || (strings.HasSuffix(site.File, "errors_test.go") && site.Line > 0 &&
+			strings.HasSuffix(site.Caller, ".callSmall"))
+	}
+	if !found {
+		t.Errorf("callSmall is not among %v", why.Sites)
+	}
+	if !strings.Contains(err.Error(), "-gcflags=") {
+		t.Errorf("no flag: %v", err)
+	}
+	check(t, "unchanged", callSmall(), "3small")
+}
+
+func TestFolded(t *testing.T) {
+	if folded(3) != 4 {
+		t.Fatal()
+	}
+	err := redefine.Func(folded, func(int) int { return 0 })
+	if err == nil {
+		redefine.Restore(folded)
+		t.Skip("built without inlining")
+	}
+	if !errors.Is(err, redefine.ErrFolded) {
+		checkKind(t, err, redefine.ErrInlined)
+	}
+}
+
+func TestBoundMethod(t *testing.T) {
+	c := &counter{}
+	checkKind(t, redefine.Func(c.Add, func(int) {}), redefine.ErrBound)
+	var i adder = c
+	checkKind(t, redefine.Func(i.Add, func(int) {}), redefine.ErrBound)
+}
+
+func TestInterfaceMethod(t *testing.T) {
+	checkKind(t, redefine.Func(adder.Add, func(adder, int) {}), redefine.ErrBound)
+	checkKind(t, redefine.Func(io.Writer.Write, func(io.Writer, []byte) (int, error) { return 0, nil }),
+		redefine.ErrBound)
+}
+
+func TestWrapper(t *testing.T) {
+	err := redefine.Func((*counter).Sum, func(*counter, ...int) int { return 0 })
+	checkKind(t, err, redefine.ErrWrapper)
+}
+
+func TestNil(t *testing.T) {
+	var none func(int, int) int
+	checkKind(t, redefine.Func(none, add), redefine.ErrNil)
+	checkKind(t, redefine.Func(add, none), redefine.ErrNil)
+	checkKind(t, redefine.Func[any](nil, nil), redefine.ErrNil)
+	checkKind(t, redefine.Restore(none), redefine.ErrNil)
+}
+
+func TestNotAFunction(t *testing.T) {
+	checkKind(t, redefine.Func(1, 2), redefine.ErrNotFunc)
+	checkKind(t, redefine.Func[any](add, 2), redefine.ErrNotFunc)
+	_, err := redefine.Find[int]("redefine_test.add")
+	checkKind(t, err, redefine.ErrNotFunc)
+}
+
+func TestItself(t *testing.T) {
+	checkKind(t, redefine.Func(add, add), redefine.ErrSelf)
+}
+
+func TestOtherSignature(t *testing.T) {
+	checkKind(t, redefine.Func[any](add, greet), redefine.ErrSignature)
+	checkKind(t, redefine.Method(add, greet), redefine.ErrSignature)
+}
+
+func TestNotGoCode(t *testing.T) {
+	word := uintptr(unsafe.Pointer(&word0))
+	value := &word
+	checkKind(t, redefine.Func(*(*func())(unsafe.Pointer(&value)), tiny), redefine.ErrInvalid)
+}
+
+var word0 uint64
+
+type counter1 struct{ A int64 }
+
+//go:noinline
+func (c *counter1) Inc() { c.A++ }
+
+type doubleCounter struct {
+	someOtherField int32
+	A              int32
+}
+
+//go:noinline
+func (dc *doubleCounter) Inc() { dc.A += 2 }
+
+type equalCounter struct{ Total int64 }
+
+//go:noinline
+func (c *equalCounter) Inc() { c.Total += 10 }
+
+func TestLayouts(t *testing.T) {
+	c := &counter1{}
+	err := redefine.Method((*counter1).Inc, (*doubleCounter).Inc)
+	checkKind(t, err, redefine.ErrSignature)
+	for _, part := range []string{"counter1", "doubleCounter", "someOtherField", "int32", "int64"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("the error does not show %q: %v", part, err)
+		}
+	}
+	c.Inc()
+	check(t, "unchanged", c.A, 1)
+	if err := redefine.Method((*counter1).Inc, (*equalCounter).Inc); err != nil {
+		t.Fatal(err)
+	}
+	c.Inc()
+	check(t, "redefined", c.A, 11)
+	if err := redefine.Restore((*counter1).Inc); err != nil {
+		t.Fatal(err)
+	}
+	c.Inc()
+	check(t, "restored", c.A, 12)
+}

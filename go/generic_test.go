@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+
+package redefine_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"redefine"
+)
+
+type (
+	dogs struct{ n int }
+	cats struct{ n int }
+)
+
+//go:noinline
+func describe[T any](x T, times int) string { return fmt.Sprintf("%T %d", x, times) }
+
+//go:noinline
+func first[T any](all []T) T {
+	if len(all) == 0 {
+		var none T
+		return none
+	}
+	runtime.Gosched()
+	return all[0]
+}
+
+type stack[T any] struct{ all []T }
+
+//go:noinline
+func (s *stack[T]) Push(x T) { s.all = append(s.all, x) }
+
+//go:noinline
+func (s stack[T]) Text(prefix string) string { return fmt.Sprint(prefix, s.all) }
+
+type texter interface{ Text(string) string }
+
+func TestGenericFunction(t *testing.T) {
+	mustRedefine(t, first[int], func(all []int) int { return len(all) })
+	check(t, "redefined", first([]int{7, 8}), 2)
+	check(t, "another shape", first([]string{"a", "b"}), "a")
+	check(t, "original", redefine.Original(first[int])([]int{7, 8}), 7)
+}
+
+func TestOneShapeTwoInstantiations(t *testing.T) {
+	mustRedefine(t, describe[*dogs], func(x *dogs, times int) string { return fmt.Sprint("dogs ", x.n*times) })
+	check(t, "redefined", describe(&dogs{3}, 2), "dogs 6")
+	check(t, "the other", describe(&cats{3}, 2), "*redefine_test.cats 2")
+	mustRedefine(t, describe[*cats], func(x *cats, times int) string { return fmt.Sprint("cats ", x.n+times) })
+	check(t, "redefined", describe(&cats{3}, 2), "cats 5")
+	check(t, "the first", describe(&dogs{3}, 2), "dogs 6")
+	check(t, "original", redefine.Original(describe[*dogs])(&dogs{1}, 2), "*redefine_test.dogs 2")
+	check(t, "original", redefine.Original(describe[*cats])(&cats{1}, 2), "*redefine_test.cats 2")
+	if err := redefine.Restore(describe[*dogs]); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "restored", describe(&dogs{3}, 2), "*redefine_test.dogs 2")
+	check(t, "still redefined", describe(&cats{3}, 2), "cats 5")
+	if err := redefine.Restore(describe[*cats]); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "restored", describe(&cats{3}, 2), "*redefine_test.cats 2")
+	check(t, "original after the restore", redefine.Original(describe[*cats])(&cats{1}, 2), "*redefine_test.cats 2")
+}
+
+func TestGenericMethods(t *testing.T) {
+	mustRedefine(t, (*stack[int]).Push, func(s *stack[int], x int) { s.all = append(s.all, x, x) })
+	ints, words := &stack[int]{}, &stack[string]{}
+	ints.Push(1)
+	words.Push("a")
+	redefine.Original((*stack[int]).Push)(ints, 2)
+	check(t, "redefined", fmt.Sprint(ints.all), "[1 1 2]")
+	check(t, "another shape", fmt.Sprint(words.all), "[a]")
+	mustRedefine(t, stack[int].Text, func(s stack[int], prefix string) string { return prefix + "no" })
+	check(t, "value receiver", ints.Text("x "), "x no")
+	check(t, "through an interface", texter(ints).Text("y "), "y no")
+	check(t, "through an interface, by value", texter(*ints).Text("z "), "z no")
+	check(t, "original", redefine.Original(stack[int].Text)(*ints, ">"), ">[1 1 2]")
+}
+
+func TestGenericClosure(t *testing.T) {
+	said := ""
+	mustRedefine(t, describe[int], func(x, times int) string { said += fmt.Sprint(x, times, ";"); return said })
+	describe(1, 2)
+	check(t, "captured", describe(3, 4), "1 2;3 4;")
+}
+
+// Growing the stack between the wrapper and the function, and in the function.
+func TestGenericOriginalWhileStackGrows(t *testing.T) {
+	mustRedefine(t, describe[*dogs], func(x *dogs, times int) string {
+		return "r" + redefine.Original(describe[*dogs])(x, times)
+	})
+	for depth := 0; depth < 200; depth++ {
+		done := make(chan string)
+		go func() { done <- deeper(depth, func() string { return describe(&dogs{1}, depth) }) }()
+		if got, want := <-done, fmt.Sprintf("r*redefine_test.dogs %d", depth); got != want {
+			t.Fatalf("at depth %d: %s", depth, got)
+		}
+	}
+}
+
+//go:noinline
+func deeper(depth int, then func() string) string {
+	if depth == 0 {
+		return then()
+	}
+	return deeper(depth-1, then)
+}

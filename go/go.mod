@@ -1,0 +1,3 @@
+module redefine
+
+go 1.19

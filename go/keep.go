@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+
+//go:build cgo
+
+package redefine
+
+import (
+	"runtime"
+	"sync/atomic"
+)
+
+// The C library's memory is nothing to the collector: whatever is in force is kept here.
+var kept = map[keptKey]targetFunc{}
+
+type keptKey struct {
+	code uintptr
+	goid uint64 // 0: for everybody
+}
+
+// A user may redefine the locks of package sync: this one is made of instructions.
+var keptLock int32
+
+func lock() {
+	for !atomic.CompareAndSwapInt32(&keptLock, 0, 1) {
+		runtime.Gosched()
+	}
+}
+
+func unlock() {
+	atomic.StoreInt32(&keptLock, 0)
+}
+
+func replacementOf(code uintptr, id uint64) *targetFunc {
+	lock()
+	defer unlock()
+	if replacement, ok := kept[keptKey{code, id}]; ok {
+		return &replacement
+	}
+	return nil
+}
+
+func (target targetFunc) redefine(id uint64, replacement targetFunc) error {
+	lock()
+	defer unlock()
+	err := redefineInC(wish{target: target.code, replacement: replacement.value, goid: id})
+	if err == nil {
+		kept[keptKey{target.code, id}] = replacement
+	}
+	return err
+}
+
+// A goroutine that is on its way to the replacement has not passed a safe point yet, so no collection that
+// began later can end before it holds the replacement itself.
+func (target targetFunc) restore(id uint64) error {
+	lock()
+	defer unlock()
+	err := restoreInC(wish{target: target.code, goid: id})
+	if err == nil {
+		delete(kept, keptKey{target.code, id})
+	}
+	return err
+}
