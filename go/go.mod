@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 module redefine
 
 go 1.19

@@ -144,6 +144,45 @@ redefine_status rdf_go_target_begin(const struct rdf_go_abi *abi, struct rdf_go_
     return abi->entry(target->code, target->func.entry, &target->entry, err);
 }
 
+/* ---- where the jump goes ---- */
+
+/* The first `len` bytes of padding in [start, end) that a short jump at `from` reaches; 0: none. */
+static uint64_t padding_in(struct rdf_images *images, uint64_t start, uint64_t end, uint64_t from)
+{
+    const struct rdf_arch *arch = images->arch;
+    const uint8_t *bytes = end > start ? images->space->ops->view(images->space, start, end - start) : NULL;
+    uint8_t jump[RDF_JUMP_BYTES_MAX];
+    size_t run = 0;
+    for (uint64_t at = start; bytes && at < end; at++) {
+        run = bytes[at - start] == arch->trap[0] ? run + 1 : 0;
+        uint64_t place = at + 1 - arch->jump_bytes;
+        if (run >= arch->jump_bytes && arch->emit_short_jump(jump, from, place))
+            return place;
+    }
+    return 0;
+}
+
+bool rdf_go_target_place(struct rdf_images *images, const struct rdf_go_target *target,
+                         struct rdf_go_place *ret)
+{
+    const struct rdf_go_func *func = &target->func;
+    struct rdf_insn first;
+    struct rdf_go_func before;
+    struct rdf_go_func behind;
+    if (!images->arch->decode(target->code, func->entry, &first) || first.flow != RDF_FLOW_NEXT)
+        return false;
+    *ret = (struct rdf_go_place){.window_bytes = first.len_bytes};
+    if (first.len_bytes >= images->arch->jump_bytes)
+        return true;
+    if (first.len_bytes < images->arch->short_jump_bytes || images->arch->trap_bytes != 1)
+        return false;
+    if (func->index > 0 && rdf_go_func(func->go, func->index - 1, &before))
+        ret->padding_addr = padding_in(images, before.end, func->entry, func->entry);
+    if (!ret->padding_addr && rdf_go_func(func->go, func->index + 1, &behind))
+        ret->padding_addr = padding_in(images, func->end, behind.entry, func->entry);
+    return ret->padding_addr != 0;
+}
+
 redefine_status rdf_go_target_named(struct rdf_images *images, const char *name, uint64_t *ret_code,
                                     struct rdf_error *err)
 {

@@ -29,6 +29,17 @@ redefine_status rdf_go_target(struct rdf_images *images, const struct rdf_go_abi
 redefine_status rdf_go_target_begin(const struct rdf_go_abi *abi, struct rdf_go_target *target,
                                     struct rdf_error *err);
 
+/* Where the entry jump of a function without a check goes, so that no instruction begins inside it: somebody
+ * could be parked there. */
+struct rdf_go_place {
+    uint8_t window_bytes;  /* the first instruction */
+    uint64_t padding_addr; /* where the jump to the relay goes, with a short jump to it at the entry; 0: at the
+                            * entry, which the first instruction is long enough for */
+};
+
+/* False when there is no such place: the first instruction is too short, or there is no padding within reach. */
+bool rdf_go_target_place(struct rdf_images *images, const struct rdf_go_target *target, struct rdf_go_place *ret);
+
 /* The function of that name. REDEFINE_ENOTFOUND, EAMBIGUOUS, EVERSION */
 redefine_status rdf_go_target_named(struct rdf_images *images, const char *name, uint64_t *ret_code,
                                     struct rdf_error *err);

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+
+package redefine_test
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"redefine"
+)
+
+//go:noinline
+func whoami() string { return fmt.Sprint("nobody", len(ran)) }
+
+func TestForGoroutine(t *testing.T) {
+	if err := redefine.ForGoroutine(whoami, func() string { return "me" }); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "here", whoami(), "me")
+	done := make(chan string)
+	go func() { done <- whoami() }()
+	check(t, "a child", <-done, "nobody0")
+	check(t, "original", redefine.Original(whoami)(), "nobody0")
+
+	mustRedefine(t, whoami, func() string { return "everybody" })
+	check(t, "here", whoami(), "me")
+	go func() { done <- whoami() }()
+	check(t, "a child", <-done, "everybody")
+
+	if err := redefine.Restore(whoami); err != nil { // this goroutine's
+		t.Fatal(err)
+	}
+	check(t, "here", whoami(), "everybody")
+	if err := redefine.Restore(whoami); err != nil { // everybody's
+		t.Fatal(err)
+	}
+	check(t, "here", whoami(), "nobody0")
+}
+
+func TestForGoroutineInParallel(t *testing.T) {
+	code := codeOf(whoami, 32)
+	t.Run("all", func(t *testing.T) {
+		for i := 0; i < 40; i++ {
+			name := fmt.Sprint("test ", i)
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				redefine.TestForGoroutine(t, whoami, func() string { return name })
+				for j := 0; j < 50; j++ {
+					check(t, "name", whoami(), name)
+					runtime.Gosched()
+				}
+				done := make(chan string)
+				go func() { done <- whoami() }()
+				check(t, "a child", <-done, "nobody0")
+			})
+		}
+	})
+	check(t, "afterwards", whoami(), "nobody0")
+	check(t, "bytes", codeOf(whoami, 32), code)
+}
+
+// The record of a goroutine that has ended is used again: its redefinitions must not be.
+func TestForGoroutineEndsWithIt(t *testing.T) {
+	defer redefine.Restore(whoami)
+	for i := 0; i < 100; i++ {
+		var all sync.WaitGroup
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			check(t, "fresh", whoami(), "nobody0")
+			if err := redefine.ForGoroutine(whoami, func() string { return "me" }); err != nil {
+				t.Error(err)
+			}
+			check(t, "redefined", whoami(), "me")
+			if i%2 == 0 {
+				redefine.Restore(whoami)
+			}
+		}()
+		all.Wait()
+	}
+}
+
+func TestForGoroutineOfTime(t *testing.T) {
+	for i := 0; i < 4; i++ {
+		hour := i
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			redefine.TestForGoroutine(t, time.Now, func() time.Time { return time.Unix(int64(3600*hour), 0) })
+			check(t, "hour", time.Now().Unix(), int64(3600*hour))
+		})
+	}
+}
+
+func TestForGoroutineGeneric(t *testing.T) {
+	err := redefine.ForGoroutine(describe[int], func(int, int) string { return "" })
+	checkKind(t, err, redefine.ErrUnsupported)
+}
