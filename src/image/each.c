@@ -122,6 +122,8 @@ static bool walk_go(const struct walk *walk)
         return true;
     for (uint32_t i = 0; i < rdf_go_func_count(go); i++) {
         const char *name = rdf_go_func_name(go, i);
+        if (i && rdf_go_func_entry(go, i) == rdf_go_func_entry(go, i - 1))
+            continue; /* another name of the same C function */
         if (name && *name && rdf_image_glob(walk->glob, name) &&
             walk->visit(walk->ctx, walk->image, name, NULL, rdf_go_func_entry(go, i), false) ==
                 RDF_VISIT_STOP)

@@ -62,6 +62,7 @@ struct rdf_go_func {
     uint8_t func_id;      /* abi.FuncID of its release */
     uint8_t flags;        /* enum rdf_go_flags bits */
     bool is_wrapper;      /* made by the compiler: (*T).M of a T.M, M-fm, an ABI wrapper, F[int] of a shape */
+    bool is_foreign; /* C code that Go's linker took in: no line is known, and its end may be padding's */
     uint64_t record_addr; /* of its _func */
 };
 
