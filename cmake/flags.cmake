@@ -35,7 +35,8 @@ function(rdf_flags_for_a_stopped_world)
     # libc.c is what stands in for the C library: its loops must not become calls of itself.
     foreach(source src/os/${RDF_OS}/stop.c src/os/${RDF_OS}/helper.c src/os/${RDF_OS}/task.c
                    src/os/${RDF_OS}/ask.c src/os/${RDF_OS}/trap.c src/os/${RDF_OS}/memory.c src/core/write.c
-                   src/core/places.c src/core/store.c src/core/unstopped.c src/base/libc.c)
+                   src/core/places.c src/core/store.c src/core/unstopped.c src/go/parked.c
+                   src/base/libc.c)
         if(NOT EXISTS ${PROJECT_SOURCE_DIR}/${source})
             message(FATAL_ERROR "${source} runs while the world is stopped and needs its own flags, but is "
                                 "not there. Renamed? Then say so in cmake/flags.cmake.")

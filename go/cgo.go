@@ -78,6 +78,7 @@ func (w *wish) request() *C.struct_redefine_go_request {
 	request := new(C.struct_redefine_go_request)
 	request.target = C.uint64_t(w.target)
 	request.replacement = C.uint64_t(uintptr(w.replacement))
+	request.g = C.uint64_t(current())
 	request.goid = C.uint64_t(w.goid)
 	if w.evenInlined {
 		request.even_inlined = 1

@@ -23,6 +23,7 @@ enum {
 struct redefine_go_request {
     uint64_t target;      /* the code that the target's func value points to: its first word */
     uint64_t replacement; /* the address of the replacement's func value, which the caller keeps alive */
+    uint64_t g;           /* the calling goroutine's record: see redefine_go_current */
     uint64_t goid;        /* only for the goroutine of this number; 0: for everyone */
     uint32_t even_inlined; /* not 0: though some callers have a copy of their own, or none is left */
     char main_package[256]; /* the import path of package main; "" when it is not known */

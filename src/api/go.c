@@ -82,7 +82,7 @@ static redefine_status redefine(struct call *call, struct redefine_go_request *r
                                               &sites, &call->err);
         request->site_count = sites.count;
         if (status == REDEFINE_OK)
-            status = rdf_api_go_add(engine, call->abi, &call->target, caller_sp, &call->function,
+            status = rdf_api_go_add(engine, call->abi, &call->target, request->g, caller_sp, &call->function,
                                     &call->err);
         if (status != REDEFINE_OK)
             return status;

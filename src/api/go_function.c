@@ -149,7 +149,6 @@ static void note_points(const struct placing *placing)
             placing->relocated.pcs[i].old_off < function->edit.len_bytes &&
             function->pc_count < RDF_GO_POINTS_MAX)
             function->pcs[function->pc_count++] = placing->relocated.pcs[i];
-    function->can_be_parked = !entry->has_check && function->pc_count;
 }
 
 /* Where nobody can be parked; else the window that the core would take, if it suits Go. */
@@ -214,7 +213,7 @@ static redefine_status make_edits(struct rdf_engine *engine, const struct placin
 }
 
 redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_abi *abi,
-                               const struct rdf_go_target *target, uint64_t caller_sp,
+                               const struct rdf_go_target *target, uint64_t g, uint64_t caller_sp,
                                struct rdf_go_function **ret, struct rdf_error *err)
 {
     struct rdf_go_function *function = prepare() ? rdf_arena_alloc(&arena, sizeof *function) : NULL;
@@ -236,9 +235,11 @@ redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_ab
         return status;
     fill_record(&placing);
     status = make_edits(engine, &placing, caller_sp, err);
+    note_points(&placing);
+    if (status == REDEFINE_OK && !target->entry.has_check && function->pc_count)
+        status = rdf_go_find_goroutines(placing.images, target->func.go, g, &function->goroutines_addr, err);
     if (status != REDEFINE_OK)
         return status;
-    note_points(&placing);
     struct rdf_go_function **at = place_of(function->entry);
     function->next = *at;
     *at = function;
@@ -255,6 +256,14 @@ static void publish(void *ctx)
     __atomic_store_n(&function->record->active, function->is_active, __ATOMIC_RELEASE);
 }
 
+static bool nobody_is_parked(void *ctx, const struct rdf_maps *maps, const struct rdf_world *world)
+{
+    const struct rdf_go_function *function = ctx;
+    const struct rdf_edit *edit = &function->edit;
+    return !rdf_go_is_anyone_parked(function->goroutines_addr, maps, world, edit->addr,
+                                    edit->addr + edit->len_bytes);
+}
+
 static redefine_status switch_function(struct rdf_engine *engine, struct rdf_go_function *function, bool on,
                                        uint64_t caller_sp, struct rdf_error *err)
 {
@@ -265,6 +274,7 @@ static redefine_status switch_function(struct rdf_engine *engine, struct rdf_go_
                               .pcs = function->pcs,
                               .pc_count = function->pc_count,
                               .stack_bytes_max = STACK_BYTES_MAX,
+                              .is_ready = on && function->goroutines_addr ? nobody_is_parked : NULL,
                               .publish = publish,
                               .ctx = function};
     return rdf_shape_switch(engine, &shape, on, caller_sp, err);
