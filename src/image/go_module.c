@@ -79,7 +79,7 @@ static const struct rdf_go_layout layouts[] = {
         .word_textsectmap = 45,
         .word_typedesclen = 38,
         .word_itaboffset = 40,
-        .map_bytes = 128,
+        .map_bytes = 136,
     },
 };
 

@@ -25,7 +25,7 @@ enum {
     TFLAG_EXTRA_STAR = 2,
     TFLAG_NAMED = 4,
     UNCOMMON_BYTES = 16,
-    HEAD_BYTES = 128 + UNCOMMON_BYTES, /* the longest base, abi.MapType of 1.27, and what follows it */
+    HEAD_BYTES = 136 + UNCOMMON_BYTES, /* the longest base, abi.MapType of 1.27, and what follows it */
     FIELD_BYTES = 24,
     IMETHOD_BYTES = 8,
     METHOD_BYTES = 16,

@@ -204,7 +204,7 @@ enum {
     T_INTERFACE = T_FUNC + 56 + 16,
     T_ARRAY = T_INTERFACE + 80 + 8,
     T_MAP = T_ARRAY + 72,
-    T_END = T_MAP + 128,
+    T_END = T_MAP + 136,
     LINKS = 0x2d00,
     ITAB = 0x2d80,
 };

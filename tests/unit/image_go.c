@@ -405,6 +405,14 @@ static void check_images(struct session *session)
     assert_int_equal(find(&session->loaded, "program!time.Now"), now.entry);
     assert_int_equal(find(&session->loaded, "time.Now@time.go"), now.entry);
     assert_int_equal(find(&session->loaded, "main.value.Get"), named(session->go, "main.value.Get").entry);
+    /* In assembly, with a wrapper of the same name that Go code calls. */
+    struct rdf_go_func assembly, wrapper;
+    assert_true(rdf_go_func_at(session->go, find(&session->loaded, "runtime.asmcgocall"), &assembly));
+    assert_true((assembly.flags & RDF_GO_ASM) && !assembly.is_wrapper);
+    wrapper = named(session->go, "runtime.asmcgocall");
+    assert_true(wrapper.index != assembly.index ||
+                rdf_go_func_named(session->go, "runtime.asmcgocall", wrapper.index + 1, &wrapper));
+    assert_true(wrapper.is_wrapper);
     assert_int_equal(find(&session->loaded, "time.Nov"), 0);
     assert_says(&session->loaded.err, REDEFINE_ENOTFOUND, "did you mean time.Now");
     assert_int_equal(find(&session->loaded, "main.generic[...]"), 0);
