@@ -41,31 +41,49 @@ static bool is_list(const struct rdf_maps *maps, uint64_t slice, uint64_t g)
     return has_it;
 }
 
-redefine_status rdf_go_find_goroutines(struct rdf_images *images, const struct rdf_go *go, uint64_t g,
-                                       uint64_t *ret_addr, struct rdf_error *err)
+/* The place in the module's data that looks like the list. The pointer to its first element, which the runtime
+ * keeps besides, may look like a shorter one by what follows it; a collection under way keeps a copy, without
+ * room for more. 0: cannot be told. */
+static uint64_t find_list(const struct rdf_maps *maps, const struct rdf_image *image, uint64_t g)
 {
-    const struct rdf_maps *maps = &images->maps;
-    const struct rdf_image *image = rdf_go_image(go);
     uint64_t found = 0;
-    size_t count = 0;
+    uint64_t best = 0; /* twice the length, and one for having room */
+    bool is_only = false;
     for (size_t i = 0; i < maps->count; i++) {
         const struct rdf_map *map = &maps->map[i];
         bool is_ours = map->start >= rdf_image_start(image) && map->start < rdf_image_end(image);
         if (!is_ours || !(map->prot & RDF_PROT_WRITE) || !(map->prot & RDF_PROT_READ))
             continue;
-        for (uint64_t at = map->start; at + 24 <= map->end; at += 8)
-            if (is_list(maps, at, g)) {
+        for (uint64_t at = map->start; at + 24 <= map->end; at += 8) {
+            if (!is_list(maps, at, g))
+                continue;
+            uint64_t score = 2 * word_at(at + 8) + (word_at(at + 16) > word_at(at + 8));
+            is_only = score > best || (is_only && score < best);
+            if (score > best) {
+                best = score;
                 found = at;
-                count++;
             }
+        }
     }
-    if (count != 1)
-        return rdf_fail(err, REDEFINE_EVERSION,
-                        "%zu places look like the list of all goroutines of %s; without it nobody can tell who is "
-                        "parked in the first instructions",
-                        count, rdf_go_version(go));
-    *ret_addr = found;
-    return REDEFINE_OK;
+    return is_only ? found : 0;
+}
+
+redefine_status rdf_go_find_goroutines(struct rdf_images *images, const struct rdf_go *go, uint64_t g,
+                                       uint64_t *ret_addr, struct rdf_error *err)
+{
+    /* It is changing while it is looked for. */
+    enum { TRIES = 100 };
+    for (int i = 0; i < TRIES; i++) {
+        uint64_t found = find_list(&images->maps, rdf_go_image(go), g);
+        if (found) {
+            *ret_addr = found;
+            return REDEFINE_OK;
+        }
+    }
+    return rdf_fail(err, REDEFINE_EVERSION,
+                    "the list of all goroutines was not found in %s; without it nobody can tell who is parked in "
+                    "the first instructions",
+                    rdf_go_version(go));
 }
 
 /* ---- the stopped world ---- */

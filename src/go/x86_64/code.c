@@ -183,12 +183,13 @@ bool rdf_go_x86_64_wrapper(struct rdf_span code, uint64_t addr, struct rdf_go_wr
             wrapper.dictionary = insn.ref;
             wrapper.position = position;
         }
-        if (insn.flow == RDF_FLOW_CALL) {
+        /* Before it, a call belongs to the race detector. */
+        if (insn.flow == RDF_FLOW_CALL && wrapper.dictionary) {
             wrapper.shape = insn.target;
             wrapper.return_addr = addr + off + insn.len_bytes;
             break;
         }
-        if (insn.flow != RDF_FLOW_NEXT && insn.flow != RDF_FLOW_BRANCH)
+        if (insn.flow != RDF_FLOW_NEXT && insn.flow != RDF_FLOW_BRANCH && insn.flow != RDF_FLOW_CALL)
             return false;
     }
     if (!wrapper.shape || !wrapper.dictionary)
