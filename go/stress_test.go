@@ -105,8 +105,12 @@ func TestUnderLoad(t *testing.T) {
 	for i, n := 0, rounds(10000)/10; i < n && !t.Failed() && time.Now().Before(end); i++ {
 		for _, step := range []func() error{
 			func() error { return redefine.Func(work, plus) },
-			func() error { return redefine.Func(leafWork, func(n int) int { return -redefine.Original(leafWork)(n) }) },
-			func() error { return redefine.Func(framedLeaf, func(n int) int { return -redefine.Original(framedLeaf)(n) }) },
+			func() error {
+				return redefine.Func(leafWork, func(n int) int { return -redefine.Original(leafWork)(n) })
+			},
+			func() error {
+				return redefine.Func(framedLeaf, func(n int) int { return -redefine.Original(framedLeaf)(n) })
+			},
 			func() error { return redefine.Restore(work) },
 			func() error { return redefine.Func(counter.times, func(c counter, n int) int { return -c.n * n }) },
 			func() error { return redefine.Func(describe[*dogs], func(*dogs, int) string { return "dogs" }) },

@@ -15,7 +15,7 @@ export PATH="$prefix/bin:$PATH"
 
 # build FILE.c: runs the command in its head, "     *     cc … FILE.c …", in a folder where it lies.
 mkdir examples
-cp "$SRC"/examples/* examples/
+cp "$SRC"/examples/*.c examples/
 build()
 {
     command=$(sed -n 's/^ \*     \(cc .*\)/\1/p' "examples/$1" | head -n 1)
