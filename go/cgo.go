@@ -64,7 +64,7 @@ type wish struct {
 	target      uintptr
 	replacement unsafe.Pointer
 	goid        uint64
-	evenInlined bool
+	isCrowded   bool // see fitsWithDictionary
 }
 
 // An answer says how the original is called; see struct redefine_go_request.
@@ -80,8 +80,8 @@ func (w *wish) request() *C.struct_redefine_go_request {
 	request.replacement = C.uint64_t(uintptr(w.replacement))
 	request.g = C.uint64_t(current())
 	request.goid = C.uint64_t(w.goid)
-	if w.evenInlined {
-		request.even_inlined = 1
+	if w.isCrowded {
+		request.needs_dictionary_register = 1
 	}
 	for i := 0; i < len(mainPackage) && i < len(request.main_package)-1; i++ {
 		request.main_package[i] = C.char(mainPackage[i])

@@ -88,6 +88,24 @@ func TestGenericClosure(t *testing.T) {
 	check(t, "captured", describe(3, 4), "1 2;3 4;")
 }
 
+//go:noinline
+func crowded[T any](a, b, c, d, e, f, g, h, i T) string { return fmt.Sprint(a, b, c, d, e, f, g, h, i) }
+
+//go:noinline
+func full[T any](a, b, c, d, e, f, g, h T, x float64, z [2]T) string {
+	return fmt.Sprint(a, b, c, d, e, f, g, h, x, z)
+}
+
+// With its dictionary in a register, the ninth word is on the stack.
+func TestGenericWithManyArguments(t *testing.T) {
+	err := redefine.Func(crowded[int], func(a, b, c, d, e, f, g, h, i int) string { return "" })
+	checkKind(t, err, redefine.ErrUnsupported)
+	mustRedefine(t, full[int], func(a, b, c, d, e, f, g, h int, x float64, z [2]int) string {
+		return "r " + redefine.Original(full[int])(h, g, f, e, d, c, b, a, -x, [2]int{z[1], z[0]})
+	})
+	check(t, "redefined", full(1, 2, 3, 4, 5, 6, 7, 8, 2.5, [2]int{9, 10}), "r 8 7 6 5 4 3 2 1 -2.5 [10 9]")
+}
+
 // Growing the stack between the wrapper and the function, and in the function.
 func TestGenericOriginalWhileStackGrows(t *testing.T) {
 	mustRedefine(t, describe[*dogs], func(x *dogs, times int) string {

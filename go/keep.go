@@ -42,7 +42,7 @@ func replacementOf(code uintptr, id uint64) *targetFunc {
 func (target targetFunc) redefine(id uint64, replacement targetFunc) error {
 	lock()
 	defer unlock()
-	err := redefineInC(wish{target: target.code, replacement: replacement.value, goid: id})
+	err := redefineInC(wish{target.code, replacement.value, id, target.isCrowded})
 	if err == nil {
 		kept[keptKey{target.code, id}] = replacement
 	}

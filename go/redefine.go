@@ -170,6 +170,8 @@ type originalFunc struct {
 type targetFunc struct {
 	code  uintptr        // what all values of the function have in common
 	value unsafe.Pointer // what the func value points to; its first word is code
+
+	isCrowded bool // see fitsWithDictionary
 }
 
 func targetOf(fn reflect.Value) (targetFunc, error) {
@@ -185,7 +187,7 @@ func targetOf(fn reflect.Value) (targetFunc, error) {
 	// A func value in an interface is the pointer itself.
 	value := fn.Interface()
 	pointer := (*[2]unsafe.Pointer)(unsafe.Pointer(&value))[1]
-	return targetFunc{*(*uintptr)(pointer), pointer}, nil
+	return targetFunc{*(*uintptr)(pointer), pointer, !fitsWithDictionary(fn.Type())}, nil
 }
 
 func checkEach(fn, newFn reflect.Value) (target targetFunc, replacement targetFunc, err error) {

@@ -25,8 +25,9 @@ struct redefine_go_request {
     uint64_t replacement; /* the address of the replacement's func value, which the caller keeps alive */
     uint64_t g;           /* the calling goroutine's record: see redefine_go_current */
     uint64_t goid;        /* only for the goroutine of this number; 0: for everyone */
-    uint32_t even_inlined; /* not 0: though some callers have a copy of their own, or none is left */
-    char main_package[256]; /* the import path of package main; "" when it is not known */
+    uint32_t
+        needs_dictionary_register; /* not 0: one integer register less would move arguments to the stack */
+    char main_package[256];        /* the import path of package main; "" when it is not known */
 
     /* Set by every call that is told about a target: */
     uint64_t function; /* the entry of what is redefined: of a generic function that of its shape */
@@ -37,8 +38,8 @@ struct redefine_go_request {
 
     /* Set on failure: */
     char sentence[REDEFINE_GO_SENTENCE_BYTES];
-    uint32_t site_count;                   /* inlined copies; `sites` may not have room for all of them: */
-    char sites[REDEFINE_GO_SITES_BYTES];   /* "file\tline\tcaller\n" each */
+    uint32_t site_count;                 /* inlined copies; `sites` may not have room for all of them: */
+    char sites[REDEFINE_GO_SITES_BYTES]; /* "file\tline\tcaller\n" each */
 };
 
 /* redefine_go_redefine: let callers of `target` run `replacement`.
@@ -65,8 +66,8 @@ redefine_status redefine_go_original(struct redefine_go_request *request);
  * Errors: REDEFINE_ENOTFOUND, EAMBIGUOUS, EVERSION */
 redefine_status redefine_go_find(const char *name, struct redefine_go_request *request);
 
-/* redefine_go_same_layout: whether values of type `a` may be used as values of type `b`; both are addresses of
- * type descriptors. REDEFINE_ETYPE: the sentence shows the two layouts. */
+/* redefine_go_same_layout: whether values of type `a` may be used as values of type `b`; both are addresses
+ * of type descriptors. REDEFINE_ETYPE: the sentence shows the two layouts. */
 redefine_status redefine_go_same_layout(uint64_t a, uint64_t b, struct redefine_go_request *request);
 
 /* redefine_go_use_goid: where in a goroutine's record its number is. */

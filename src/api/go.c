@@ -37,7 +37,8 @@ static redefine_status enter(struct call *call, const uint64_t *addr, size_t cou
 {
     *call = (struct call){.abi = rdf_go_abi_native()};
     if (!call->abi)
-        return rdf_fail(&call->err, REDEFINE_EUNSUPPORTED, "Go's calling convention is not known on this CPU");
+        return rdf_fail(&call->err, REDEFINE_EUNSUPPORTED,
+                        "Go's calling convention is not known on this CPU");
     redefine_status status = rdf_api_enter(&call->engine, &call->err);
     if (status != REDEFINE_OK)
         return status;
@@ -74,10 +75,14 @@ static redefine_status redefine(struct call *call, struct redefine_go_request *r
         return rdf_fail(&call->err, REDEFINE_EUNSUPPORTED,
                         goid_off ? "a generic function cannot be redefined for one goroutine"
                                  : "where goroutines have their number is not known in this release of Go");
+    if (call->target.is_generic && request->needs_dictionary_register)
+        return rdf_fail(&call->err, REDEFINE_EUNSUPPORTED,
+                        "%s has so many arguments that those of a generic function are elsewhere",
+                        call->target.func.name);
     if (!call->function) {
         struct rdf_go_sites sites = {request->sites, sizeof request->sites, 0, 0};
         redefine_status status = rdf_go_target_begin(call->abi, &call->target, &call->err);
-        if (status == REDEFINE_OK && !request->even_inlined)
+        if (status == REDEFINE_OK)
             status = rdf_go_target_is_noticed(&engine->snapshot.images, &call->target, request->main_package,
                                               &sites, &call->err);
         request->site_count = sites.count;
@@ -89,8 +94,8 @@ static redefine_status redefine(struct call *call, struct redefine_go_request *r
     }
     call->function->record->goid_off = goid_off;
     tell_original(call, request);
-    return rdf_api_go_change(engine, call->function, &call->target, request->goid, request->replacement, caller_sp,
-                  &call->err);
+    return rdf_api_go_change(engine, call->function, &call->target, request->goid, request->replacement,
+                             caller_sp, &call->err);
 }
 
 redefine_status redefine_go_redefine(struct redefine_go_request *request)
@@ -107,7 +112,8 @@ redefine_status redefine_go_restore(struct redefine_go_request *request)
     struct call call;
     redefine_status status = enter_for(&call, request);
     if (status == REDEFINE_OK && call.function)
-        status = rdf_api_go_change(call.engine, call.function, &call.target, request->goid, 0, CALLER_SP, &call.err);
+        status = rdf_api_go_change(call.engine, call.function, &call.target, request->goid, 0, CALLER_SP,
+                                   &call.err);
     return leave(&call, request, status);
 }
 

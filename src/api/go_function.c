@@ -41,8 +41,9 @@ static bool prepare(void)
     return notes != NULL;
 }
 
-/* Add an entry to a list that relays may be reading, or change it. An entry once given to a key keeps it until
- * RDF_GO_FREE, which only goroutines' entries become: nobody but that goroutine itself was reading it. */
+/* Add an entry to a list that relays may be reading, or change it. An entry once given to a key keeps it
+ * until RDF_GO_FREE, which only goroutines' entries become: nobody but that goroutine itself was reading it.
+ */
 static bool choose(struct rdf_go_choice **list, size_t *room, uint64_t key, uint64_t closure)
 {
     size_t at = 0;
@@ -84,9 +85,9 @@ struct placing {
     const struct rdf_go_abi *abi;
     const struct rdf_go_target *target;
     struct rdf_images *images;
-    struct rdf_span moved;     /* of a function without a check: its first instructions, which run elsewhere … */
-    uint64_t jump_bytes;       /* … and the first of them are overwritten … */
-    uint64_t padding_addr;     /* … by a short jump to this, where the jump to the relay is; 0: by that one */
+    struct rdf_span moved; /* of a function without a check: its first instructions, which run elsewhere … */
+    uint64_t jump_bytes;   /* … and the first of them are overwritten … */
+    uint64_t padding_addr; /* … by a short jump to this, where the jump to the relay is; 0: by that one */
     struct rdf_relocated relocated;
     struct rdf_go_function *function;
 };
@@ -188,10 +189,10 @@ static void publish_padding(void *ctx)
     (void)ctx;
 }
 
-/* The entry's edit; and the padding's, which is made at once and stays: nothing leads there before, and who is
- * on the way there afterwards must find it. */
-static redefine_status make_edits(struct rdf_engine *engine, const struct placing *placing, uint64_t caller_sp,
-                                  struct rdf_error *err)
+/* The entry's edit; and the padding's, which is made at once and stays: nothing leads there before, and who
+ * is on the way there afterwards must find it. */
+static redefine_status make_edits(struct rdf_engine *engine, const struct placing *placing,
+                                  uint64_t caller_sp, struct rdf_error *err)
 {
     struct rdf_go_function *function = placing->function;
     struct rdf_shape padding = {.publish = publish_padding, .stack_bytes_max = STACK_BYTES_MAX};
@@ -199,8 +200,9 @@ static redefine_status make_edits(struct rdf_engine *engine, const struct placin
     function->edit.addr = function->entry;
     if (placing->padding_addr) {
         padding.edit.addr = placing->padding_addr;
-        function->edit.len_bytes = (uint8_t)engine->arch->emit_short_jump(
-            function->edit.new_bytes, function->entry, placing->padding_addr);
+        function->edit.len_bytes = (uint8_t)engine->arch->emit_short_jump(function->edit.new_bytes,
+                                                                          function->entry,
+                                                                          placing->padding_addr);
     }
     long_jump->len_bytes = (uint8_t)engine->arch->emit_jump(long_jump->new_bytes, long_jump->addr,
                                                             function->code.relay);
@@ -221,10 +223,12 @@ redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_ab
     if (!record)
         return no_memory(err);
     *function = (struct rdf_go_function){.entry = target->func.entry,
-                                  .record = record,
-                                  .is_generic = target->is_generic};
-    struct placing placing = {
-        .abi = abi, .target = target, .images = &engine->snapshot.images, .function = function};
+                                         .record = record,
+                                         .is_generic = target->is_generic};
+    struct placing placing = {.abi = abi,
+                              .target = target,
+                              .images = &engine->snapshot.images,
+                              .function = function};
     struct rdf_window window;
     struct rdf_near_place place;
     redefine_status status = target->entry.has_check ? REDEFINE_OK : find_way_in(&placing, &window, err);
@@ -291,7 +295,8 @@ static void set_special(struct rdf_go_function *function)
 }
 
 /* What is in force for a goroutine, a dictionary or everyone; 0: the original. */
-static uint64_t in_force(const struct rdf_go_function *function, const struct rdf_go_target *target, uint64_t goid)
+static uint64_t in_force(const struct rdf_go_function *function, const struct rdf_go_target *target,
+                         uint64_t goid)
 {
     struct rdf_go_record *record = function->record;
     const struct rdf_go_choice *choice = NULL;
@@ -317,7 +322,8 @@ static redefine_status put_in_force(struct rdf_go_function *function, const stru
     if (!closure && !had)
         return REDEFINE_OK;
     if (goid ? !choose(&record->by_goroutine, &function->goroutine_room, goid, closure)
-             : !choose(&record->by_dictionary, &function->dictionary_room, target->wrapper.dictionary, closure))
+             : !choose(&record->by_dictionary, &function->dictionary_room, target->wrapper.dictionary,
+                       closure))
         return no_memory(err);
     if (goid && !closure)
         __atomic_store_n(&chosen(record->by_goroutine, goid)->key, RDF_GO_FREE, __ATOMIC_RELEASE);
@@ -332,8 +338,7 @@ redefine_status rdf_api_go_change(struct rdf_engine *engine, struct rdf_go_funct
                                   uint64_t caller_sp, struct rdf_error *err)
 {
     uint64_t before = in_force(function, target, goid);
-    if (!closure && function->is_active &&
-        !(function->replacement && (goid || function->is_generic)) &&
+    if (!closure && function->is_active && !(function->replacement && (goid || function->is_generic)) &&
         function->goroutine_count + function->dictionary_count <= (goid || function->is_generic)) {
         /* Nothing will be left. The bytes first: until then callers get what they got. */
         redefine_status status = before ? switch_function(engine, function, false, caller_sp, err)

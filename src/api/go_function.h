@@ -31,13 +31,14 @@ struct rdf_go_function {
 struct rdf_go_function *rdf_api_go_find(uint64_t entry);
 
 /* Find a place for the code of a function that was never redefined, and remember it. Changes no code that
- * runs. `g` is the calling goroutine's record. Errors: as rdf_shape_place; REDEFINE_EUNSUPPORTED, ESHORT: no way in fits */
+ * runs. `g` is the calling goroutine's record. Errors: as rdf_shape_place; REDEFINE_EUNSUPPORTED, ESHORT: no
+ * way in fits */
 redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_abi *abi,
                                const struct rdf_go_target *target, uint64_t g, uint64_t caller_sp,
                                struct rdf_go_function **ret, struct rdf_error *err);
 
-/* Let `closure` be in force for a goroutine, for the users of the target's dictionary, or for everyone; 0: the
- * original. All or nothing. Errors: as rdf_shape_switch */
+/* Let `closure` be in force for a goroutine, for the users of the target's dictionary, or for everyone; 0:
+ * the original. All or nothing. Errors: as rdf_shape_switch */
 redefine_status rdf_api_go_change(struct rdf_engine *engine, struct rdf_go_function *function,
                                   const struct rdf_go_target *target, uint64_t goid, uint64_t closure,
                                   uint64_t caller_sp, struct rdf_error *err);

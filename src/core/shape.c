@@ -71,8 +71,8 @@ redefine_status rdf_shape_switch(struct rdf_engine *engine, const struct rdf_sha
         item.prot[i] = map ? map->prot : RDF_PROT_READ | RDF_PROT_EXEC;
     }
     struct rdf_image *image = rdf_images_at(&engine->snapshot.images, item.edit.addr);
-    item.has_engine = image && image == rdf_images_at(&engine->snapshot.images,
-                                                      (uint64_t)(uintptr_t)&rdf_write_apply);
+    item.has_engine = image &&
+                      image == rdf_images_at(&engine->snapshot.images, (uint64_t)(uintptr_t)&rdf_write_apply);
     struct rdf_write write = {.space = engine->space,
                               .arch = engine->arch,
                               .only_stopped = true,

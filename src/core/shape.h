@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A redefinition whose code someone else has worked out: the core finds it a place near the function, and
- * switches the function to it and back. What the code does, and whether it may be entered, is not its business.
+ * switches the function to it and back. What the code does, and whether it may be entered, is not its
+ * business.
  */
 #ifndef RDF_CORE_SHAPE_H
 #define RDF_CORE_SHAPE_H
@@ -12,19 +13,19 @@
 typedef redefine_status rdf_shape_emit(void *ctx, const struct rdf_near_place *place, uint8_t *ret_code,
                                        uint32_t *ret_len_bytes, struct rdf_error *err);
 
-/* Put code near `addr`, with a slot that holds `slot_value`. Nothing leads there yet. The engine's snapshot is
- * current for `addr`. Errors: as rdf_near_reserve, rdf_near_fill, rdf_near_seal and `emit`. */
+/* Put code near `addr`, with a slot that holds `slot_value`. Nothing leads there yet. The engine's snapshot
+ * is current for `addr`. Errors: as rdf_near_reserve, rdf_near_fill, rdf_near_seal and `emit`. */
 redefine_status rdf_shape_place(struct rdf_engine *engine, uint64_t addr, uint32_t code_bytes_max,
                                 rdf_shape_emit *emit, void *ctx, uint64_t slot_value,
                                 struct rdf_near_place *ret, struct rdf_error *err);
 
 /* One function's switch. */
 struct rdf_shape {
-    struct rdf_edit edit;            /* old_bytes: the function; new_bytes: the jump */
-    uint64_t trampoline_addr;        /* threads inside the edit continue there, as … */
-    const struct rdf_pc_pair *pcs;   /* … these say, from edit.addr on */
+    struct rdf_edit edit;          /* old_bytes: the function; new_bytes: the jump */
+    uint64_t trampoline_addr;      /* threads inside the edit continue there, as … */
+    const struct rdf_pc_pair *pcs; /* … these say, from edit.addr on */
     size_t pc_count;
-    uint64_t stack_bytes_max;        /* as in struct rdf_write */
+    uint64_t stack_bytes_max; /* as in struct rdf_write */
     bool (*is_ready)(void *ctx, const struct rdf_maps *maps, const struct rdf_world *world);
     void (*publish)(void *ctx);
     void *ctx;

@@ -4,8 +4,8 @@
  * leads to, and how the original is called. Pure: bytes in, bytes out.
  *
  * A Go function begins by comparing its stack pointer with the goroutine's limit. The entry jump lies over
- * that check, and over nothing else: no goroutine can be parked inside it (the runtime does not preempt there,
- * no call returns there), nothing in it can fault, and no frame has been made.
+ * that check, and over nothing else: no goroutine can be parked inside it (the runtime does not preempt
+ * there, no call returns there), nothing in it can fault, and no frame has been made.
  *
  *     target's entry            near code                                     record (data)
  *     ┌──────────────────┐      ┌──────────────────────────────────────┐      ┌─────────────┐
@@ -17,11 +17,12 @@
  *   │ │   jmp entry      │      └──────────────────────────────────────┘
  *   │ └──────────────────┘
  *
- * Only the target's own addresses are ever on a stack: the runtime knows them all. When the check fails in the
- * original, the function's own block lets the runtime grow the stack and jumps to the entry again, where a
- * caller of the target would get the replacement. So it leaves a note first: this goroutine (R14), at this depth
- * of its stack and called from there, is on its way into this original. The relay finds the note and goes there.
- * A note that nobody came for (the target was restored meanwhile) fits no other call, and goes with the next one.
+ * Only the target's own addresses are ever on a stack: the runtime knows them all. When the check fails in
+ * the original, the function's own block lets the runtime grow the stack and jumps to the entry again, where
+ * a caller of the target would get the replacement. So it leaves a note first: this goroutine (R14), at this
+ * depth of its stack and called from there, is on its way into this original. The relay finds the note and
+ * goes there. A note that nobody came for (the target was restored meanwhile) fits no other call, and goes
+ * with the next one.
  */
 #ifndef RDF_GO_ABI_H
 #define RDF_GO_ABI_H
@@ -39,10 +40,10 @@ enum {
 /* How a function begins. */
 struct rdf_go_entry {
     bool has_check;
-    uint8_t check_bytes;           /* the whole check: the body begins behind it */
-    uint8_t more_at[2];            /* offsets of its branches to `more` … */
-    uint8_t more_count;            /* … which the original replaces by its own */
-    uint64_t more;                 /* where the function asks for more stack and begins again */
+    uint8_t check_bytes;              /* the whole check: the body begins behind it */
+    uint8_t more_at[2];               /* offsets of its branches to `more` … */
+    uint8_t more_count;               /* … which the original replaces by its own */
+    uint64_t more;                    /* where the function asks for more stack and begins again */
     uint8_t point[RDF_GO_POINTS_MAX]; /* offsets of the instructions that begin inside the entry jump */
     uint8_t point_count;
     uint8_t bytes[RDF_GO_ENTRY_BYTES_MAX];
@@ -50,7 +51,7 @@ struct rdf_go_entry {
 
 /* What one goroutine, or the users of one dictionary, get instead. */
 struct rdf_go_choice {
-    uint64_t key; /* goid, or address of the dictionary; 0 ends the list, RDF_GO_FREE is a gap */
+    uint64_t key;     /* goid, or address of the dictionary; 0 ends the list, RDF_GO_FREE is a gap */
     uint64_t closure; /* 0: the original */
 };
 
@@ -74,18 +75,18 @@ enum {
 
 /* What the relay of one function reads. The routines in relay.c know these offsets. */
 struct rdf_go_record {
-    uint64_t closure;  /*  0: what everyone else gets; `own`: the original */
-    uint32_t special;  /*  8: notes under way, and RDF_GO_SPECIAL_LIST */
-    uint32_t active;   /* 12: the entry jump is there */
-    uint64_t slow;     /* 16: rdf_go_relay_slow */
-    uint64_t note;     /* 24: rdf_go_relay_note */
-    uint64_t original; /* 32: the check again, and the body */
-    uint64_t more;     /* 40: struct rdf_go_entry.more */
+    uint64_t closure;                    /*  0: what everyone else gets; `own`: the original */
+    uint32_t special;                    /*  8: notes under way, and RDF_GO_SPECIAL_LIST */
+    uint32_t active;                     /* 12: the entry jump is there */
+    uint64_t slow;                       /* 16: rdf_go_relay_slow */
+    uint64_t note;                       /* 24: rdf_go_relay_note */
+    uint64_t original;                   /* 32: the check again, and the body */
+    uint64_t more;                       /* 40: struct rdf_go_entry.more */
     struct rdf_go_note *notes;           /* 48: one table for all records */
     struct rdf_go_choice *by_goroutine;  /* 56: by goid; may be null */
     struct rdf_go_choice *by_dictionary; /* 64: by dictionary; may be null */
-    uint64_t fetch;    /* 72: RDX = the dictionary of this call; continues at `found` */
-    uint64_t found;    /* 80: rdf_go_relay_dictionary */
+    uint64_t fetch;                      /* 72: RDX = the dictionary of this call; continues at `found` */
+    uint64_t found;                      /* 80: rdf_go_relay_dictionary */
     uint64_t enter;    /* 88: to the code of the closure in RDX, arguments as it expects them */
     uint64_t goid_off; /* 96: of the goroutine's number in its record */
     /* 104: a func value for everyone when there is only the original: no relay ever reads a null */
@@ -106,8 +107,8 @@ struct rdf_go_code {
 
 /* A call of a generic function passes a dictionary, which tells instantiations of one shape apart. */
 struct rdf_go_wrapper {
-    uint64_t shape;      /* entry of the function that all instantiations of the shape run */
-    uint64_t dictionary; /* of this one */
+    uint64_t shape;       /* entry of the function that all instantiations of the shape run */
+    uint64_t dictionary;  /* of this one */
     uint64_t return_addr; /* behind the call of `shape` */
     uint8_t position;     /* of the dictionary among the integer registers of arguments */
 };
@@ -125,11 +126,12 @@ struct rdf_go_emit {
 typedef void rdf_go_routine(void);
 
 struct rdf_go_abi {
-    /* How the function at `addr` begins. REDEFINE_EUNSUPPORTED: it checks its stack in a way that is not known.
-     * `code` reaches from its entry to its end. */
+    /* How the function at `addr` begins. REDEFINE_EUNSUPPORTED: it checks its stack in a way that is not
+     * known. `code` reaches from its entry to its end. */
     redefine_status (*entry)(struct rdf_span code, uint64_t addr, struct rdf_go_entry *ret,
                              struct rdf_error *err);
-    /* Whether the function is the wrapper that passes a dictionary to a shape's function, and nothing else. */
+    /* Whether the function is the wrapper that passes a dictionary to a shape's function, and nothing else.
+     */
     bool (*wrapper)(struct rdf_span code, uint64_t addr, struct rdf_go_wrapper *ret);
     /* Whether instructions of a function without a check may run elsewhere: none of them faults, calls or
      * waits once the stack pointer has changed. */
@@ -137,7 +139,7 @@ struct rdf_go_abi {
     /* All code of one function. False when something is out of reach. */
     bool (*emit)(const struct rdf_go_emit *request, uint8_t ret_code[RDF_GO_CODE_BYTES_MAX],
                  struct rdf_go_code *ret);
-    uint32_t original_off; /* where `emit` puts the original's code */
+    uint32_t original_off;                             /* where `emit` puts the original's code */
     rdf_go_routine *slow, *note, *found, *enter, *own; /* relay.c */
     /* The code of func values that call an original: behind its first word such a value holds the func value
      * of the target, and where to go: the original's code; or, of a generic function, its record, and the

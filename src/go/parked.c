@@ -41,9 +41,9 @@ static bool is_list(const struct rdf_maps *maps, uint64_t slice, uint64_t g)
     return has_it;
 }
 
-/* The place in the module's data that looks like the list. The pointer to its first element, which the runtime
- * keeps besides, may look like a shorter one by what follows it; a collection under way keeps a copy, without
- * room for more. 0: cannot be told. */
+/* The place in the module's data that looks like the list. The pointer to its first element, which the
+ * runtime keeps besides, may look like a shorter one by what follows it; a collection under way keeps a copy,
+ * without room for more. 0: cannot be told. */
 static uint64_t find_list(const struct rdf_maps *maps, const struct rdf_image *image, uint64_t g)
 {
     uint64_t found = 0;
@@ -80,10 +80,11 @@ redefine_status rdf_go_find_goroutines(struct rdf_images *images, const struct r
             return REDEFINE_OK;
         }
     }
-    return rdf_fail(err, REDEFINE_EVERSION,
-                    "the list of all goroutines was not found in %s; without it nobody can tell who is parked in "
-                    "the first instructions",
-                    rdf_go_version(go));
+    return rdf_fail(
+        err, REDEFINE_EVERSION,
+        "the list of all goroutines was not found in %s; without it nobody can tell who is parked in "
+        "the first instructions",
+        rdf_go_version(go));
 }
 
 /* ---- the stopped world ---- */

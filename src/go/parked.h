@@ -3,8 +3,8 @@
  * Goroutines that do not run: where they go on is on their stacks, and nobody but the runtime knows them. Its
  * list of all goroutines has no symbol in a stripped program; it is found by what it must look like.
  *
- * Source: runtime2.go, type g: stack.lo, stack.hi, two guards, three pointers, sched (sp, pc, g); proc.go, allgs.
- * The same from Go 1.19 to 1.26; the search refuses anything else.
+ * Source: runtime2.go, type g: stack.lo, stack.hi, two guards, three pointers, sched (sp, pc, g); proc.go,
+ * allgs. The same from Go 1.19 to 1.26; the search refuses anything else.
  */
 #ifndef RDF_GO_PARKED_H
 #define RDF_GO_PARKED_H

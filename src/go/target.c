@@ -70,10 +70,11 @@ static redefine_status refuse_wrapper(const struct rdf_images *images, const str
     if (wrapped(images, func, code, &callee)) {
         if (callee.flags & RDF_GO_ASM || strcmp(callee.name, func->name) == 0)
             return REDEFINE_OK;
-        return rdf_fail(err, REDEFINE_EWRAPPER,
-                        "%s is made by the compiler and only calls %s, which is what others call: redefine that "
-                        "one, with its receiver",
-                        func->name, callee.name);
+        return rdf_fail(
+            err, REDEFINE_EWRAPPER,
+            "%s is made by the compiler and only calls %s, which is what others call: redefine that "
+            "one, with its receiver",
+            func->name, callee.name);
     }
     struct rdf_insn insn;
     for (size_t off = 0; off < code.len_bytes; off += insn.len_bytes) {
@@ -85,10 +86,11 @@ static redefine_status refuse_wrapper(const struct rdf_images *images, const str
                             "redefine that of the type, (*T).M or T.M",
                             func->name);
     }
-    return rdf_fail(err, REDEFINE_EWRAPPER,
-                    "%s is made by the compiler, with a copy of the method inside; redefine the method of the "
-                    "type that declares it",
-                    func->name);
+    return rdf_fail(
+        err, REDEFINE_EWRAPPER,
+        "%s is made by the compiler, with a copy of the method inside; redefine the method of the "
+        "type that declares it",
+        func->name);
 }
 
 static redefine_status find_body(struct rdf_images *images, const struct rdf_go_abi *abi,
@@ -121,13 +123,15 @@ redefine_status rdf_go_target(struct rdf_images *images, const struct rdf_go_abi
         return rdf_fail(err, REDEFINE_EINVAL, "0x%" PRIx64 " is not the entry of a Go function", code);
     const char *name = target.func.name;
     if (ends_with(name, "-fm"))
-        return rdf_fail(err, REDEFINE_EBOUND,
-                        "%.*s is bound to its receiver: this func value is made for one variable, and callers of "
-                        "the method do not go through it; name the method of the type, (*T).M or T.M",
-                        (int)(strlen(name) - 3), name);
+        return rdf_fail(
+            err, REDEFINE_EBOUND,
+            "%.*s is bound to its receiver: this func value is made for one variable, and callers of "
+            "the method do not go through it; name the method of the type, (*T).M or T.M",
+            (int)(strlen(name) - 3), name);
     if (strcmp(name, "reflect.makeFuncStub") == 0 || strcmp(name, "reflect.methodValueCall") == 0)
-        return rdf_fail(err, REDEFINE_EINVAL,
-                        "the target was made by package reflect: all such functions have their code in common");
+        return rdf_fail(
+            err, REDEFINE_EINVAL,
+            "the target was made by package reflect: all such functions have their code in common");
     status = find_body(images, abi, &target, err);
     if (status == REDEFINE_OK)
         *ret = target;
@@ -209,10 +213,11 @@ redefine_status rdf_go_target_named(struct rdf_images *images, const char *name,
     if (count == 0)
         return rdf_fail(err, REDEFINE_ENOTFOUND, "this program has no Go function called \"%s\"", name);
     if (count > 1)
-        return rdf_fail(err, REDEFINE_EAMBIGUOUS,
-                        "%zu functions are called \"%s\": instantiations of a generic one cannot be told apart by "
-                        "name; use the function itself",
-                        count, name);
+        return rdf_fail(
+            err, REDEFINE_EAMBIGUOUS,
+            "%zu functions are called \"%s\": instantiations of a generic one cannot be told apart by "
+            "name; use the function itself",
+            count, name);
     *ret_code = found.entry;
     return REDEFINE_OK;
 }
@@ -277,9 +282,10 @@ redefine_status rdf_go_target_is_noticed(struct rdf_images *images, const struct
     bool has_own_callers = strchr(name, '(') || strstr(name, ".func");
     if (is_small && !has_own_callers &&
         rdf_go_each_call(images, target->func.go, target->func.entry, NULL, NULL) == 0)
-        return rdf_fail(err, REDEFINE_EFOLDED,
-                        "nothing in this program calls %s any more: it is so small that the compiler computed its "
-                        "calls where they were, and left no trace; build with %s",
-                        name, flag);
+        return rdf_fail(
+            err, REDEFINE_EFOLDED,
+            "nothing in this program calls %s any more: it is so small that the compiler computed its "
+            "calls where they were, and left no trace; build with %s",
+            name, flag);
     return REDEFINE_OK;
 }

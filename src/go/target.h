@@ -9,8 +9,8 @@
 #include "image/go.h"
 
 struct rdf_go_target {
-    struct rdf_go_func func; /* whose body is redefined: of a generic function its shape's */
-    struct rdf_span code;    /* of that body, in this process */
+    struct rdf_go_func func;   /* whose body is redefined: of a generic function its shape's */
+    struct rdf_span code;      /* of that body, in this process */
     struct rdf_go_entry entry; /* set by rdf_go_target_begin */
     bool is_generic;
     struct rdf_go_wrapper wrapper; /* of a generic one */
@@ -33,12 +33,14 @@ redefine_status rdf_go_target_begin(const struct rdf_go_abi *abi, struct rdf_go_
  * could be parked there. */
 struct rdf_go_place {
     uint8_t window_bytes;  /* the first instruction */
-    uint64_t padding_addr; /* where the jump to the relay goes, with a short jump to it at the entry; 0: at the
-                            * entry, which the first instruction is long enough for */
+    uint64_t padding_addr; /* where the jump to the relay goes, with a short jump to it at the entry; 0: at
+                            * the entry, which the first instruction is long enough for */
 };
 
-/* False when there is no such place: the first instruction is too short, or there is no padding within reach. */
-bool rdf_go_target_place(struct rdf_images *images, const struct rdf_go_target *target, struct rdf_go_place *ret);
+/* False when there is no such place: the first instruction is too short, or there is no padding within reach.
+ */
+bool rdf_go_target_place(struct rdf_images *images, const struct rdf_go_target *target,
+                         struct rdf_go_place *ret);
 
 /* The function of that name. REDEFINE_ENOTFOUND, EAMBIGUOUS, EVERSION */
 redefine_status rdf_go_target_named(struct rdf_images *images, const char *name, uint64_t *ret_code,

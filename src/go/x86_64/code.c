@@ -10,7 +10,8 @@
 
 enum { RECORD_NOTE = 24, RECORD_FOUND = 80, ARGUMENT_REGISTERS = 9 };
 
-/* The integer registers of arguments in their order: AX BX CX DI SI R8 R9 R10 R11, as instructions number them. */
+/* The integer registers of arguments in their order: AX BX CX DI SI R8 R9 R10 R11, as instructions number
+ * them. */
 static const uint8_t argument_register[ARGUMENT_REGISTERS] = {0, 3, 1, 7, 6, 8, 9, 10, 11};
 
 struct writer {
@@ -26,15 +27,16 @@ static void put(struct writer *writer, const void *bytes, size_t count)
     writer->at += count;
 }
 
-#define PUT(writer, ...) \
-    do { \
+#define PUT(writer, ...)                                  \
+    do {                                                  \
         static const uint8_t put_bytes[] = {__VA_ARGS__}; \
-        put(writer, put_bytes, sizeof put_bytes); \
+        put(writer, put_bytes, sizeof put_bytes);         \
     } while (0)
 
 static void put_u32(struct writer *writer, uint32_t value)
 {
-    uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16), (uint8_t)(value >> 24)};
+    uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16),
+                        (uint8_t)(value >> 24)};
     put(writer, bytes, sizeof bytes);
 }
 
@@ -70,10 +72,10 @@ static void put_relay(struct writer *writer, uint64_t slot_addr)
 {
     put_record(writer, slot_addr);
     PUT(writer, 0x41, 0x83, 0x7c, 0x24, 0x08, 0x00, /* cmp dword [r12 + special], 0 */
-        0x75, 0x06,                                  /* jne 1f */
-        0x49, 0x8b, 0x14, 0x24,                      /* mov rdx, [r12 + closure] */
-        0xff, 0x22,                                  /* jmp [rdx] */
-        0x41, 0xff, 0x64, 0x24, 0x10);               /* 1: jmp [r12 + slow] */
+        0x75, 0x06,                                 /* jne 1f */
+        0x49, 0x8b, 0x14, 0x24,                     /* mov rdx, [r12 + closure] */
+        0xff, 0x22,                                 /* jmp [rdx] */
+        0x41, 0xff, 0x64, 0x24, 0x10);              /* 1: jmp [r12 + slow] */
 }
 
 /* The check again, its branches leading to the note. */
@@ -132,7 +134,8 @@ bool rdf_go_x86_64_emit(const struct rdf_go_emit *request, uint8_t ret_code[RDF_
                         struct rdf_go_code *ret)
 {
     struct writer writer = {.code = ret_code, .addr = request->code_addr};
-    struct rdf_go_code code = {.relay = request->code_addr, .original = request->code_addr + RDF_GO_X86_64_ORIGINAL_OFF};
+    struct rdf_go_code code = {.relay = request->code_addr,
+                               .original = request->code_addr + RDF_GO_X86_64_ORIGINAL_OFF};
     put_relay(&writer, request->slot_addr);
     align(&writer);
     if (request->relocated)

@@ -87,7 +87,8 @@ static bool read_check(struct reader *reader)
            take(reader, &compare_r12) && take_branch(reader, 0x76);
 }
 
-/* The block behind the function: arguments put aside, the call, arguments taken back, the jump to the entry. */
+/* The block behind the function: arguments put aside, the call, arguments taken back, the jump to the entry.
+ */
 static bool block_comes_back(struct rdf_span code, uint64_t addr, uint64_t more)
 {
     enum { INSNS_MAX = 64 };
@@ -132,7 +133,8 @@ redefine_status rdf_go_x86_64_entry(struct rdf_span code, uint64_t addr, struct 
         *ret = (struct rdf_go_entry){.has_check = false};
         if (begins_again(code, addr))
             return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                            "the function at 0x%" PRIx64 " begins in a form that is not known, and leads to its "
+                            "the function at 0x%" PRIx64
+                            " begins in a form that is not known, and leads to its "
                             "entry again: whether that is a loop or more stack cannot be told",
                             addr);
         return REDEFINE_OK;
@@ -162,7 +164,7 @@ static bool cannot_fault(const uint8_t *code, size_t len)
                          opcode == 0x85 || opcode == 0x84 || opcode == 0xc1 || opcode == 0xd1;
     if (is_arithmetic || (opcode >= 0x88 && opcode <= 0x8b))
         return modrm >= 0xc0 || ((modrm & 7) == 4 && len > rex + 2 && code[rex + 2] == 0x24); /* (SP) */
-    return opcode == 0x0f && modrm == 0x1f; /* nop */
+    return opcode == 0x0f && modrm == 0x1f;                                                   /* nop */
 }
 
 /* Before the stack pointer has changed a fault looks like a call of bad code, which the runtime reports with
@@ -176,10 +178,11 @@ bool rdf_go_x86_64_may_move(struct rdf_span code, uint64_t addr)
         if (!rdf_arch_x86_64.decode(rest, addr + off, &insn))
             return false;
         const uint8_t *bytes = rest.data;
-        if (insn.flow == RDF_FLOW_SYSCALL || (insn.has_target && insn.target >= addr &&
-                                             insn.target < addr + code.len_bytes))
+        if (insn.flow == RDF_FLOW_SYSCALL ||
+            (insn.has_target && insn.target >= addr && insn.target < addr + code.len_bytes))
             return false;
-        bool leaves = insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH || insn.flow == RDF_FLOW_CALL;
+        bool leaves = insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH ||
+                      insn.flow == RDF_FLOW_CALL;
         if (has_frame && !leaves && !cannot_fault(bytes, insn.len_bytes))
             return false;
         bool pushes = bytes[0] >= 0x50 && bytes[0] <= 0x57;
