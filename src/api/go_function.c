@@ -127,9 +127,7 @@ static void fill_record(const struct placing *placing)
     struct rdf_go_record *record = function->record;
     record->slow = (uint64_t)(uintptr_t)abi->slow;
     record->note = (uint64_t)(uintptr_t)abi->note;
-    record->found = (uint64_t)(uintptr_t)abi->found;
-    record->enter = function->code.enter ? function->code.enter : (uint64_t)(uintptr_t)abi->enter;
-    record->fetch = function->code.fetch;
+    record->select = function->code.select;
     record->original = function->code.original;
     record->more = placing->target->entry.more;
     record->notes = notes;
@@ -260,11 +258,11 @@ static void publish(void *ctx)
     __atomic_store_n(&function->record->active, function->is_active, __ATOMIC_RELEASE);
 }
 
-static bool nobody_is_parked(void *ctx, const struct rdf_maps *maps, const struct rdf_world *world)
+static bool nobody_is_parked(void *ctx, const struct rdf_world *world)
 {
     const struct rdf_go_function *function = ctx;
     const struct rdf_edit *edit = &function->edit;
-    return !rdf_go_is_anyone_parked(function->goroutines_addr, maps, world, edit->addr,
+    return !rdf_go_is_anyone_parked(function->goroutines_addr, world, edit->addr,
                                     edit->addr + edit->len_bytes);
 }
 
@@ -288,7 +286,7 @@ static redefine_status switch_function(struct rdf_engine *engine, struct rdf_go_
 static void set_special(struct rdf_go_function *function)
 {
     struct rdf_go_record *record = function->record;
-    if (function->is_generic || function->goroutine_count)
+    if (function->goroutine_count)
         (void)__atomic_fetch_or(&record->special, RDF_GO_SPECIAL_LIST, __ATOMIC_SEQ_CST);
     else
         (void)__atomic_fetch_and(&record->special, ~(uint32_t)RDF_GO_SPECIAL_LIST, __ATOMIC_SEQ_CST);

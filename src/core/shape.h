@@ -26,7 +26,7 @@ struct rdf_shape {
     const struct rdf_pc_pair *pcs; /* … these say, from edit.addr on */
     size_t pc_count;
     uint64_t stack_bytes_max; /* as in struct rdf_write */
-    bool (*is_ready)(void *ctx, const struct rdf_maps *maps, const struct rdf_world *world);
+    bool (*is_ready)(void *ctx, const struct rdf_world *world);
     void (*publish)(void *ctx);
     void *ctx;
 };

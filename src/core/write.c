@@ -66,7 +66,7 @@ static int body(struct rdf_world *world, void *ctx)
     struct rdf_write *write = ctx;
     if (!everyone_can_move(write, world))
         return -EAGAIN;
-    write->was_not_ready = write->is_ready && !write->is_ready(write->publish_ctx, write->maps, world);
+    write->was_not_ready = write->is_ready && !write->is_ready(write->publish_ctx, world);
     if (write->was_not_ready)
         return -EAGAIN;
     write->failed_item = rdf_store_find_changed(write);

@@ -78,7 +78,7 @@ struct rdf_write {
     uint64_t stack_bytes_max;
     /* Asked in the stopped world before the first byte changes: false to wait a little; null: nothing to ask.
      * As publish, it may only read and store. */
-    bool (*is_ready)(void *ctx, const struct rdf_maps *maps, const struct rdf_world *world);
+    bool (*is_ready)(void *ctx, const struct rdf_world *world);
 
     /* For who cannot stop the others: the list of detours that the handler of traps looks through, where it
      * lies, what the handler asks, and whether it is installed. */

@@ -85,11 +85,9 @@ struct rdf_go_record {
     struct rdf_go_note *notes;           /* 48: one table for all records */
     struct rdf_go_choice *by_goroutine;  /* 56: by goid; may be null */
     struct rdf_go_choice *by_dictionary; /* 64: by dictionary; may be null */
-    uint64_t fetch;                      /* 72: RDX = the dictionary of this call; continues at `found` */
-    uint64_t found;                      /* 80: rdf_go_relay_dictionary */
-    uint64_t enter;    /* 88: to the code of the closure in RDX, arguments as it expects them */
-    uint64_t goid_off; /* 96: of the goroutine's number in its record */
-    /* 104: a func value for everyone when there is only the original: no relay ever reads a null */
+    uint64_t select;   /* 72: code that finds what this call's dictionary gets; 0: not generic */
+    uint64_t goid_off; /* 80: of the goroutine's number in its record */
+    /* 88: a func value for everyone when there is only the original: no relay ever reads a null */
     struct {
         uint64_t code; /* rdf_go_relay_own */
         struct rdf_go_record *record;
@@ -100,8 +98,7 @@ struct rdf_go_record {
 struct rdf_go_code {
     uint64_t relay;
     uint64_t original;
-    uint64_t fetch; /* 0: not generic */
-    uint64_t enter;
+    uint64_t select; /* 0: not generic */
     uint32_t len_bytes;
 };
 
@@ -139,8 +136,8 @@ struct rdf_go_abi {
     /* All code of one function. False when something is out of reach. */
     bool (*emit)(const struct rdf_go_emit *request, uint8_t ret_code[RDF_GO_CODE_BYTES_MAX],
                  struct rdf_go_code *ret);
-    uint32_t original_off;                             /* where `emit` puts the original's code */
-    rdf_go_routine *slow, *note, *found, *enter, *own; /* relay.c */
+    uint32_t original_off;             /* where `emit` puts the original's code */
+    rdf_go_routine *slow, *note, *own; /* relay.c */
     /* The code of func values that call an original: behind its first word such a value holds the func value
      * of the target, and where to go: the original's code; or, of a generic function, its record, and the
      * address in the wrapper that it returns to. */

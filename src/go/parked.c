@@ -71,20 +71,25 @@ static uint64_t find_list(const struct rdf_maps *maps, const struct rdf_image *i
 redefine_status rdf_go_find_goroutines(struct rdf_images *images, const struct rdf_go *go, uint64_t g,
                                        uint64_t *ret_addr, struct rdf_error *err)
 {
-    /* It is changing while it is looked for. */
+    /* The heap may have grown since the images were loaded, and the list changes while it is looked for. */
     enum { TRIES = 100 };
-    for (int i = 0; i < TRIES; i++) {
-        uint64_t found = find_list(&images->maps, rdf_go_image(go), g);
-        if (found) {
-            *ret_addr = found;
-            return REDEFINE_OK;
-        }
+    uint64_t found = 0;
+    for (int i = 0; i < TRIES && !found; i++) {
+        struct rdf_arena arena;
+        struct rdf_maps now;
+        rdf_arena_init(&arena, images->arena->source);
+        if (images->space->ops->maps(images->space, &arena, &now) == 0)
+            found = find_list(&now, rdf_go_image(go), g);
+        rdf_arena_free(&arena);
     }
-    return rdf_fail(
-        err, REDEFINE_EVERSION,
-        "the list of all goroutines was not found in %s; without it nobody can tell who is parked in "
-        "the first instructions",
-        rdf_go_version(go));
+    if (found) {
+        *ret_addr = found;
+        return REDEFINE_OK;
+    }
+    return rdf_fail(err, REDEFINE_EVERSION,
+                    "the list of all goroutines was not found in %s; without it nobody can tell who is "
+                    "parked in the first instructions",
+                    rdf_go_version(go));
 }
 
 /* ---- the stopped world ---- */
@@ -110,29 +115,29 @@ static uint64_t stack_pointer(uint64_t g, const struct rdf_world *world)
     return sp >= low && sp < high ? sp : high;
 }
 
-/* Stacks of signal handlers lie where those of goroutines do, other threads' stacks do not. */
-static bool handles_a_signal(const struct rdf_thread *thread, const struct rdf_maps *maps, uint64_t list,
-                             uint64_t len)
+/* Goroutines' stacks and those of signal handlers lie in the runtime's arenas of 64 MB, other threads' do
+ * not. */
+static bool handles_a_signal(const struct rdf_thread *thread, uint64_t list, uint64_t len)
 {
-    const struct rdf_map *map = rdf_maps_find(maps, thread->sp);
+    enum { ARENA_BITS = 26 };
     bool is_among = false;
-    for (uint64_t i = 0; map && i < len; i++) {
+    for (uint64_t i = 0; i < len; i++) {
         uint64_t g = word_at(list + 8 * i);
         uint64_t low = word_at(g + G_STACK_LO);
         if (thread->sp >= low && thread->sp < word_at(g + G_STACK_HI))
             return false;
-        is_among |= low >= map->start && low < map->end;
+        is_among |= low && low >> ARENA_BITS == thread->sp >> ARENA_BITS;
     }
     return is_among;
 }
 
-bool rdf_go_is_anyone_parked(uint64_t goroutines_addr, const struct rdf_maps *maps,
-                             const struct rdf_world *world, uint64_t start, uint64_t end)
+bool rdf_go_is_anyone_parked(uint64_t goroutines_addr, const struct rdf_world *world, uint64_t start,
+                             uint64_t end)
 {
     uint64_t list = word_at(goroutines_addr);
     uint64_t len = word_at(goroutines_addr + 8);
     for (size_t i = 0; i < world->thread_count; i++)
-        if (handles_a_signal(&world->thread[i], maps, list, len))
+        if (handles_a_signal(&world->thread[i], list, len))
             return true;
     for (uint64_t i = 0; i < len; i++) {
         uint64_t g = word_at(list + 8 * i);

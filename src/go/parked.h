@@ -18,7 +18,7 @@ redefine_status rdf_go_find_goroutines(struct rdf_images *images, const struct r
 
 /* Whether a goroutine may go on at an address behind `start` and before `end`. For a stopped world: reads
  * memory, and nothing else. True also when that cannot be told now: a thread is in a signal handler. */
-bool rdf_go_is_anyone_parked(uint64_t goroutines_addr, const struct rdf_maps *maps,
-                             const struct rdf_world *world, uint64_t start, uint64_t end);
+bool rdf_go_is_anyone_parked(uint64_t goroutines_addr, const struct rdf_world *world, uint64_t start,
+                             uint64_t end);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 
-enum { RECORD_NOTE = 24, RECORD_FOUND = 80, ARGUMENT_REGISTERS = 9 };
+enum { RECORD_NOTE = 24, ARGUMENT_REGISTERS = 9 };
 
 /* The integer registers of arguments in their order: AX BX CX DI SI R8 R9 R10 R11, as instructions number
  * them. */
@@ -78,6 +78,18 @@ static void put_relay(struct writer *writer, uint64_t slot_addr)
         0x41, 0xff, 0x64, 0x24, 0x10);              /* 1: jmp [r12 + slow] */
 }
 
+/* To `select` at once, when there are no notes. Returns where the distance to it is. */
+static size_t put_generic_relay(struct writer *writer, uint64_t slot_addr)
+{
+    put_record(writer, slot_addr);
+    PUT(writer, 0x41, 0xf7, 0x44, 0x24, 0x08, 0xff, 0xff, 0xff, 0x3f, /* test dword [r12 + special], notes */
+        0x0f, 0x84);                                                  /* jz select */
+    size_t field = writer->at;
+    put_u32(writer, 0);
+    PUT(writer, 0x41, 0xff, 0x64, 0x24, 0x10); /* jmp [r12 + slow] */
+    return field;
+}
+
 /* The check again, its branches leading to the note. */
 static void put_checked_original(struct writer *writer, const struct rdf_go_emit *request)
 {
@@ -108,26 +120,60 @@ static void put_checked_original(struct writer *writer, const struct rdf_go_emit
     put_routine(writer, RECORD_NOTE);
 }
 
-/* mov RDX, the register of the dictionary */
-static void put_fetch(struct writer *writer, uint8_t position)
+/* What the dictionary of this call gets; everything behind it moves up by one register. */
+static void put_select(struct writer *writer, uint8_t position)
 {
-    uint8_t from = argument_register[position];
-    uint8_t bytes[3] = {(uint8_t)(0x48 | (from >= 8 ? 4 : 0)), 0x89, (uint8_t)(0xc0 | (from & 7) << 3 | 2)};
-    put(writer, bytes, sizeof bytes);
-    put_routine(writer, RECORD_FOUND);
-}
-
-/* Everything behind the dictionary moves up by one register. */
-static void put_enter(struct writer *writer, uint8_t position)
-{
+    enum { BEFORE_MOVES = 36, MOVE_BYTES = 3, ENTER_BYTES = 2 };
+    size_t own = BEFORE_MOVES + MOVE_BYTES * (ARGUMENT_REGISTERS - 1u - position) + ENTER_BYTES;
+    uint8_t dictionary = argument_register[position];
+    uint8_t search[BEFORE_MOVES] = {
+        0x4d,
+        0x8b,
+        0x6c,
+        0x24,
+        0x40, /* mov r13, [r12 + by_dictionary] */
+        (uint8_t)(0x49 | (dictionary >= 8 ? 4 : 0)),
+        0x39,
+        (uint8_t)(0x45 | (dictionary & 7) << 3),
+        0x00, /* 1: cmp [r13], dictionary */
+        0x74,
+        0x0d, /* je 2f */
+        0x49,
+        0x83,
+        0x7d,
+        0x00,
+        0x00, /* cmp qword [r13], 0 */
+        0x74,
+        (uint8_t)(own - 18), /* je 3f */
+        0x49,
+        0x83,
+        0xc5,
+        0x10, /* add r13, 16 */
+        0xeb,
+        0xed, /* jmp 1b */
+        0x4d,
+        0x8b,
+        0x6d,
+        0x08, /* 2: mov r13, [r13 + 8] */
+        0x4d,
+        0x85,
+        0xed, /* test r13, r13 */
+        0x74,
+        (uint8_t)(own - 33), /* jz 3f */
+        0x4c,
+        0x89,
+        0xea, /* mov rdx, r13 */
+    };
+    put(writer, search, sizeof search);
     for (size_t i = position; i + 1 < ARGUMENT_REGISTERS; i++) {
         uint8_t to = argument_register[i];
         uint8_t from = argument_register[i + 1];
-        uint8_t bytes[3] = {(uint8_t)(0x48 | (from >= 8 ? 4 : 0) | (to >= 8 ? 1 : 0)), 0x89,
-                            (uint8_t)(0xc0 | (from & 7) << 3 | (to & 7))};
-        put(writer, bytes, sizeof bytes);
+        uint8_t move[MOVE_BYTES] = {(uint8_t)(0x48 | (from >= 8 ? 4 : 0) | (to >= 8 ? 1 : 0)), 0x89,
+                                    (uint8_t)(0xc0 | (from & 7) << 3 | (to & 7))};
+        put(writer, move, sizeof move);
     }
-    PUT(writer, 0xff, 0x22); /* jmp [rdx] */
+    PUT(writer, 0xff, 0x22,            /* jmp [rdx] */
+        0x41, 0xff, 0x64, 0x24, 0x20); /* 3: jmp [r12 + original] */
 }
 
 bool rdf_go_x86_64_emit(const struct rdf_go_emit *request, uint8_t ret_code[RDF_GO_CODE_BYTES_MAX],
@@ -136,7 +182,11 @@ bool rdf_go_x86_64_emit(const struct rdf_go_emit *request, uint8_t ret_code[RDF_
     struct writer writer = {.code = ret_code, .addr = request->code_addr};
     struct rdf_go_code code = {.relay = request->code_addr,
                                .original = request->code_addr + RDF_GO_X86_64_ORIGINAL_OFF};
-    put_relay(&writer, request->slot_addr);
+    size_t select_field = 0;
+    if (request->wrapper)
+        select_field = put_generic_relay(&writer, request->slot_addr);
+    else
+        put_relay(&writer, request->slot_addr);
     align(&writer);
     if (request->relocated)
         put(&writer, request->relocated->code, request->relocated->len_bytes);
@@ -144,11 +194,12 @@ bool rdf_go_x86_64_emit(const struct rdf_go_emit *request, uint8_t ret_code[RDF_
         put_checked_original(&writer, request);
     align(&writer);
     if (request->wrapper) {
-        code.fetch = writer.addr + writer.at;
-        put_fetch(&writer, request->wrapper->position);
-        align(&writer);
-        code.enter = writer.addr + writer.at;
-        put_enter(&writer, request->wrapper->position);
+        size_t select = writer.at;
+        code.select = writer.addr + select;
+        writer.at = select_field;
+        put_distance(&writer, code.select);
+        writer.at = select;
+        put_select(&writer, request->wrapper->position);
         align(&writer);
     }
     code.len_bytes = (uint32_t)writer.at;

@@ -18,15 +18,13 @@ _Static_assert(offsetof(struct rdf_go_record, more) == 40, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, notes) == 48, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, by_goroutine) == 56, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, by_dictionary) == 64, "relay.c");
-_Static_assert(offsetof(struct rdf_go_record, fetch) == 72, "relay.c");
-_Static_assert(offsetof(struct rdf_go_record, enter) == 88, "relay.c");
-_Static_assert(offsetof(struct rdf_go_record, goid_off) == 96, "relay.c");
-_Static_assert(offsetof(struct rdf_go_record, own) == 104, "relay.c");
+_Static_assert(offsetof(struct rdf_go_record, select) == 72, "relay.c");
+_Static_assert(offsetof(struct rdf_go_record, goid_off) == 80, "relay.c");
+_Static_assert(offsetof(struct rdf_go_record, own) == 88, "relay.c");
 _Static_assert(sizeof(struct rdf_go_note) == 32 && sizeof(struct rdf_go_choice) == 16, "relay.c");
 _Static_assert(RDF_GO_NOTES_BITS == 20 && RDF_GO_SPECIAL_LIST == 0x40000000, "relay.c");
 
-rdf_go_routine rdf_go_relay_slow, rdf_go_relay_note, rdf_go_relay_dictionary, rdf_go_relay_enter,
-    rdf_go_relay_own;
+rdf_go_routine rdf_go_relay_slow, rdf_go_relay_note, rdf_go_relay_own;
 rdf_go_routine rdf_go_call_original, rdf_go_call_generic_original, rdf_go_current;
 
 /* R13 = where the notes of this goroutine begin to be looked for: g / 64, so that neighbours share pages. */
@@ -99,7 +97,7 @@ __asm__(
     "    mov 56(%r12), %r13\n"
     "    test %r13, %r13\n"
     "    jz 7f\n"
-    "    mov 96(%r12), %rdx\n"
+    "    mov 80(%r12), %rdx\n"
     "    mov (%r14,%rdx), %rdx\n"
     "6:  cmpq $0, (%r13)\n"
     "    je 7f\n"
@@ -107,31 +105,24 @@ __asm__(
     "    je rdf_go_relay_chosen\n"
     "    add $16, %r13\n"
     "    jmp 6b\n"
-    "7:  cmpq $0, 64(%r12)\n"
+    "7:  cmpq $0, 72(%r12)\n"
     "    je rdf_go_relay_everyone\n"
+    "    movq %xmm15, %rdx\n"
+    "    pxor %xmm15, %xmm15\n"
     "    jmp *72(%r12)\n"
-
-    "rdf_go_relay_dictionary:\n"
-    "    mov 64(%r12), %r13\n"
-    "1:  cmp %rdx, (%r13)\n"
-    "    je rdf_go_relay_chosen\n"
-    "    cmpq $0, (%r13)\n"
-    "    je rdf_go_relay_everyone\n"
-    "    add $16, %r13\n"
-    "    jmp 1b\n"
 
     "rdf_go_relay_chosen:\n"
     "    mov 8(%r13), %rdx\n"
     "1:  test %rdx, %rdx\n"
     "    jz 2f\n"
     "    pxor %xmm15, %xmm15\n"
-    "    jmp *88(%r12)\n"
+    "    jmp *(%rdx)\n"
     "2:  movq %xmm15, %rdx\n"
     "    pxor %xmm15, %xmm15\n"
     "    jmp *32(%r12)\n"
     "rdf_go_relay_everyone:\n"
     "    mov (%r12), %rdx\n"
-    "    lea 104(%r12), %r13\n"
+    "    lea 88(%r12), %r13\n"
     "    cmp %r13, %rdx\n"
     "    jne 1b\n"
     "    jmp 2b\n"
@@ -139,9 +130,6 @@ __asm__(
     "rdf_go_relay_own:\n"
     "    mov 8(%rdx), %r12\n"
     "    jmp *32(%r12)\n"
-
-    "rdf_go_relay_enter:\n"
-    "    jmp *(%rdx)\n"
 
     ".balign 16\n"
     "rdf_go_relay_note:\n" OWN_PLACE "    movq %rdx, %xmm15\n" DROP_STALE "    lock incl 8(%r12)\n"
@@ -193,8 +181,6 @@ const struct rdf_go_abi *rdf_go_abi_native(void)
                                           .original_off = RDF_GO_X86_64_ORIGINAL_OFF,
                                           .slow = rdf_go_relay_slow,
                                           .note = rdf_go_relay_note,
-                                          .found = rdf_go_relay_dictionary,
-                                          .enter = rdf_go_relay_enter,
                                           .own = rdf_go_relay_own,
                                           .may_move = rdf_go_x86_64_may_move,
                                           .call_original = rdf_go_call_original,
