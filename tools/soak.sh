@@ -48,23 +48,10 @@ part "toggles under load without ptrace" env REDEFINE_SOAK=60 "$build/tests/live
 part "a million toggles" env SOAK_TOGGLES=1000000 "$build/tests/live/scale"
 part "a million short threads" env SOAK_THREADS=1000000 "$build/tests/live/for_thread"
 part "every function of real programs, counted" tests/soak/count.sh "$build"
-part "fuzzers, 60 s each" tools/fuzz.sh "$fuzz_build" 60
-for source in tests/unit/differential_*.c; do
-    [ -f "$source" ] || continue
-    name=$(basename "$source" .c)
-    echo "== $name --count 200000"
-    "$1/tests/unit/$name" --count 200000
-done
-echo "== a million toggles, a million short threads"
-SOAK_TOGGLES=1000000 "$1/tests/live/scale"
-SOAK_THREADS=1000000 "$1/tests/live/for_thread"
-echo "== every function of real programs, counted"
-tests/soak/count.sh "$1"
-echo "== the Go package, 10,000 rounds"
-if command -v go >/dev/null && [ "$(readlink -f "$1")" = "$(readlink -f build)" ]; then
-    (cd go && REDEFINE_ROUNDS=10000 go test -a -count=1 -timeout 60m -run 'Load|Mistaken|Collected' -v .)
+if command -v go >/dev/null && [ "$(readlink -f "$build")" = "$(readlink -f build)" ]; then
+    part "the Go package, 10,000 rounds" env REDEFINE_ROUNDS=10000 \
+        go -C go test -a -count=1 -timeout 60m -run 'Load|Mistaken|Collected' -v .
 else
-    echo "skipped: no go here, or another build folder than build/"
+    echo "soak: no go, or another build folder than build/: the Go package is not tried" >&2
 fi
-echo "== fuzzers, 60 s each"
-tools/fuzz.sh "$2" 60
+part "fuzzers, 60 s each" tools/fuzz.sh "$fuzz_build" 60
