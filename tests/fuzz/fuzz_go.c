@@ -331,18 +331,19 @@ static bool see_itab(void *ctx, uint64_t itab, uint64_t interface_type, uint64_t
     return ++((struct session *)ctx)->visits < 1000;
 }
 
-static bool see_name(void *ctx, struct rdf_image *image, const char *name, uint64_t addr, bool is_ifunc)
+static enum rdf_visit see_name(void *ctx, struct rdf_image *image, const char *name, const char *readable,
+                               uint64_t addr, bool is_ifunc)
 {
     struct session *session = ctx;
     struct rdf_function function;
     struct rdf_error err = {0};
-    (void)image, (void)is_ifunc;
+    (void)image, (void)readable, (void)is_ifunc;
     require(name);
     if (rdf_images_function(&session->images, addr, &function, &err) != REDEFINE_OK)
         require(err.sentence[0]);
     else
         require(function.start == addr && function.end > addr);
-    return true;
+    return RDF_VISIT_TAKEN;
 }
 
 static void ask_functions(struct session *session)

@@ -386,13 +386,14 @@ struct listed {
     bool has_now;
 };
 
-static bool count_name(void *ctx, struct rdf_image *image, const char *name, uint64_t addr, bool is_ifunc)
+static enum rdf_visit count_name(void *ctx, struct rdf_image *image, const char *name, const char *readable,
+                                 uint64_t addr, bool is_ifunc)
 {
     struct listed *listed = ctx;
-    (void)image, (void)addr, (void)is_ifunc;
+    (void)image, (void)readable, (void)addr, (void)is_ifunc;
     listed->count++;
     listed->has_now |= strcmp(name, "time.Now") == 0;
-    return true;
+    return RDF_VISIT_TAKEN;
 }
 
 static void check_images(struct session *session)
