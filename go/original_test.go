@@ -346,6 +346,42 @@ func TestOriginalIsKept(t *testing.T) {
 	check(t, "redefined", greet("x", 1), "again")
 }
 
+// Two calls from one frame: the second must not be taken for the first one, which asked for more stack while
+// nothing was redefined, and so was never seen again.
+//
+//go:noinline
+func callKeptThenRedefined(t *testing.T, original func([]string, int) string, words []string) (first, second string) {
+	first = original(words, 1)
+	if err := redefine.Func(joining, func([]string, int) string { return "redefined" }); err != nil {
+		t.Error(err)
+	}
+	second = joining(words, 1)
+	if err := redefine.Restore(joining); err != nil {
+		t.Error(err)
+	}
+	return
+}
+
+func TestNoteIsOnlyForItsCall(t *testing.T) {
+	words := []string{"x", "y"}
+	want := joining(words, 1)
+	mustRedefine(t, joining, func([]string, int) string { return "" })
+	original := redefine.Original(joining)
+	redefine.Restore(joining)
+	for depth := 0; depth < 200; depth++ {
+		done := make(chan string)
+		go func() {
+			done <- deepest(depth, func() string {
+				first, second := callKeptThenRedefined(t, original, words)
+				return first + " " + second
+			})
+		}()
+		if got := <-done; got != want+" redefined" {
+			t.Fatalf("at depth %d: %s", depth, got)
+		}
+	}
+}
+
 var ran = make(chan bool, 10)
 
 //go:noinline
