@@ -18,7 +18,7 @@ enum {
     FLAGS_AT = 15,
     FLAG_INLINE = 2, /* the strings follow the header, since Go 1.18 */
     VERSION_BYTES_MAX = 256,
-    NOTES_BYTES_MAX = 64 * 1024,
+    NOTES_BYTES_MAX = 4096,
 };
 
 static const char info_magic[] = "\xff Go buildinf:";
@@ -61,11 +61,14 @@ static bool has_go_note(struct rdf_images *images, struct rdf_image *image)
         return false;
     for (unsigned i = 0; i < header.e_phnum && i < RDF_IMAGE_PHDRS_MAX; i++) {
         Elf64_Phdr program;
+        uint8_t notes[NOTES_BYTES_MAX];
         uint64_t at = image->start + header.e_phoff + i * sizeof program;
         if (!rdf_images_read(images, at, &program, sizeof program) || program.p_type != PT_NOTE ||
-            program.p_filesz > NOTES_BYTES_MAX)
+            program.p_filesz > sizeof notes)
             continue;
-        if (notes_say_go(rdf_image_bytes(images, image, program.p_vaddr + image->bias, program.p_filesz)))
+        /* Copied, since this is asked of every object: in a program under valgrind also of valgrind's own. */
+        if (rdf_images_read(images, program.p_vaddr + image->bias, notes, program.p_filesz) &&
+            notes_say_go((struct rdf_span){notes, program.p_filesz}))
             return true;
     }
     return false;
@@ -75,7 +78,9 @@ bool rdf_go_is_go(struct rdf_images *images, struct rdf_image *image)
 {
     if (!image->go_asked) {
         image->go_asked = true;
-        image->is_go = has_go_note(images, image) || find_info(images, image, MAGIC_NEAR_BYTES).data;
+        /* Without a note (-buildid=) only the program is looked into: that reads much. */
+        image->is_go = has_go_note(images, image) ||
+                       (image == images->image[0] && find_info(images, image, MAGIC_NEAR_BYTES).data);
     }
     return image->is_go;
 }

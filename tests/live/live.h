@@ -139,7 +139,8 @@ static bool live_has_no_ptrace;
 
 __attribute__((constructor)) static void live_ask_for_ptrace(void)
 {
-    live_has_no_ptrace = syscall(SYS_ptrace, 1, 0, NULL, NULL) == -1 && errno == ENOSYS;
+    long word;
+    live_has_no_ptrace = syscall(SYS_ptrace, 1, 0, NULL, &word) == -1 && errno == ENOSYS;
 }
 
 __attribute__((unused)) static bool live_emulated(void)

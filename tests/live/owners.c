@@ -50,7 +50,8 @@ static void apply(const void *owner, int (*replacement)(int), void (**original)(
 
 static void make_owners(void)
 {
-    owner_a = malloc(2);
+    owner_a = mmap(NULL, 2, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                   0); /* malloc's may be the program's */
     owner_b = owner_a + 1;
 }
 
