@@ -8,16 +8,24 @@ set(CMAKE_C_EXTENSIONS ON)
 set(CMAKE_C_VISIBILITY_PRESET hidden)
 
 add_compile_definitions(_GNU_SOURCE)
+if(RDF_OS STREQUAL windows)
+    # The printf of the standard, not that of the oldest Windows, which is what the compiler would check
+    # formats against; they are checked by every other build. And <errno.h> there lacks a number.
+    add_compile_definitions(__USE_MINGW_ANSI_STDIO=1 ESTALE=116)
+    add_compile_options(-Wno-format -Wno-format-extra-args)
+endif()
 add_compile_options(
     -Wall -Wextra
     "$<$<COMPILE_LANGUAGE:C>:-Wpedantic;-Wshadow;-Wmissing-prototypes;-Werror=implicit-function-declaration>")
 
 # Only what is used is loaded: packages also name what their own libraries stand on.
-add_link_options(LINKER:--as-needed)
+if(RDF_OS STREQUAL linux)
+    add_link_options(LINKER:--as-needed)
+endif()
 
 # A library that misses something must not link: in a stranger's process it would fail at run time.
 # (Not with clang's sanitizers, whose run time is in the program alone.)
-if(NOT REDEFINE_FUZZ)
+if(NOT REDEFINE_FUZZ AND RDF_OS STREQUAL linux)
     string(APPEND CMAKE_SHARED_LINKER_FLAGS " -Wl,-z,defs")
 endif()
 
@@ -33,9 +41,12 @@ function(rdf_flags_for_a_stopped_world)
         list(APPEND flags -fno-tree-loop-distribute-patterns)
     endif()
     # libc.c is what stands in for the C library: its loops must not become calls of itself.
-    foreach(source src/os/${RDF_OS}/stop.c src/os/${RDF_OS}/helper.c src/os/${RDF_OS}/task.c
-                   src/os/${RDF_OS}/ask.c src/os/${RDF_OS}/trap.c src/os/${RDF_OS}/memory.c src/core/write.c
-                   src/core/places.c src/core/store.c src/core/unstopped.c src/go/parked.c
+    set(room stop memory trap)
+    if(RDF_OS STREQUAL linux)
+        list(APPEND room helper task ask)
+    endif()
+    list(TRANSFORM room REPLACE "(.+)" "src/os/${RDF_OS}/\\1.c")
+    foreach(source ${room} src/core/write.c src/core/places.c src/core/store.c src/core/unstopped.c src/go/parked.c
                    src/base/libc.c)
         if(NOT EXISTS ${PROJECT_SOURCE_DIR}/${source})
             message(FATAL_ERROR "${source} runs while the world is stopped and needs its own flags, but is "

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# The rooms this build is for: RDF_CPU names a folder of src/arch, RDF_OS one of src/os. This is where a
+# The rooms this build is for: RDF_CPU names a folder of src/arch, RDF_OS one of src/os,
+# RDF_FORMAT that of its objects. This is where a
 # CPU and an operating system are chosen; no source outside those folders asks again.
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
@@ -15,6 +16,10 @@ endif()
 
 if(CMAKE_SYSTEM_NAME STREQUAL Linux)
     set(RDF_OS linux)
+    set(RDF_FORMAT elf)
+elseif(CMAKE_SYSTEM_NAME STREQUAL Windows)
+    set(RDF_OS windows)
+    set(RDF_FORMAT pe)
 else()
     message(FATAL_ERROR "No room for ${CMAKE_SYSTEM_NAME} in src/os")
 endif()

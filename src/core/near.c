@@ -37,9 +37,9 @@ static void reach_of(const struct rdf_near *near, uint64_t addr, uint64_t *ret_l
     reach -= reach > 4 * REACH_SPARE ? REACH_SPARE : reach / 16;
     uint64_t least = rdf_os_page_bytes() * 16; /* the lowest pages are the system's */
     uint64_t most = rdf_os_address_end();
-    uint64_t page = rdf_os_page_bytes();
-    *ret_low = round_up(addr > (uint64_t)reach + least ? addr - (uint64_t)reach : least, page);
-    *ret_high = (addr < most - (uint64_t)reach ? addr + (uint64_t)reach : most) / page * page;
+    uint64_t align = rdf_os_map_align_bytes();
+    *ret_low = round_up(addr > (uint64_t)reach + least ? addr - (uint64_t)reach : least, align);
+    *ret_high = (addr < most - (uint64_t)reach ? addr + (uint64_t)reach : most) / align * align;
 }
 
 static bool path_is(const char *path, const char *wanted)
@@ -54,12 +54,12 @@ static bool path_is(const char *path, const char *wanted)
 static void take_nearer(uint64_t *best, uint64_t start, uint64_t end, uint64_t len, uint64_t addr,
                         uint64_t beyond)
 {
-    uint64_t page = rdf_os_page_bytes();
-    uint64_t below_end = addr > beyond && addr - beyond < end ? (addr - beyond) / page * page : end;
-    if (below_end > start && below_end - start >= len && below_end <= addr &&
-        (!*best || distance(below_end - len, addr) < distance(*best, addr)))
-        *best = below_end - len;
-    uint64_t above_start = round_up(addr + beyond > start ? addr + beyond : start, page);
+    uint64_t align = rdf_os_map_align_bytes();
+    uint64_t limit = addr > beyond && addr - beyond < end ? addr - beyond : end;
+    uint64_t below = limit > len ? (limit - len) / align * align : 0;
+    if (below >= start && below && below < addr && (!*best || distance(below, addr) < distance(*best, addr)))
+        *best = below;
+    uint64_t above_start = round_up(addr + beyond > start ? addr + beyond : start, align);
     if (above_start < end && end - above_start >= len && above_start >= addr &&
         (!*best || distance(above_start, addr) < distance(*best, addr)))
         *best = above_start;

@@ -67,8 +67,8 @@ static redefine_status refuse_breakpoints(const struct body *body, struct rdf_er
             break;
         if (!file.data && ops->open_file(body->images->space, map->path, map->dev, map->ino, &file) < 0)
             break;
-        uint64_t off = map->file_off + (at - map->start);
-        if (off + arch->trap_bytes <= file.len_bytes &&
+        uint64_t off;
+        if (rdf_images_file_off(body->images, at, &off) && off + arch->trap_bytes <= file.len_bytes &&
             !rdf_bytes_equal(file.data + off, arch->trap, arch->trap_bytes))
             found = at;
     }

@@ -5,7 +5,7 @@
  *
  * Source: Itanium C++ ABI, 5.1 (mangling: an identifier is its length in decimal and its text).
  */
-#include "image/internal.h"
+#include "image/names.h"
 
 #include <stdio.h>
 

@@ -5,16 +5,14 @@
  * traced one and a file laid out in memory alike. Every reader distrusts what it reads: a damaged
  * file is an error with a sentence, never a crash, an endless loop or a huge allocation.
  *
- *   images.c   rdf_images_load: ELF images found in the mappings (any link namespace, the vDSO too)
- *   elf.c      headers, dynamic section, section headers and .symtab of the file behind an image
- *   unwind.c   .eh_frame_hdr and .eh_frame: exact bounds, also of stripped code
- *   symbol.c   by address and by name; versions; STT_FILE groups
- *   stub.c     what PLT stubs look like, machine by machine
- *   follow.c   PLT stubs and IFUNC resolvers → the function that runs
- *   find.c     rdf_images_find: the grammar of names
- *   each.c     every named function, for globs
- *   go*.c      what Go's own tables know (image/go.h)
- *   demangle.c C++ names, by the demangler of a C++ runtime where one is at hand
+ * Each format of objects is a folder, elf/ and pe/, of which the build takes the one of its system:
+ *   images.c    rdf_images_load: the images found in the mappings
+ *   function.c  exact bounds, from unwind data also of stripped code, and from symbols
+ *   follow.c    stubs and resolvers → the function that runs
+ *   find.c      rdf_images_find: the grammar of names
+ *   each.c      every named function, for globs
+ *   the rest    its tables: elf.c symbol.c unwind.c demangle.c stub.c, what Go's own know (go*.c); tables.c
+ * Names are compared, shortened and suggested in the same way for all of them (names.h, glob.c).
  */
 #ifndef RDF_IMAGE_IMAGE_H
 #define RDF_IMAGE_IMAGE_H
@@ -133,6 +131,9 @@ void rdf_image_each_code(struct rdf_images *images, struct rdf_image *image,
 /* The same for everything of the image that comes from its file: code and data. */
 void rdf_image_each_part(struct rdf_images *images, struct rdf_image *image,
                          void (*visit)(void *ctx, uint64_t start, uint64_t end), void *ctx);
+
+/* Where in the file that is mapped at `addr` that byte lies; false: in none. */
+bool rdf_images_file_off(const struct rdf_images *images, uint64_t addr, uint64_t *ret);
 
 /* The start of the function that holds `addr`, as the unwind table or a symbol tells; 0 when neither does. */
 uint64_t rdf_images_start_of(struct rdf_images *images, uint64_t addr);

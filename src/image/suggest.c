@@ -3,7 +3,7 @@
  * Names that resemble one that was not found: a slip of the keyboard, or a clone that the compiler
  * made (parse.constprop.0). At most three, for a bounded amount of work.
  */
-#include "image/internal.h"
+#include "image/names.h"
 
 #include <stdio.h>
 

@@ -201,6 +201,9 @@ extern const struct rdf_page_source rdf_os_pages;
 
 size_t rdf_os_page_bytes(void);
 
+/* New mappings start at multiples of this: a page, or more. */
+size_t rdf_os_map_align_bytes(void);
+
 /* Behind the highest address that a process is given without asking for more. */
 uint64_t rdf_os_address_end(void);
 

@@ -6,7 +6,7 @@
 #include "image_common.h"
 
 #include "image_layout.h"
-#include "image/internal.h"
+#include "image/elf/internal.h"
 
 struct object {
     uint8_t *bytes;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is mapped in this process, from /proc/self/maps; and the two questions asked of any snapshot.
+ * What is mapped in this process, from /proc/self/maps.
  *
  *   7f0a1c000000-7f0a1c021000 rw-p 00000000 00:00 0
  *   55d0c8e4a000-55d0c8e4c000 r-xp 00002000 fd:01 1835    /usr/bin/a name with spaces (deleted)
@@ -325,34 +325,4 @@ int rdf_local_maps_at(struct rdf_space *space, const uint64_t *addr, size_t coun
     if (fd >= 0)
         (void)rdf_sys(SYS_close, fd);
     return (int)status;
-}
-
-const struct rdf_map *rdf_maps_find(const struct rdf_maps *maps, uint64_t addr)
-{
-    size_t low = 0;
-    size_t high = maps->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (maps->map[middle].end <= addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < maps->count && maps->map[low].start <= addr ? &maps->map[low] : NULL;
-}
-
-bool rdf_maps_allow(const struct rdf_maps *maps, uint64_t addr, uint64_t len_bytes, uint8_t prot)
-{
-    if (len_bytes > UINT64_MAX - addr)
-        return false;
-    uint64_t end = addr + len_bytes;
-    const struct rdf_map *map = rdf_maps_find(maps, addr);
-    const struct rdf_map *last = maps->map + maps->count;
-    while (map && map < last && map->start <= addr && (map->prot & prot) == prot) {
-        if (end <= map->end)
-            return true;
-        addr = map->end;
-        map++;
-    }
-    return false;
 }

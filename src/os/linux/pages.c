@@ -50,3 +50,8 @@ size_t rdf_os_page_bytes(void)
     __atomic_store_n(&known, page_bytes, __ATOMIC_RELAXED);
     return page_bytes;
 }
+
+size_t rdf_os_map_align_bytes(void)
+{
+    return rdf_os_page_bytes();
+}

@@ -3,7 +3,7 @@
  * Direct calls of an entry, counted by decoding every function. Where there is none left, nobody would notice
  * that the function is redefined, but for those who have its address.
  */
-#include "image/go_internal.h"
+#include "image/elf/go_internal.h"
 
 static size_t calls_in(const struct rdf_arch *arch, const struct rdf_go_func *func, struct rdf_span code,
                        uint64_t entry, rdf_go_call_visit *visit, void *ctx, bool *ret_stop)

@@ -3,32 +3,7 @@
  * Every function that has a name: .dynsym and .symtab of every image, and Go's own table, by address, each
  * address once, whichever of its names is wanted.
  */
-#include "image/go_internal.h"
-
-/* "*" stands for any text, "?" for one character, as in a shell without brackets. Without recursion: only
- * the last star can matter. */
-bool rdf_image_glob(const char *pattern, const char *text)
-{
-    const char *star = NULL;
-    const char *resume = NULL;
-    while (*text) {
-        if (*pattern == '*') {
-            star = pattern++;
-            resume = text;
-        } else if (*pattern == '?' || *pattern == *text) {
-            pattern++;
-            text++;
-        } else if (star) {
-            pattern = star + 1;
-            text = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return *pattern == 0;
-}
+#include "image/elf/go_internal.h"
 
 /* Parts that the compiler split off are entered in the middle of their parent, not called. */
 static bool is_part(const char *name)

@@ -7,7 +7,7 @@
  *
  * Source: debug/buildinfo of the Go library; ELF notes of cmd/link.
  */
-#include "image/go_internal.h"
+#include "image/elf/go_internal.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  *
  * Source: runtime/symtab.go (pcHeader, moduledata, moduledataverify1) of Go 1.19 to 1.27.
  */
-#include "image/go_internal.h"
+#include "image/elf/go_internal.h"
 
 #include <string.h>
 

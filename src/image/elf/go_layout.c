@@ -7,7 +7,7 @@
  * matter. What pointers lead to does, as deep as it goes: each pair of types is put on a list once, so that a
  * list's next does not go on for ever.
  */
-#include "image/go_internal.h"
+#include "image/elf/go_internal.h"
 
 #include <stdio.h>
 

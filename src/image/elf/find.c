@@ -10,7 +10,7 @@
  * name means to every caller but those in one file. Two functions are the same if they are at the same
  * address once stubs and resolvers have been followed.
  */
-#include "image/go_internal.h"
+#include "image/elf/go_internal.h"
 
 #include <stdio.h>
 

@@ -3,16 +3,16 @@
  * What the files of this room share. Tables are spans of the mapped image or of the file behind it;
  * nothing here is trusted: every number is a claim that the bounds of its span must confirm.
  */
-#ifndef RDF_IMAGE_INTERNAL_H
-#define RDF_IMAGE_INTERNAL_H
+#ifndef RDF_IMAGE_ELF_INTERNAL_H
+#define RDF_IMAGE_ELF_INTERNAL_H
 
 #include <elf.h>
 
 #include "image/image.h"
+#include "image/names.h"
 
 enum {
     RDF_IMAGE_PHDRS_MAX = 128,  /* program headers an image may have; real ones have about 12 */
-    RDF_IMAGE_NAME_MAX = 4096,  /* bytes of a symbol name that are kept */
     RDF_IMAGE_PAGE_BYTES = 4096 /* the smallest page of any supported CPU */
 };
 
@@ -205,82 +205,5 @@ enum rdf_follow_as { RDF_FOLLOW_ANY, RDF_FOLLOW_FUNC, RDF_FOLLOW_IFUNC };
 redefine_status rdf_images_follow_as(struct rdf_images *images, uint64_t addr, enum rdf_follow_as as,
                                      uint64_t *ret_addr, struct rdf_error *err);
 bool rdf_image_in_plt(struct rdf_images *images, struct rdf_image *image, uint64_t addr, bool *ret_known);
-
-/* demangle.c */
-struct rdf_demangler {
-    bool tried;
-    char *(*demangle)(const char *, char *, size_t *, int *);
-};
-/* Into `ret_text`; false when `mangled` is no C++ name, too long, or there is no demangler. */
-bool rdf_demangle(struct rdf_demangler *demangler, const char *mangled, char *ret_text, size_t text_bytes);
-
-/* cxxname.c: names as people write them and as a demangler prints them */
-
-/* Without spaces that mean nothing and without ABI tags; returns the length. */
-size_t rdf_cxx_normalize(const char *text, size_t len, char *ret_text, size_t text_bytes);
-size_t rdf_cxx_without_parameters(const char *text, size_t len);
-bool rdf_cxx_matches(const char *demangled, size_t demangled_len, const char *wanted, size_t wanted_len);
-void rdf_cxx_needle(const char *wanted, size_t wanted_len, char *ret_text, size_t text_bytes);
-bool rdf_cxx_contains(const char *text, const char *needle);
-
-/* suggest.c: names that resemble one that was not found */
-enum { RDF_SUGGESTIONS_MAX = 3 };
-struct rdf_suggestions {
-    const char *wanted;
-    size_t wanted_bytes;
-    const char *name[RDF_SUGGESTIONS_MAX]; /* the nearest first */
-    unsigned distance[RDF_SUGGESTIONS_MAX];
-    unsigned count;
-    size_t names_left; /* to be looked at: the work is bounded */
-};
-void rdf_suggest(struct rdf_suggestions *suggestions, const char *name); /* if it resembles */
-void rdf_suggestions_add(struct rdf_suggestions *suggestions, const char *name, unsigned far);
-/* "; did you mean a, b or c?" or nothing. */
-void rdf_suggestions_text(const struct rdf_suggestions *suggestions, char *ret_text, size_t text_bytes);
-
-/* Text, without the C library: the program may have redefined it. */
-static inline size_t rdf_text_len(const char *text)
-{
-    size_t len = 0;
-    while (text[len])
-        len++;
-    return len;
-}
-
-static inline bool rdf_text_same(const char *a, const char *b)
-{
-    while (*a && *a == *b) {
-        a++;
-        b++;
-    }
-    return *a == *b;
-}
-
-/* Whether `text` is exactly the `len` bytes at `part`. */
-static inline bool rdf_text_is(const char *text, const char *part, size_t len_bytes)
-{
-    for (size_t i = 0; i < len_bytes; i++)
-        if (!text[i] || text[i] != part[i])
-            return false;
-    return text[len_bytes] == 0;
-}
-
-static inline bool rdf_text_starts(const char *text, const char *prefix)
-{
-    while (*prefix && *text == *prefix) {
-        text++;
-        prefix++;
-    }
-    return !*prefix;
-}
-
-static inline const char *rdf_text_base(const char *path)
-{
-    const char *base = path;
-    for (; *path; path++)
-        if (*path == '/')
-            base = path + 1;
-    return base;
-}
 
 #endif

@@ -11,7 +11,7 @@
  *
  * Source: internal/abi/type.go and map*.go of Go 1.19 (runtime/type.go) to 1.27.
  */
-#include "image/go_internal.h"
+#include "image/elf/go_internal.h"
 
 enum {
     TYPE_BYTES = 48, /* abi.Type */

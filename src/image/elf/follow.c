@@ -10,7 +10,7 @@
  *
  * Source: System V gABI. What a stub looks like is in stub.c.
  */
-#include "image/internal.h"
+#include "image/elf/internal.h"
 
 #include <string.h>
 

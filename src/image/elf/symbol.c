@@ -9,7 +9,7 @@
  * Source: System V gABI, chapter 5 (DT_HASH); LSB Core, "Symbol Versioning"; DT_GNU_HASH as in
  * binutils and glibc (dl-lookup.c), which is its only description.
  */
-#include "image/internal.h"
+#include "image/elf/internal.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  * Source: System V psABI x86-64, "Procedure Linkage Table"; AAELF64, 5.6; RISC-V ELF psABI, "Program Linkage
  * Table".
  */
-#include "image/internal.h"
+#include "image/elf/internal.h"
 
 enum { STUB_BYTES = 32 };
 

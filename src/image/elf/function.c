@@ -7,7 +7,7 @@
  * exceptions depend on it. Symbols add what it cannot say: assembly often has one FDE over several functions,
  * and some code has none.
  */
-#include "image/go_internal.h"
+#include "image/elf/go_internal.h"
 
 #include <stdio.h>
 

@@ -9,7 +9,7 @@
  *
  * Source: runtime/symtab.go (funcInfo, pcvalue, step, funcdata) and cmd/internal/obj/pcln.go.
  */
-#include "image/go_internal.h"
+#include "image/elf/go_internal.h"
 
 enum {
     FUNC_NAME = 4,

@@ -6,7 +6,7 @@
  *
  * Source: runtime/type.go (typelinksinit, moduleTypelinks), runtime/iface.go (itabsinit) of each release.
  */
-#include "image/go_internal.h"
+#include "image/elf/go_internal.h"
 
 enum { ITAB_TYPE = 8, ITAB_CODE = 24, ITAB_BYTES = 32 };
 

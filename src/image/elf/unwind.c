@@ -5,7 +5,7 @@
  *
  * Source: LSB Core, "DWARF Extensions" (.eh_frame, .eh_frame_hdr, pointer encodings); DWARF 4, 6.4.1.
  */
-#include "image/internal.h"
+#include "image/elf/internal.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
 #define RDF_IMAGE_GO_INTERNAL_H
 
 #include "image/go.h"
-#include "image/internal.h"
+#include "image/elf/internal.h"
 
 /* How a release lays out what differs from release to release. Words are those of runtime.moduledata. */
 struct rdf_go_layout {

@@ -6,7 +6,7 @@
  * Source: System V gABI, chapters 4 and 5.
  */
 #include "base/bytes.h"
-#include "image/internal.h"
+#include "image/elf/internal.h"
 
 #include <string.h>
 

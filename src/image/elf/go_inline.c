@@ -9,7 +9,7 @@
  *
  * Source: runtime/symtabinl.go; runtime/symtab.go of Go 1.19 (inlinedCall).
  */
-#include "image/go_internal.h"
+#include "image/elf/go_internal.h"
 
 #include <stdio.h>
 

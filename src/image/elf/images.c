@@ -7,7 +7,7 @@
  * being read; an image is told from those by its code being executable where its headers put it.
  */
 #include "base/bytes.h"
-#include "image/internal.h"
+#include "image/elf/internal.h"
 
 #include <string.h>
 
@@ -378,4 +378,13 @@ uint64_t rdf_image_bias(const struct rdf_image *image)
 uint16_t rdf_image_machine(const struct rdf_image *image)
 {
     return image->machine;
+}
+
+bool rdf_images_file_off(const struct rdf_images *images, uint64_t addr, uint64_t *ret)
+{
+    const struct rdf_map *map = rdf_maps_find(&images->maps, addr);
+    if (!map || !map->ino)
+        return false;
+    *ret = map->file_off + (addr - map->start);
+    return true;
 }
