@@ -41,7 +41,8 @@ static redefine_status enter(struct rdf_error *err)
     if (!engine.space) {
         rdf_os_local_space(&space);
         rdf_engine_init(&engine, &space, rdf_arch_native(), &rdf_os_pages, &rdf_snapshot_pages);
-        engine.thread_word_off = rdf_os_thread_word_off();
+        engine.thread_word = (struct rdf_thread_word){rdf_os_thread_word_off(),
+                                                      rdf_os_thread_word_is_from_other()};
     }
     return REDEFINE_OK;
 }

@@ -101,6 +101,12 @@ static inline void rdf_byte_set_add(struct rdf_byte_set *set, uint64_t addr)
         set->bits[off / 8] |= (uint8_t)(1u << off % 8);
 }
 
+/* A word of each thread, so many bytes from its thread pointer, of which some CPUs have two. */
+struct rdf_thread_word {
+    int64_t off;
+    bool is_from_other; /* x86-64: from gs, not fs */
+};
+
 struct rdf_arch {
     const char *name;         /* "x86_64", "aarch64", "riscv64" */
     uint16_t elf_machine;     /* e_machine of its ELF files */
@@ -171,13 +177,12 @@ struct rdf_arch {
      * reach. */
     size_t (*emit_slot_jump)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr);
 
-    /* Code at `from` that goes to where the running thread wants to go: the word at `word_off` from the
-     * thread pointer is the address of the thread's table, or null; its entry number `index` an address, or
+    /* Code at `from` that goes to where the running thread wants to go: `word` of it is the address of the thread's table, or null; its entry number `index` an address, or
      * null. Where either is null it goes to the address stored at `slot_addr`. Changes what emit_slot_jump
      * may, and on x86-64 flags, and r11 on the way to the thread's own. Returns its length, 0 when something
      * is out of reach. */
-    size_t (*emit_select)(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from, int64_t word_off,
-                          uint32_t index, uint64_t slot_addr);
+    size_t (*emit_select)(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from,
+                          struct rdf_thread_word word, uint32_t index, uint64_t slot_addr);
 };
 
 extern const struct rdf_arch rdf_arch_x86_64;

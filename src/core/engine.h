@@ -61,7 +61,7 @@ struct rdf_engine {
     size_t last_edits;
     uint32_t commits; /* begun and ended: odd while one is under way */
     struct rdf_known known[RDF_KNOWN];
-    int64_t thread_word_off; /* see arch->emit_select */
+    struct rdf_thread_word thread_word; /* see arch->emit_select */
 };
 
 /* Zeroed memory is an engine without a space; this gives it one. */

@@ -24,7 +24,7 @@ static redefine_status make(struct commit *commit, uint64_t entry, struct rdf_se
                                               &place, &why);
     if (status != REDEFINE_OK)
         return rdf_fail(commit->err, status, "%s", why.sentence);
-    size_t len = engine->arch->emit_select(code, place.code_addr, engine->thread_word_off, selector->index,
+    size_t len = engine->arch->emit_select(code, place.code_addr, engine->thread_word, selector->index,
                                            place.slot_addr);
     if (len == 0)
         return rdf_fail(commit->err, REDEFINE_EUNSUPPORTED,

@@ -210,6 +210,7 @@ uint64_t rdf_os_address_end(void);
 /* A word of each thread, null at first, at one distance from the thread pointer in all of them. */
 void **rdf_os_thread_word(void);
 int64_t rdf_os_thread_word_off(void);
+bool rdf_os_thread_word_is_from_other(void); /* from the other thread pointer, where the CPU has two */
 
 /* The running thread and its process; whether a thread of that number exists in this process. */
 uint32_t rdf_os_thread_id(void);

@@ -12,7 +12,7 @@
  *     patched START END      (left out: all of the window)
  *
  * and, like jump and slotjump: shortjump FROM TO, retarget ADDR TO HEX…, count FROM COUNTER,
- * select FROM SLOT WORD_OFF INDEX
+ * select FROM SLOT WORD_OFF INDEX (selectother: from the other thread pointer)
  *
  * Pure and the same for each CPU: it knows code only through struct rdf_arch.
  */
@@ -243,10 +243,10 @@ static void answer_jump(struct text *out, const struct rdf_arch *arch, emit_fn *
 }
 
 static bool answer_select(struct golden_case *c, const struct rdf_arch *arch, uint64_t from, uint64_t slot,
-                          uint64_t word_off, uint64_t index)
+                          struct rdf_thread_word thread_word, uint64_t index)
 {
     uint8_t code[RDF_SELECT_BYTES_MAX];
-    size_t len = arch->emit_select(code, from, (int64_t)word_off, (uint32_t)index, slot);
+    size_t len = arch->emit_select(code, from, thread_word, (uint32_t)index, slot);
 
     if (len == 0)
         say(&c->answers, "unreachable\n");
@@ -350,8 +350,12 @@ static bool take_line(struct golden_case *c, const struct rdf_arch *arch, const 
     if (strcmp(word, "slotjump") == 0)
         return answer_jump(&c->answers, arch, arch->emit_slot_jump, from, to), true;
     uint64_t word_off, index;
-    if (strcmp(word, "select") == 0 && take_addr(&line, &word_off) && take_addr(&line, &index))
-        return answer_select(c, arch, from, to, word_off, index);
+    bool is_select = strcmp(word, "select") == 0;
+    if ((is_select || strcmp(word, "selectother") == 0) && take_addr(&line, &word_off) &&
+        take_addr(&line, &index)) {
+        struct rdf_thread_word thread_word = {(int64_t)word_off, !is_select};
+        return answer_select(c, arch, from, to, thread_word, index);
+    }
     return false;
 }
 

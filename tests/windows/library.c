@@ -123,8 +123,8 @@ static void of_the_system(void)
     CHECK_INT(GetTickCount(), 5);
     CHECK(redefine_original(GetTickCount)() >= now);
     /* The program's own stub and the library's export are one function. */
-    DWORD (*volatile exported)(void) = (DWORD(*)(void))(uintptr_t)GetProcAddress(
-        GetModuleHandleA("kernel32.dll"), "GetTickCount");
+    DWORD (*volatile exported)
+    (void) = (DWORD(*)(void))(uintptr_t)GetProcAddress(GetModuleHandleA("kernel32.dll"), "GetTickCount");
     CHECK_INT(exported(), 5);
     CHECK_OK(redefine(GetTickCount, one_later));
     CHECK(GetTickCount() >= now + 1000000);
@@ -201,7 +201,8 @@ static void names(void)
 
 /* ---- entries ---- */
 
-#define FUNCTION(name, body) ".text\n.p2align 4\n.globl " #name "\n.def " #name "; .scl 2; .type 32; .endef\n" #name ":\n" body
+#define FUNCTION(name, body) \
+    ".text\n.p2align 4\n.globl " #name "\n.def " #name "; .scl 2; .type 32; .endef\n" #name ":\n" body
 
 int in_a_loop(int rounds);
 int far_data(void);
@@ -209,11 +210,11 @@ int of_two_bytes(void);
 int hot_patch(void);
 int behind_it(void);
 __asm__(FUNCTION(in_a_loop, "1: decl %ecx\njnz 1b\nmovl $7, %eax\nret\nint3\nint3\nint3\nint3\nint3\nint3\n")
-        FUNCTION(far_data, "movl far_data_value(%rip), %eax\nret\nint3\nint3\n")
-        FUNCTION(of_two_bytes, "movb $9, %al\nret\n")
-        FUNCTION(hot_patch, ".byte 0x48, 0x8d, 0xa4, 0x24, 0, 0, 0, 0\nmovl $11, %eax\nret\n")
-        FUNCTION(behind_it, "movl $13, %eax\nret\n")
-        ".data\nfar_data_value: .long 41\n.text\n");
+            FUNCTION(far_data, "movl far_data_value(%rip), %eax\nret\nint3\nint3\n")
+                FUNCTION(of_two_bytes, "movb $9, %al\nret\n")
+                    FUNCTION(hot_patch, ".byte 0x48, 0x8d, 0xa4, 0x24, 0, 0, 0, 0\nmovl $11, %eax\nret\n")
+                        FUNCTION(behind_it,
+                                 "movl $13, %eax\nret\n") ".data\nfar_data_value: .long 41\n.text\n");
 
 static int forty(int rounds)
 {
@@ -255,9 +256,11 @@ static int without_room_called(void)
 
 /* Three bytes with neighbours right beside: only a trap fits. */
 int without_room(void);
-__asm__(".text\n.p2align 4\n.rept 200\nincl %eax\n.endr\nret\n"
-        ".globl without_room\n.def without_room; .scl 2; .type 32; .endef\nwithout_room:\nxorl %eax, %eax\nret\n"
-        ".globl beside\n.def beside; .scl 2; .type 32; .endef\nbeside:\nmovl $21, %eax\n.rept 200\nincl %eax\n.endr\nret\n");
+__asm__(
+    ".text\n.p2align 4\n.rept 200\nincl %eax\n.endr\nret\n"
+    ".globl without_room\n.def without_room; .scl 2; .type 32; .endef\nwithout_room:\nxorl %eax, %eax\nret\n"
+    ".globl beside\n.def beside; .scl 2; .type 32; .endef\nbeside:\nmovl $21, %eax\n.rept 200\nincl "
+    "%eax\n.endr\nret\n");
 int beside(void);
 
 static void by_a_trap(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * For the tests on Windows what tests/live/live.h is for the others: every case is a process of its own, because
- * a crash is a result; and a look at the process from outside, so that "as before" means all of it.
+ * For the tests on Windows what tests/live/live.h is for the others: every case is a process of its own,
+ * because a crash is a result; and a look at the process from outside, so that "as before" means all of it.
  */
 #ifndef TESTS_WINDOWS_LIVE_H
 #define TESTS_WINDOWS_LIVE_H
@@ -35,12 +35,12 @@
             live_fail(__LINE__, "%s is %lld, not %lld", #is, is_, wanted_); \
     } while (0)
 
-#define CHECK_STATUS(is, wanted)                                                                         \
-    do {                                                                                                 \
-        int status_ = (int)(is);                                                                         \
-        if (status_ != (int)(wanted))                                                                    \
-            live_fail(__LINE__, "%s is %d (%s), not %s: %s", #is, status_,                               \
-                      redefine_strerror((redefine_status)status_), #wanted, redefine_explain());         \
+#define CHECK_STATUS(is, wanted)                                                                 \
+    do {                                                                                         \
+        int status_ = (int)(is);                                                                 \
+        if (status_ != (int)(wanted))                                                            \
+            live_fail(__LINE__, "%s is %d (%s), not %s: %s", #is, status_,                       \
+                      redefine_strerror((redefine_status)status_), #wanted, redefine_explain()); \
     } while (0)
 
 #define CHECK_OK(is) CHECK_STATUS(is, REDEFINE_OK)
@@ -93,7 +93,8 @@ static bool live_run(const char *program, size_t index, const char *name)
     return code == 0;
 }
 
-__attribute__((unused)) static int live_main(int argc, char **argv, const struct live_case *test, size_t count)
+__attribute__((unused)) static int live_main(int argc, char **argv, const struct live_case *test,
+                                             size_t count)
 {
     if (argc > 1) {
         test[strtoul(argv[1], NULL, 10) % count].body();
@@ -110,8 +111,8 @@ __attribute__((unused)) static int live_main(int argc, char **argv, const struct
 /* ---- what a process looks like ---- */
 
 struct live_world {
-    uint64_t code_hash;  /* of every page of code of every image */
-    uint64_t prot_hash;  /* of the protection of everything that belongs to an image */
+    uint64_t code_hash; /* of every page of code of every image */
+    uint64_t prot_hash; /* of the protection of everything that belongs to an image */
     unsigned writable_code;
 };
 
@@ -120,8 +121,8 @@ static uint64_t live_mix(uint64_t hash, uint64_t value)
     return (hash ^ value) * UINT64_C(0x100000001b3);
 }
 
-/* A page of code that was written is the process' own from then on, and the system may say so in its type; what
- * counts is what may be done with it. */
+/* A page of code that was written is the process' own from then on, and the system may say so in its type;
+ * what counts is what may be done with it. */
 __attribute__((unused)) static void live_world_take(struct live_world *ret)
 {
     MEMORY_BASIC_INFORMATION region;
@@ -142,12 +143,12 @@ __attribute__((unused)) static void live_world_take(struct live_world *ret)
     }
 }
 
-#define CHECK_WORLD(before)                                                                       \
-    do {                                                                                          \
-        struct live_world now_;                                                                   \
-        live_world_take(&now_);                                                                   \
+#define CHECK_WORLD(before)                                                                  \
+    do {                                                                                     \
+        struct live_world now_;                                                              \
+        live_world_take(&now_);                                                              \
         CHECK(now_.code_hash == (before).code_hash && now_.prot_hash == (before).prot_hash); \
-        CHECK_INT(now_.writable_code, (before).writable_code);                                    \
+        CHECK_INT(now_.writable_code, (before).writable_code);                               \
     } while (0)
 
 #endif

@@ -129,19 +129,19 @@ size_t rdf_aarch64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t co
 }
 
 /* The word lies at a small distance behind the thread pointer (variant I of TLS). */
-size_t rdf_aarch64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from, int64_t word_off,
-                               uint32_t index, uint64_t slot_addr)
+size_t rdf_aarch64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from,
+                               struct rdf_thread_word word, uint32_t index, uint64_t slot_addr)
 {
     enum { PAGE = 4096, ENTRIES_MAX = 4096, x16 = RDF_AARCH64_X16 };
     uint32_t words[8];
     size_t count = 0;
-    if (word_off < 0 || word_off % 8 || word_off >= (int64_t)PAGE * PAGE || index >= ENTRIES_MAX)
+    if (word.is_from_other || word.off < 0 || word.off % 8 || word.off >= (int64_t)PAGE * PAGE || index >= ENTRIES_MAX)
         return 0;
-    uint32_t pages = (uint32_t)(word_off / PAGE);
+    uint32_t pages = (uint32_t)(word.off / PAGE);
     words[count++] = MRS_TPIDR | x16;
     if (pages)
         words[count++] = ADD_SHIFTED | pages << 10 | x16 << 5 | x16;
-    words[count++] = rdf_aarch64_ldr(x16, x16, (unsigned)(word_off % PAGE));
+    words[count++] = rdf_aarch64_ldr(x16, x16, (unsigned)(word.off % PAGE));
     words[count++] = CBZ_X | 4 << 5 | x16; /* to the slot jump: four words on */
     words[count++] = rdf_aarch64_ldr(x16, x16, 8 * index);
     words[count++] = CBZ_X | 2 << 5 | x16;

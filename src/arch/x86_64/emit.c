@@ -95,8 +95,8 @@ size_t rdf_x86_64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t cou
 
 /* Where the thread has no table nothing but flags changes; where it has one, rax is saved below the return
  * address, as a first instruction of the function itself might. */
-size_t rdf_x86_64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from, int64_t word_off,
-                              uint32_t index, uint64_t slot_addr)
+size_t rdf_x86_64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from,
+                               struct rdf_thread_word word, uint32_t index, uint64_t slot_addr)
 {
     static const uint8_t own[] = {
         0x50,                                     /*    push rax */
@@ -114,11 +114,14 @@ size_t rdf_x86_64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t f
                                            0,    0,    0,    0,    0}; /* cmp fs:[word], 0 */
     size_t at = 0;
 
-    if (word_off < INT32_MIN || word_off > INT32_MAX || index > INT32_MAX / 8)
+    if (word.off < INT32_MIN || word.off > INT32_MAX || index > INT32_MAX / 8)
         return 0;
+    enum { GS = 0x65 };
     for (; at < CMP_BYTES; at++)
         ret_code[at] = cmp[at];
-    rdf_x86_64_store(ret_code + 5, (uint64_t)word_off, 4);
+    if (word.is_from_other)
+        ret_code[0] = GS;
+    rdf_x86_64_store(ret_code + 5, (uint64_t)word.off, 4);
     ret_code[at++] = 0x75; /* jne to what is own */
     ret_code[at++] = SLOT_JUMP_BYTES;
     if (!rdf_x86_64_emit_slot_jump(ret_code + at, from + at, slot_addr))
@@ -127,7 +130,9 @@ size_t rdf_x86_64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t f
     size_t own_at = at;
     for (size_t i = 0; i < sizeof own; i++)
         ret_code[at++] = own[i];
-    rdf_x86_64_store(ret_code + own_at + WORD_AT, (uint64_t)word_off, 4);
+    if (word.is_from_other)
+        ret_code[own_at + 1] = GS;
+    rdf_x86_64_store(ret_code + own_at + WORD_AT, (uint64_t)word.off, 4);
     rdf_x86_64_store(ret_code + own_at + INDEX_AT, 8 * (uint64_t)index, 4);
     return rdf_x86_64_emit_slot_jump(ret_code + at, from + at, slot_addr) ? at + SLOT_JUMP_BYTES : 0;
 }

@@ -4,20 +4,22 @@
  */
 #include "image/pe/pe.h"
 
+/* False: enough. Names of C++ are offered as they are in the tables. */
 static bool visit_names(struct rdf_images *images, struct rdf_image *image, const char *glob,
                         rdf_image_visit *visit, void *ctx)
 {
-    bool is_visited = false;
+    bool is_taken = false;
     rdf_pe_read_names(images, image);
     for (size_t i = 0; i < image->name_count; i++) {
         const struct rdf_pe_name *name = &image->named[i];
         if (i > 0 && image->named[i - 1].at != name->at)
-            is_visited = false;
-        if (is_visited || rdf_cxx_contains(name->text, ".cold") || !rdf_image_glob(glob, name->text))
+            is_taken = false;
+        if (is_taken || rdf_cxx_contains(name->text, ".cold") || !rdf_image_glob(glob, name->text))
             continue;
-        is_visited = true;
-        if (!visit(ctx, image, name->text, image->start + name->at, false))
+        enum rdf_visit answer = visit(ctx, image, name->text, NULL, image->start + name->at, false);
+        if (answer == RDF_VISIT_STOP)
             return false;
+        is_taken = answer == RDF_VISIT_TAKEN;
     }
     return true;
 }

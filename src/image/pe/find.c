@@ -83,8 +83,9 @@ static void add_names(struct search *search, struct rdf_image *image, bool also_
             (!search->file.at || is_file(name->file, search->file)))
             add(search, image, name->file, image->start + name->at);
     }
-    uint64_t exported = search->file.at ? 0
-                                        : rdf_pe_exported(search->images, image, search->name.at, search->name.len);
+    uint64_t exported = search->file.at
+                            ? 0
+                            : rdf_pe_exported(search->images, image, search->name.at, search->name.len);
     if (exported)
         add(search, image, NULL, exported);
 }
@@ -129,8 +130,8 @@ static redefine_status fail_not_found(struct search *search, const char *name, s
             rdf_suggest(&suggestions, image->named[j].text);
     }
     rdf_suggestions_text(&suggestions, text, sizeof text);
-    return rdf_fail(err, REDEFINE_ENOTFOUND, "no function is called %s, as far as exports and symbols tell%s", name,
-                    text);
+    return rdf_fail(err, REDEFINE_ENOTFOUND, "no function is called %s, as far as exports and symbols tell%s",
+                    name, text);
 }
 
 static redefine_status fail_ambiguous(const struct search *search, const char *name, struct rdf_error *err)
@@ -147,8 +148,8 @@ static redefine_status fail_ambiguous(const struct search *search, const char *n
         used += (size_t)len;
     }
     text[used] = 0;
-    return rdf_fail(err, REDEFINE_EAMBIGUOUS, "%u functions are called %s: %s; name one of them", (unsigned)search->count,
-                    name, text);
+    return rdf_fail(err, REDEFINE_EAMBIGUOUS, "%u functions are called %s: %s; name one of them",
+                    (unsigned)search->count, name, text);
 }
 
 redefine_status rdf_images_find(struct rdf_images *images, const char *name, uint64_t *ret_addr,

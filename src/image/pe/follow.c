@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Stubs that lead to the function that runs: import thunks (a jump through the slot that the loader has filled) and
- * the jumps of an incremental link, which stand side by side, five bytes each.
+ * Stubs that lead to the function that runs: import thunks (a jump through the slot that the loader has
+ * filled) and the jumps of an incremental link, which stand side by side, five bytes each.
  */
 #include "image/pe/pe.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where functions begin and end: the unwind table says it of every function that uses the stack; of the others
- * (leaves) a name says where they begin, and the next known start behind which they cannot reach.
+ * Where functions begin and end: the unwind table says it of every function that uses the stack; of the
+ * others (leaves) a name says where they begin, and the next known start behind which they cannot reach.
  */
 #include "image/pe/pe.h"
 
@@ -28,14 +28,14 @@ static rdf_rva next_start(struct rdf_images *images, struct rdf_image *image, rd
     return lower(next, rdf_pe_range_from(images, image, at + 1));
 }
 
-static redefine_status fail_inside(const struct rdf_image *image, uint64_t addr, rdf_rva start, const char *name,
-                                   struct rdf_error *err)
+static redefine_status fail_inside(const struct rdf_image *image, uint64_t addr, rdf_rva start,
+                                   const char *name, struct rdf_error *err)
 {
     return rdf_fail(err, REDEFINE_EINVAL,
                     "0x%" PRIx64 " is 0x%" PRIx64 " bytes inside %s%.256s (entry 0x%" PRIx64
                     ") in %s; pass the entry",
-                    addr, addr - image->start - start, name ? "" : "a function without a name", name ? name : "",
-                    image->start + start, image->name);
+                    addr, addr - image->start - start, name ? "" : "a function without a name",
+                    name ? name : "", image->start + start, image->name);
 }
 
 static redefine_status bounds(struct rdf_images *images, struct rdf_image *image, uint64_t addr,
@@ -49,7 +49,8 @@ static redefine_status bounds(struct rdf_images *images, struct rdf_image *image
         return fail_inside(image, addr, range.start, rdf_pe_name_at(images, image, range.start), err);
     if (!has_range && !name)
         return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                        "nothing tells where the code at 0x%" PRIx64 " in %s ends: neither .pdata nor a symbol "
+                        "nothing tells where the code at 0x%" PRIx64
+                        " in %s ends: neither .pdata nor a symbol "
                         "covers it; do not strip it, or export the function",
                         addr, image->name);
     /* A name inside: a second entry, up to where the first one ends. */
@@ -67,16 +68,18 @@ redefine_status rdf_images_function(struct rdf_images *images, uint64_t addr, st
     struct rdf_function function;
     if (!map || !map->prot)
         return rdf_fail(err, REDEFINE_EINVAL,
-                        "nothing is mapped at 0x%" PRIx64 "; pass the address of a function that is loaded", addr);
+                        "nothing is mapped at 0x%" PRIx64 "; pass the address of a function that is loaded",
+                        addr);
     if (!(map->prot & RDF_PROT_EXEC))
         return rdf_fail(err, REDEFINE_EINVAL,
                         "0x%" PRIx64 " is data in %s, not code; pass the address of a function", addr,
                         image ? image->name : "memory without a name");
     if (!image || !rdf_pe_is_code(image, rva_of(image, addr)))
-        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                        "nothing tells where the code at 0x%" PRIx64 " ends: it is executable, but belongs to no "
-                        "loaded object (made at run time?); only functions of loaded objects can be redefined",
-                        addr);
+        return rdf_fail(
+            err, REDEFINE_EUNSUPPORTED,
+            "nothing tells where the code at 0x%" PRIx64 " ends: it is executable, but belongs to no "
+            "loaded object (made at run time?); only functions of loaded objects can be redefined",
+            addr);
     redefine_status status = bounds(images, image, addr, &function, err);
     if (images->out_of_memory)
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory to read the tables of %s", image->name);

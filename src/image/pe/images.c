@@ -49,10 +49,17 @@ static void read_directory(struct rdf_span pe, enum directory which, rdf_rva *re
 
 static bool read_sections(struct rdf_images *images, struct rdf_image *image, struct rdf_span pe)
 {
-    enum { ENTRY_BYTES = 40, AT_LEN = 8, AT_START = 12, AT_FILE_BYTES = 16, AT_FILE_OFF = 20, AT_SECTION_TRAITS = 36 };
+    enum {
+        ENTRY_BYTES = 40,
+        AT_LEN = 8,
+        AT_START = 12,
+        AT_FILE_BYTES = 16,
+        AT_FILE_OFF = 20,
+        AT_SECTION_TRAITS = 36
+    };
     uint16_t count, optional_bytes;
-    if (!rdf_span_u16(pe, AT_SECTION_COUNT, &count) || !rdf_span_u16(pe, AT_OPTIONAL_BYTES, &optional_bytes) ||
-        count > SECTIONS_MAX)
+    if (!rdf_span_u16(pe, AT_SECTION_COUNT, &count) ||
+        !rdf_span_u16(pe, AT_OPTIONAL_BYTES, &optional_bytes) || count > SECTIONS_MAX)
         return false;
     image->section = rdf_arena_alloc(images->arena, (count + 1u) * sizeof *image->section);
     if (!image->section) {
@@ -63,12 +70,16 @@ static bool read_sections(struct rdf_images *images, struct rdf_image *image, st
         uint64_t at = AT_OPTIONAL + (uint64_t)optional_bytes + (uint64_t)i * ENTRY_BYTES;
         uint32_t start, len, file_bytes, file_off, traits;
         if (!rdf_span_u32(pe, at + AT_START, &start) || !rdf_span_u32(pe, at + AT_LEN, &len) ||
-            !rdf_span_u32(pe, at + AT_FILE_BYTES, &file_bytes) || !rdf_span_u32(pe, at + AT_FILE_OFF, &file_off) ||
+            !rdf_span_u32(pe, at + AT_FILE_BYTES, &file_bytes) ||
+            !rdf_span_u32(pe, at + AT_FILE_OFF, &file_off) ||
             !rdf_span_u32(pe, at + AT_SECTION_TRAITS, &traits) || start > image->end - image->start ||
             len > image->end - image->start - start)
             return false;
-        image->section[image->section_count++] = (struct rdf_pe_section){
-            .start = start, .end = start + len, .file_off = file_off, .file_bytes = file_bytes, .traits = traits};
+        image->section[image->section_count++] = (struct rdf_pe_section){.start = start,
+                                                                         .end = start + len,
+                                                                         .file_off = file_off,
+                                                                         .file_bytes = file_bytes,
+                                                                         .traits = traits};
     }
     return true;
 }
@@ -200,10 +211,17 @@ uint16_t rdf_image_machine(const struct rdf_image *image)
     return image->machine;
 }
 
+bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
+{
+    const struct rdf_image *image = rdf_images_at(images, addr);
+    return image && image->is_program; /* a library may be unloaded, whoever loaded it */
+}
+
 bool rdf_images_file_off(const struct rdf_images *images, uint64_t addr, uint64_t *ret)
 {
     const struct rdf_image *image = rdf_images_at(images, addr);
-    const struct rdf_pe_section *section = image ? rdf_pe_section(image, (rdf_rva)(addr - image->start)) : NULL;
+    const struct rdf_pe_section *section = image ? rdf_pe_section(image, (rdf_rva)(addr - image->start))
+                                                 : NULL;
     uint64_t off = section ? addr - image->start - section->start : 0;
     if (!section || off >= section->file_bytes)
         return false;
@@ -239,7 +257,8 @@ struct rdf_image *rdf_pe_image_named(const struct rdf_images *images, const char
     for (size_t i = 0; name_bytes && i < images->count; i++) {
         struct rdf_image *image = images->image[i];
         size_t path_len = rdf_text_len(image->path);
-        bool is_end = name_bytes < path_len && is_named(image->path + path_len - name_bytes, name, name_bytes) &&
+        bool is_end = name_bytes < path_len &&
+                      is_named(image->path + path_len - name_bytes, name, name_bytes) &&
                       (image->path[path_len - name_bytes - 1] == '\\');
         if (is_named(image->name, name, name_bytes) || is_end)
             return image;

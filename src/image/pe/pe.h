@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the files of this room share: objects in the Portable Executable format, as they are mapped. They are what
- * src/image/'s files are for ELF, and the build takes one set or the other. Nothing here is trusted: every
- * number is a claim that the bounds of its span must confirm.
+ * What the files of this room share: objects in the Portable Executable format, as they are mapped. They are
+ * what src/image/'s files are for ELF, and the build takes one set or the other. Nothing here is trusted:
+ * every number is a claim that the bounds of its span must confirm.
  *
  * Source: the PE Format specification; "x64 exception handling" for the unwind data.
  */
@@ -79,7 +79,8 @@ size_t rdf_pe_name_from(struct rdf_images *images, struct rdf_image *image, rdf_
 /* The best name at exactly `at`; null when it has none. */
 const char *rdf_pe_name_at(struct rdf_images *images, struct rdf_image *image, rdf_rva at);
 
-/* The entry of the unwind table that holds `at`, of the function itself where the table splits it; false: none. */
+/* The entry of the unwind table that holds `at`, of the function itself where the table splits it; false:
+ * none. */
 bool rdf_pe_range_at(struct rdf_images *images, const struct rdf_image *image, rdf_rva at,
                      struct rdf_pe_range *ret);
 /* The first start of an entry at or behind `at`; UINT32_MAX when there is none. */

@@ -61,12 +61,20 @@ struct exports {
 
 static bool read_exports(struct rdf_images *images, const struct rdf_image *image, struct exports *ret)
 {
-    enum { BYTES = 40, AT_FUNCTION_COUNT = 20, AT_NAME_COUNT = 24, AT_FUNCTIONS = 28, AT_NAMES = 32, AT_ORDINALS = 36 };
+    enum {
+        BYTES = 40,
+        AT_FUNCTION_COUNT = 20,
+        AT_NAME_COUNT = 24,
+        AT_FUNCTIONS = 28,
+        AT_NAMES = 32,
+        AT_ORDINALS = 36
+    };
     struct rdf_span head = rdf_pe_bytes(images, image, image->exports, image->exports ? BYTES : 0);
     uint32_t functions, names, ordinals;
     if (!rdf_span_u32(head, AT_FUNCTION_COUNT, &ret->function_count) ||
-        !rdf_span_u32(head, AT_NAME_COUNT, &ret->name_count) || !rdf_span_u32(head, AT_FUNCTIONS, &functions) ||
-        !rdf_span_u32(head, AT_NAMES, &names) || !rdf_span_u32(head, AT_ORDINALS, &ordinals))
+        !rdf_span_u32(head, AT_NAME_COUNT, &ret->name_count) ||
+        !rdf_span_u32(head, AT_FUNCTIONS, &functions) || !rdf_span_u32(head, AT_NAMES, &names) ||
+        !rdf_span_u32(head, AT_ORDINALS, &ordinals))
         return false;
     ret->functions = rdf_pe_bytes(images, image, functions, UINT64_C(4) * ret->function_count);
     ret->names = rdf_pe_bytes(images, image, names, UINT64_C(4) * ret->name_count);
@@ -153,7 +161,8 @@ uint64_t rdf_pe_imported(struct rdf_images *images, const struct rdf_image *imag
     enum { ENTRY_BYTES = 20, AT_BOUND = 16 };
     struct rdf_span table = rdf_pe_bytes(images, image, image->imports, image->imports_end - image->imports);
     uint32_t names, bound;
-    for (uint64_t at = 0; rdf_span_u32(table, at, &names) && rdf_span_u32(table, at + AT_BOUND, &bound) && bound;
+    for (uint64_t at = 0;
+         rdf_span_u32(table, at, &names) && rdf_span_u32(table, at + AT_BOUND, &bound) && bound;
          at += ENTRY_BYTES) {
         uint64_t addr = names ? imported_from(images, image, tail(images, image, names),
                                               tail(images, image, bound), name, name_bytes)
@@ -198,7 +207,9 @@ static void add_exports(struct rdf_images *images, struct rdf_image *image, cons
         const char *text;
         rdf_rva at;
         if (export_at(images, image, exports, i, &text, &at) && rdf_pe_is_code(image, at))
-            image->named[image->name_count++] = (struct rdf_pe_name){.at = at, .is_exported = true, .text = text};
+            image->named[image->name_count++] = (struct rdf_pe_name){.at = at,
+                                                                     .is_exported = true,
+                                                                     .text = text};
     }
 }
 
@@ -220,7 +231,15 @@ static const char *symbol_text(struct rdf_images *images, struct rdf_span symbol
 static void add_symbol(struct rdf_images *images, struct rdf_image *image, struct rdf_span symbol,
                        struct rdf_span strings, const char *file)
 {
-    enum { AT_VALUE = 8, AT_SECTION = 12, AT_TYPE = 14, AT_CLASS = 16, FUNCTION = 0x20, GLOBAL = 2, STATIC = 3 };
+    enum {
+        AT_VALUE = 8,
+        AT_SECTION = 12,
+        AT_TYPE = 14,
+        AT_CLASS = 16,
+        FUNCTION = 0x20,
+        GLOBAL = 2,
+        STATIC = 3
+    };
     uint32_t value;
     uint16_t section, type;
     uint8_t class;
@@ -231,8 +250,10 @@ static void add_symbol(struct rdf_images *images, struct rdf_image *image, struc
     const struct rdf_pe_section *home = &image->section[section - 1];
     const char *text = symbol_text(images, symbol, strings);
     if (text && *text && (home->traits & RDF_PE_CODE) && value < home->end - home->start)
-        image->named[image->name_count++] = (struct rdf_pe_name){
-            .at = home->start + value, .is_static = class == STATIC, .text = text, .file = file};
+        image->named[image->name_count++] = (struct rdf_pe_name){.at = home->start + value,
+                                                                 .is_static = class == STATIC,
+                                                                 .text = text,
+                                                                 .file = file};
 }
 
 static void add_symbols(struct rdf_images *images, struct rdf_image *image, struct rdf_span table,
@@ -246,7 +267,8 @@ static void add_symbols(struct rdf_images *images, struct rdf_image *image, stru
         if (!rdf_span_u8(symbol, AT_CLASS, &class) || !rdf_span_u8(symbol, AT_AUX, &aux))
             break;
         if (class == FILE_NAME) {
-            struct rdf_span name = rdf_span_slice(table, (i + 1) * SYMBOL_BYTES, (uint64_t)aux * SYMBOL_BYTES);
+            struct rdf_span name = rdf_span_slice(table, (i + 1) * SYMBOL_BYTES,
+                                                  (uint64_t)aux * SYMBOL_BYTES);
             file = name.data ? rdf_arena_copy(images->arena, (const char *)name.data, name.len_bytes) : NULL;
         } else {
             add_symbol(images, image, symbol, strings, file);

@@ -2,8 +2,8 @@
  *
  * What is mapped in this process, region by region as the system tells.
  *
- * There is no device and no inode here: a region of an image or a file has its first address in the place of the
- * inode, which tells two mappings of one file apart, and 0 for the device.
+ * There is no device and no inode here: a region of an image or a file has its first address in the place of
+ * the inode, which tells two mappings of one file apart, and 0 for the device.
  */
 #include "os/windows/room.h"
 
@@ -46,8 +46,8 @@ static const char *path_of(const MEMORY_BASIC_INFORMATION *region, struct rdf_ar
     } name;
     SIZE_T used;
     if (region->Type != MEM_IMAGE ||
-        !NT_SUCCESS(NtQueryVirtualMemory(RDF_THIS_PROCESS, region->BaseAddress, RDF_QUERY_MEMORY_FILENAME, &name,
-                                         sizeof name, &used)))
+        !NT_SUCCESS(NtQueryVirtualMemory(RDF_THIS_PROCESS, region->BaseAddress, RDF_QUERY_MEMORY_FILENAME,
+                                         &name, sizeof name, &used)))
         return "";
     char text[PATH_CHARS];
     ULONG len = 0;

@@ -2,10 +2,10 @@
  *
  * Memory of this process: read, map, protect, and the two ways to change a byte of code.
  *
- *   SELF_MEM  what rdf_local_map mapped for code is mapped twice, once to be executed and once, elsewhere, to be
- *             written: a store into the second. Nothing else can be written that way.
- *   PROTECT   stores with the CPU, whole aligned words of 8 bytes, each at once. The caller has made the page
- *             writable; where it belongs to an image, the system gives this process its own copy of it then.
+ *   SELF_MEM  what rdf_local_map mapped for code is mapped twice, once to be executed and once, elsewhere, to
+ * be written: a store into the second. Nothing else can be written that way. PROTECT   stores with the CPU,
+ * whole aligned words of 8 bytes, each at once. The caller has made the page writable; where it belongs to an
+ * image, the system gives this process its own copy of it then.
  *
  * There is no tracer: a process may suspend its own threads (stop.c).
  */
@@ -48,8 +48,8 @@ int rdf_local_read(struct rdf_space *space, uint64_t addr, void *ret_bytes, size
 {
     (void)space;
     SIZE_T done = 0;
-    NTSTATUS status = NtReadVirtualMemory(RDF_THIS_PROCESS, (const void *)(uintptr_t)addr, ret_bytes, len_bytes,
-                                          &done);
+    NTSTATUS status = NtReadVirtualMemory(RDF_THIS_PROCESS, (const void *)(uintptr_t)addr, ret_bytes,
+                                          len_bytes, &done);
     return NT_SUCCESS(status) && done == len_bytes ? 0 : -EFAULT;
 }
 
@@ -91,8 +91,8 @@ static NTSTATUS map_twice(struct twice *ret, uint64_t addr, size_t len_bytes)
 {
     HANDLE section;
     LARGE_INTEGER len = {.QuadPart = (LONGLONG)len_bytes};
-    NTSTATUS status = NtCreateSection(&section, SECTION_MAP_READ | SECTION_MAP_WRITE | SECTION_MAP_EXECUTE, NULL,
-                                      &len, PAGE_EXECUTE_READWRITE, SEC_COMMIT, NULL);
+    NTSTATUS status = NtCreateSection(&section, SECTION_MAP_READ | SECTION_MAP_WRITE | SECTION_MAP_EXECUTE,
+                                      NULL, &len, PAGE_EXECUTE_READWRITE, SEC_COMMIT, NULL);
     if (!NT_SUCCESS(status))
         return status;
     rdf_address code = (rdf_address)(uintptr_t)addr;
@@ -122,7 +122,8 @@ int rdf_local_map(struct rdf_space *space, uint64_t addr, size_t len_bytes, uint
     /* What the system answers to a place that is taken is also what it answers to one out of range. */
     if (NT_SUCCESS(NtQueryVirtualMemory(RDF_THIS_PROCESS, at, RDF_QUERY_MEMORY_BASIC, &region, sizeof region,
                                         &used)) &&
-        (region.State != MEM_FREE || (uint64_t)(uintptr_t)region.BaseAddress + region.RegionSize < addr + len))
+        (region.State != MEM_FREE ||
+         (uint64_t)(uintptr_t)region.BaseAddress + region.RegionSize < addr + len))
         return -EEXIST;
     if (prot & RDF_PROT_EXEC) {
         struct twice *unused = NULL;

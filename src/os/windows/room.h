@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the files of src/os/windows know of each other, and of the system: its native calls, one floor below
- * kernel32. They are what every library of the system ends in, they take no lock of the process, and a program
- * that redefines VirtualProtect or Sleep does not redefine them.
+ * kernel32. They are what every library of the system ends in, they take no lock of the process, and a
+ * program that redefines VirtualProtect or Sleep does not redefine them.
  *
  * Source: the Windows Driver Kit's documentation of the Zw routines, where there is one; wine's ntdll.
  */
@@ -22,8 +22,8 @@
 
 typedef PVOID rdf_address;
 
-NTSTATUS NTAPI NtAllocateVirtualMemory(HANDLE process, rdf_address *at, ULONG_PTR zero_bits, SIZE_T *len_bytes,
-                                       ULONG type, ULONG prot);
+NTSTATUS NTAPI NtAllocateVirtualMemory(HANDLE process, rdf_address *at, ULONG_PTR zero_bits,
+                                       SIZE_T *len_bytes, ULONG type, ULONG prot);
 NTSTATUS NTAPI NtFreeVirtualMemory(HANDLE process, rdf_address *at, SIZE_T *len_bytes, ULONG type);
 NTSTATUS NTAPI NtProtectVirtualMemory(HANDLE process, rdf_address *at, SIZE_T *len_bytes, ULONG prot,
                                       ULONG *ret_former);
@@ -38,8 +38,8 @@ NTSTATUS NTAPI NtMapViewOfSection(HANDLE section, HANDLE process, rdf_address *a
                                   SIZE_T commit_bytes, LARGE_INTEGER *off, SIZE_T *len_bytes, int inherit,
                                   ULONG type, ULONG prot);
 NTSTATUS NTAPI NtUnmapViewOfSection(HANDLE process, void *at);
-NTSTATUS NTAPI NtGetNextThread(HANDLE process, HANDLE thread, ACCESS_MASK access, ULONG attributes, ULONG flags,
-                               HANDLE *ret);
+NTSTATUS NTAPI NtGetNextThread(HANDLE process, HANDLE thread, ACCESS_MASK access, ULONG attributes,
+                               ULONG flags, HANDLE *ret);
 NTSTATUS NTAPI NtSuspendThread(HANDLE thread, ULONG *ret_count);
 NTSTATUS NTAPI NtResumeThread(HANDLE thread, ULONG *ret_count);
 NTSTATUS NTAPI NtGetContextThread(HANDLE thread, CONTEXT *ret);
@@ -61,9 +61,6 @@ enum { RDF_QUERY_MEMORY_BASIC, RDF_QUERY_MEMORY_WORKING_SET, RDF_QUERY_MEMORY_FI
 
 /* The negative errno value that says the same. */
 int rdf_errno_of(NTSTATUS status);
-
-/* The calling thread's id, which the system keeps where the thread can read it. */
-uint32_t rdf_thread_id(void);
 
 /* Hundreds of nanoseconds from now on; the system counts that backwards. */
 void rdf_nap(int64_t time_100ns);

@@ -7,19 +7,19 @@
 #include <errno.h>
 
 /* winternl.h and ntstatus.h each have some of them, and not the same ones in every SDK. */
-#define STATUS_LIST(X)                                                                                \
-    X(0xC0000017, ENOMEM) /* no memory */                                                             \
-    X(0xC000012D, ENOMEM) /* commitment limit */                                                      \
-    X(0xC0000018, EEXIST) /* conflicting addresses */                                                 \
-    X(0xC0000022, EACCES) /* access denied */                                                         \
-    X(0xC0000061, EPERM)  /* privilege not held */                                                    \
-    X(0xC0000604, EPERM)  /* dynamic code blocked: the process refuses new executable memory */       \
-    X(0xC0000005, EFAULT) /* access violation */                                                      \
-    X(0x8000000D, EFAULT) /* partial copy */                                                          \
-    X(0xC000004B, ESRCH)  /* thread is terminating */                                                 \
-    X(0xC000000B, ESRCH)  /* invalid client id */                                                     \
-    X(0xC0000034, ENOENT) /* object name not found */                                                 \
-    X(0xC0000002, ENOSYS) /* not implemented */                                                       \
+#define STATUS_LIST(X)                                                                          \
+    X(0xC0000017, ENOMEM) /* no memory */                                                       \
+    X(0xC000012D, ENOMEM) /* commitment limit */                                                \
+    X(0xC0000018, EEXIST) /* conflicting addresses */                                           \
+    X(0xC0000022, EACCES) /* access denied */                                                   \
+    X(0xC0000061, EPERM)  /* privilege not held */                                              \
+    X(0xC0000604, EPERM)  /* dynamic code blocked: the process refuses new executable memory */ \
+    X(0xC0000005, EFAULT) /* access violation */                                                \
+    X(0x8000000D, EFAULT) /* partial copy */                                                    \
+    X(0xC000004B, ESRCH)  /* thread is terminating */                                           \
+    X(0xC000000B, ESRCH)  /* invalid client id */                                               \
+    X(0xC0000034, ENOENT) /* object name not found */                                           \
+    X(0xC0000002, ENOSYS) /* not implemented */                                                 \
     X(0xC000000D, EINVAL) /* invalid parameter */
 
 int rdf_errno_of(NTSTATUS status)
@@ -33,14 +33,6 @@ int rdf_errno_of(NTSTATUS status)
 #undef STATUS_CASE
     }
     return -EIO;
-}
-
-/* CLIENT_ID of the thread's own block, in every 64-bit Windows: +0x40 process, +0x48 thread. */
-uint32_t rdf_thread_id(void)
-{
-    uint32_t tid;
-    __asm__("movl %%gs:0x48, %0" : "=r"(tid));
-    return tid;
 }
 
 void rdf_nap(int64_t time_100ns)
@@ -123,34 +115,19 @@ static uint64_t call_resolver(struct rdf_space *space, uint64_t resolver_addr)
 
 /* ---- the lock ---- */
 
-static bool is_gone(uint32_t tid)
-{
-    HANDLE thread;
-    OBJECT_ATTRIBUTES attributes;
-    InitializeObjectAttributes(&attributes, NULL, 0, NULL, NULL);
-    CLIENT_ID id = {.UniqueThread = (HANDLE)(uintptr_t)tid};
-    NTSTATUS status = NtOpenThread(&thread, SYNCHRONIZE, &attributes, &id);
-    if (NT_SUCCESS(status)) {
-        LARGE_INTEGER none = {.QuadPart = 0};
-        bool has_ended = NtWaitForSingleObject(thread, FALSE, &none) == 0;
-        (void)NtClose(thread);
-        return has_ended;
-    }
-    return rdf_errno_of(status) == -ESRCH;
-}
-
 /* `state` is 0 or the thread id of the owner. Who waits sleeps: nothing here is held for long. */
 bool rdf_os_lock(struct rdf_os_lock *lock)
 {
     enum { NAP_100NS = 5 * 1000 };
-    uint32_t self = rdf_thread_id();
+    uint32_t self = rdf_os_thread_id();
     for (;;) {
         uint32_t owner = 0;
-        if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
             return true;
         if (owner == self)
             return false;
-        if (!is_gone(owner))
+        if (rdf_os_thread_exists(owner))
             rdf_nap(NAP_100NS);
         else if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
                                              __ATOMIC_RELAXED))

@@ -8,8 +8,8 @@
  *   3. body. It may change where a thread stands.
  *   4. Everyone goes on, in the reverse order.
  *
- * From 1 to 4 nothing is called but the system itself: a thread may have been suspended with any lock, the heap's
- * and the loader's too.
+ * From 1 to 4 nothing is called but the system itself: a thread may have been suspended with any lock, the
+ * heap's and the loader's too.
  */
 #include "os/windows/room.h"
 
@@ -67,7 +67,7 @@ static int take(struct stopped *stopped, HANDLE thread, struct rdf_stop_report *
     int tid = tid_of(thread);
     ULONG count;
     NTSTATUS status = 0;
-    bool is_other = tid && (uint32_t)tid != rdf_thread_id() && !is_known(stopped, tid);
+    bool is_other = tid && (uint32_t)tid != rdf_os_thread_id() && !is_known(stopped, tid);
     if (is_other && stopped->count == THREADS_MAX) {
         (void)NtClose(thread);
         return fail(report, tid, "the list of threads", -ENOSPC);
@@ -79,7 +79,8 @@ static int take(struct stopped *stopped, HANDLE thread, struct rdf_stop_report *
         stopped->thread[stopped->count++] = (struct rdf_thread){.tid = tid};
         return 1;
     }
-    bool has_ended = tid_of(thread) == 0; /* meanwhile, or is about to: it runs no code of this process any more */
+    bool has_ended = tid_of(thread) ==
+                     0; /* meanwhile, or is about to: it runs no code of this process any more */
     (void)NtClose(thread);
     int err = rdf_errno_of(status);
     return err == 0 || err == -ESRCH || has_ended ? 0 : fail(report, tid, "suspend", err);
@@ -180,11 +181,12 @@ bool rdf_local_has_other_threads(struct rdf_space *space)
     (void)space;
     HANDLE at = NULL, next;
     bool found = false;
-    while (!found && NT_SUCCESS(NtGetNextThread(RDF_THIS_PROCESS, at, THREAD_QUERY_INFORMATION, 0, 0, &next))) {
+    while (!found &&
+           NT_SUCCESS(NtGetNextThread(RDF_THIS_PROCESS, at, THREAD_QUERY_INFORMATION, 0, 0, &next))) {
         if (at)
             (void)NtClose(at);
         at = next;
-        found = (uint32_t)tid_of(at) != rdf_thread_id();
+        found = (uint32_t)tid_of(at) != rdf_os_thread_id();
     }
     if (at)
         (void)NtClose(at);
