@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test aarch64 riscv64 musl table asan tsan rebase coverage bench fuzz soak install format lint clean help
+.PHONY: build demo test aarch64 riscv64 musl windows table asan tsan rebase coverage bench fuzz soak install format lint clean help
 
 # Ninja runs things side by side by itself; the verbs come one after the other.
 .NOTPARALLEL:
@@ -40,6 +40,9 @@ aarch64 riscv64: ## for 64-bit Arm or RISC-V, into build-aarch64/ or build-riscv
 	@tools/cross.sh $@ $(if $(T),'$(T)')
 
 musl: ## with musl as the C library, into build-musl/; its tests run
+	@tools/cross.sh $@ $(if $(T),'$(T)')
+
+windows: ## for 64-bit Windows by mingw-w64, into build-windows/; its tests run under wine
 	@tools/cross.sh $@ $(if $(T),'$(T)')
 
 table: ## the table of systems in README.md, from what the tests of each build said when they last ran

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# cross.sh TARGET [PATTERN]: set up, build into build-TARGET and test there: aarch64, riscv64 or musl.
+# cross.sh TARGET [PATTERN]: set up, build into build-TARGET and test there: aarch64, riscv64,
+# musl or windows.
 set -eu
 target=$1
 shift
@@ -11,6 +12,10 @@ case $target in
     musl)
         tools/setup.sh build test
         tools/sources.sh build-musl/sources zydis cmocka
+        ;;
+    windows)
+        tools/setup.sh build windows
+        tools/sources.sh build-windows/sources zydis
         ;;
     *)
         tools/setup.sh build "$target"

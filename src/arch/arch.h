@@ -177,8 +177,9 @@ struct rdf_arch {
      * reach. */
     size_t (*emit_slot_jump)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr);
 
-    /* Code at `from` that goes to where the running thread wants to go: `word` of it is the address of the thread's table, or null; its entry number `index` an address, or
-     * null. Where either is null it goes to the address stored at `slot_addr`. Changes what emit_slot_jump
+    /* Code at `from` that goes to where the running thread wants to go: `word` of it is the address of the
+     * thread's table, or null; its entry number `index` an address, or null. Where either is null it goes to
+     * the address stored at `slot_addr`. Changes what emit_slot_jump
      * may, and on x86-64 flags, and r11 on the way to the thread's own. Returns its length, 0 when something
      * is out of reach. */
     size_t (*emit_select)(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from,

@@ -22,7 +22,7 @@ enum { SELECTED = 3 };
 static struct program *new_program(const struct rdf_arch *arch)
 {
     struct program *program = program_new_forgetful(arch);
-    program->engine->thread_word_off = 0x10;
+    program->engine->thread_word.off = 0x10;
     program_redefine(program, 0, 0, 0);
     program_redefine(program, 1, 1, 2);
     memory_os_reset(program->os);
@@ -147,14 +147,14 @@ static void a_word_out_of_reach_is_refused(void **state)
 {
     (void)state;
     struct program *program = new_program(&rdf_arch_aarch64);
-    program->engine->thread_word_off = -8;
+    program->engine->thread_word.off = -8;
     char *engine = program_describe(program);
     assert_int_equal(change_all(program, RDF_CHANGE_SELECT), REDEFINE_EUNSUPPORTED);
     char *after = program_describe(program);
     assert_string_equal(after, engine);
     free(engine);
     free(after);
-    program->engine->thread_word_off = 16;
+    program->engine->thread_word.off = 16;
     assert_int_equal(change_all(program, RDF_CHANGE_SELECT), REDEFINE_OK);
     program_free(program);
 }

@@ -123,7 +123,7 @@ static void of_the_system(void)
     CHECK_INT(GetTickCount(), 5);
     CHECK(redefine_original(GetTickCount)() >= now);
     /* The program's own stub and the library's export are one function. */
-    DWORD (*volatile exported)
+    DWORD(*volatile exported)
     (void) = (DWORD(*)(void))(uintptr_t)GetProcAddress(GetModuleHandleA("kernel32.dll"), "GetTickCount");
     CHECK_INT(exported(), 5);
     CHECK_OK(redefine(GetTickCount, one_later));
@@ -178,6 +178,27 @@ static void what_engines_use(void)
     CHECK_INT(add(1, 2), 3);
 }
 
+/* ---- for one thread ---- */
+
+static DWORD WINAPI with_its_own(void *sum)
+{
+    CHECK_OK(redefine_for_thread(add, add_more));
+    *(int *)sum = add(1, 2);
+    return 0;
+}
+
+static void for_one_thread(void)
+{
+    int sum = 0;
+    WaitForSingleObject(CreateThread(NULL, 0, with_its_own, &sum, 0, NULL), INFINITE);
+    CHECK_INT(sum, 1003);
+    CHECK_INT(add(1, 2), 3);
+    CHECK_OK(redefine_for_thread(add, add_yet_more));
+    CHECK_INT(add(1, 2), 5003);
+    CHECK_OK(redefine_restore(add));
+    CHECK_INT(add(1, 2), 3);
+}
+
 /* ---- names ---- */
 
 static void names(void)
@@ -199,146 +220,6 @@ static void names(void)
     CHECK_SAYS("no_such.dll");
 }
 
-/* ---- entries ---- */
-
-#define FUNCTION(name, body) \
-    ".text\n.p2align 4\n.globl " #name "\n.def " #name "; .scl 2; .type 32; .endef\n" #name ":\n" body
-
-int in_a_loop(int rounds);
-int far_data(void);
-int of_two_bytes(void);
-int hot_patch(void);
-int behind_it(void);
-__asm__(FUNCTION(in_a_loop, "1: decl %ecx\njnz 1b\nmovl $7, %eax\nret\nint3\nint3\nint3\nint3\nint3\nint3\n")
-            FUNCTION(far_data, "movl far_data_value(%rip), %eax\nret\nint3\nint3\n")
-                FUNCTION(of_two_bytes, "movb $9, %al\nret\n")
-                    FUNCTION(hot_patch, ".byte 0x48, 0x8d, 0xa4, 0x24, 0, 0, 0, 0\nmovl $11, %eax\nret\n")
-                        FUNCTION(behind_it,
-                                 "movl $13, %eax\nret\n") ".data\nfar_data_value: .long 41\n.text\n");
-
-static int forty(int rounds)
-{
-    return rounds + 40;
-}
-
-static int minus_one(void)
-{
-    return -1;
-}
-
-static void entries(void)
-{
-    struct live_world before;
-    live_world_take(&before);
-    CHECK_OK(redefine(in_a_loop, forty));
-    CHECK_INT(in_a_loop(2), 42);
-    CHECK_INT(redefine_original(in_a_loop)(100), 7);
-    CHECK_OK(redefine(far_data, minus_one));
-    CHECK_INT(far_data(), -1);
-    CHECK_INT(redefine_original(far_data)(), 41);
-    CHECK_OK(redefine(hot_patch, minus_one));
-    CHECK_INT(hot_patch(), -1);
-    CHECK_INT(redefine_original(hot_patch)(), 11);
-    CHECK_OK(redefine(of_two_bytes, minus_one));
-    CHECK_INT(of_two_bytes(), -1);
-    CHECK_INT((char)redefine_original(of_two_bytes)(), 9);
-    CHECK_INT(behind_it(), 13);
-    CHECK_OK(redefine_restore_all());
-    CHECK_INT(in_a_loop(2), 7);
-    CHECK_INT(hot_patch() + far_data() + behind_it(), 11 + 41 + 13);
-    CHECK_WORLD(before);
-}
-
-static int without_room_called(void)
-{
-    return 99;
-}
-
-/* Three bytes with neighbours right beside: only a trap fits. */
-int without_room(void);
-__asm__(
-    ".text\n.p2align 4\n.rept 200\nincl %eax\n.endr\nret\n"
-    ".globl without_room\n.def without_room; .scl 2; .type 32; .endef\nwithout_room:\nxorl %eax, %eax\nret\n"
-    ".globl beside\n.def beside; .scl 2; .type 32; .endef\nbeside:\nmovl $21, %eax\n.rept 200\nincl "
-    "%eax\n.endr\nret\n");
-int beside(void);
-
-static void by_a_trap(void)
-{
-    CHECK_INT(beside(), 221);
-    CHECK_OK(redefine(without_room, without_room_called));
-    CHECK_INT(without_room(), 99);
-    CHECK_INT(redefine_original(without_room)(), 0);
-    CHECK_INT(beside(), 221);
-    CHECK_OK(redefine_restore(without_room));
-    CHECK_INT(without_room(), 0);
-}
-
-/* ---- threads ---- */
-
-static volatile LONG stopping;
-static volatile LONG64 calls, wrong;
-
-static DWORD WINAPI caller(void *unused)
-{
-    (void)unused;
-    while (!stopping) {
-        int sum = add(20, 3);
-        if (sum != 23 && sum != 1023)
-            InterlockedIncrement64(&wrong);
-        /* A function whose window is many instructions. */
-        int value = in_a_loop(3);
-        if (value != 7 && value != 43)
-            InterlockedIncrement64(&wrong);
-        InterlockedIncrement64(&calls);
-    }
-    return 0;
-}
-
-static void under_load(void)
-{
-    enum { CALLERS = 4, ROUNDS = 100 };
-    struct live_world before;
-    live_world_take(&before);
-    HANDLE thread[CALLERS];
-    for (int i = 0; i < CALLERS; i++)
-        thread[i] = CreateThread(NULL, 0, caller, NULL, 0, NULL);
-    for (int i = 0; i < ROUNDS; i++) {
-        CHECK_OK(redefine(add, add_more));
-        CHECK_OK(redefine(in_a_loop, forty));
-        CHECK_OK(redefine_restore(add));
-        CHECK_OK(redefine_restore(in_a_loop));
-    }
-    stopping = 1;
-    WaitForMultipleObjects(CALLERS, thread, TRUE, INFINITE);
-    CHECK_INT(wrong, 0);
-    CHECK(calls > ROUNDS);
-    printf("# %lld calls while %d redefinitions and as many restores\n", (long long)calls, 2 * ROUNDS);
-    CHECK_WORLD(before);
-}
-
-static DWORD WINAPI changer(void *name)
-{
-    for (int i = 0; i < 100; i++) {
-        if (name) {
-            CHECK_OK(redefine(add, add_more));
-            CHECK_OK(redefine_restore(add));
-        } else {
-            CHECK_OK(redefine(twice, twice_more));
-            CHECK_OK(redefine_restore(twice));
-        }
-    }
-    return 0;
-}
-
-static void two_change_at_once(void)
-{
-    HANDLE thread[2] = {CreateThread(NULL, 0, changer, &data, 0, NULL),
-                        CreateThread(NULL, 0, changer, NULL, 0, NULL)};
-    WaitForMultipleObjects(2, thread, TRUE, INFINITE);
-    CHECK_INT(add(1, 2) + twice(2), 7);
-}
-
 int main(int argc, char **argv)
 {
     static const struct live_case cases[] = {
@@ -350,10 +231,7 @@ int main(int argc, char **argv)
         {"arguments on the stack, behind the shadow space", stack_arguments},
         {"functions that such engines use themselves", what_engines_use},
         {"names", names},
-        {"entries: loops, data near the code, hot-patch, two bytes", entries},
-        {"a trap, where nothing else fits", by_a_trap},
-        {"four threads call while one redefines and restores", under_load},
-        {"two threads redefine at once", two_change_at_once},
+        {"for one thread", for_one_thread},
     };
     return live_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }

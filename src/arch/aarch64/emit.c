@@ -135,7 +135,8 @@ size_t rdf_aarch64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t 
     enum { PAGE = 4096, ENTRIES_MAX = 4096, x16 = RDF_AARCH64_X16 };
     uint32_t words[8];
     size_t count = 0;
-    if (word.is_from_other || word.off < 0 || word.off % 8 || word.off >= (int64_t)PAGE * PAGE || index >= ENTRIES_MAX)
+    if (word.is_from_other || word.off < 0 || word.off % 8 || word.off >= (int64_t)PAGE * PAGE ||
+        index >= ENTRIES_MAX)
         return 0;
     uint32_t pages = (uint32_t)(word.off / PAGE);
     words[count++] = MRS_TPIDR | x16;

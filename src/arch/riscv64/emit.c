@@ -161,15 +161,15 @@ static size_t load_at(uint32_t ret_words[3], unsigned base, int32_t off)
 }
 
 /* The word lies at a small distance from tp (variant I of TLS). */
-size_t rdf_riscv64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from, int64_t word_off,
-                               uint32_t index, uint64_t slot_addr)
+size_t rdf_riscv64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from,
+                               struct rdf_thread_word word, uint32_t index, uint64_t slot_addr)
 {
     enum { TP = 4, OFF_MAX = 0x7ffff000, BEQZ_T1 = RDF_RV_T1 << 15 | 0x63 };
     uint32_t words[10], entry[3];
-    if (word_off < -OFF_MAX || word_off > OFF_MAX || index > OFF_MAX / 8)
+    if (word.off < -OFF_MAX || word.off > OFF_MAX || index > OFF_MAX / 8)
         return 0;
     size_t entry_words = load_at(entry, RDF_RV_T1, (int32_t)(8 * index));
-    size_t count = load_at(words, TP, (int32_t)word_off);
+    size_t count = load_at(words, TP, (int32_t)word.off);
     /* Both to the slot jump: behind the entry's load, the other branch and the jump. */
     (void)rdf_riscv64_set_branch(BEQZ_T1, (int64_t)(entry_words + 3) * RDF_RV_WORD_BYTES, &words[count++]);
     for (size_t i = 0; i < entry_words; i++)

@@ -117,8 +117,8 @@ size_t rdf_riscv64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_spa
                             uint64_t to);
 size_t rdf_riscv64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr);
 bool rdf_riscv64_may_compute_jump(struct rdf_span code);
-size_t rdf_riscv64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from, int64_t word_off,
-                               uint32_t index, uint64_t slot_addr);
+size_t rdf_riscv64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from,
+                               struct rdf_thread_word word, uint32_t index, uint64_t slot_addr);
 size_t rdf_riscv64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr);
 
 #endif

@@ -96,7 +96,7 @@ size_t rdf_x86_64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t cou
 /* Where the thread has no table nothing but flags changes; where it has one, rax is saved below the return
  * address, as a first instruction of the function itself might. */
 size_t rdf_x86_64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from,
-                               struct rdf_thread_word word, uint32_t index, uint64_t slot_addr)
+                              struct rdf_thread_word word, uint32_t index, uint64_t slot_addr)
 {
     static const uint8_t own[] = {
         0x50,                                     /*    push rax */

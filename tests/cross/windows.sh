@@ -1,0 +1,4 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+. "$SRC/tests/support/cross.sh"
+cross_test windows .
