@@ -419,6 +419,16 @@ static redefine_status attempt(struct rdf_engine *engine, const struct rdf_chang
     return status;
 }
 
+/* What the frames of a commit leave on the stack are addresses among bytes that are overwritten: to another
+ * thread's commit, which searches this stack while this thread waits for the lock, places to return to. */
+static __attribute__((noinline)) void forget_frames(void)
+{
+    enum { WORDS = 512 };
+    volatile uint64_t left[WORDS];
+    for (size_t i = 0; i < WORDS; i++)
+        left[i] = 0;
+}
+
 redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_change *change, size_t count,
                                   uint64_t caller_sp, struct rdf_error *err)
 {
@@ -439,6 +449,7 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
     if (status != REDEFINE_OK && status != REDEFINE_EROLLBACK)
         engine->near.mode = mode;
     (void)__atomic_exchange_n(&engine->commits, engine->commits + 1, __ATOMIC_SEQ_CST);
+    forget_frames();
     return status;
 }
 
