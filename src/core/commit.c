@@ -427,6 +427,7 @@ static __attribute__((noinline)) void forget_frames(void)
     volatile uint64_t left[WORDS];
     for (size_t i = 0; i < WORDS; i++)
         left[i] = 0;
+    (void)left[0];
 }
 
 redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_change *change, size_t count,
