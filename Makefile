@@ -7,7 +7,8 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test aarch64 riscv64 musl windows table asan tsan rebase coverage bench fuzz soak install format lint clean help
+.PHONY: build demo test aarch64 riscv64 musl windows macos freebsd table asan tsan rebase coverage bench fuzz soak install format \
+        lint clean help
 
 # Ninja runs things side by side by itself; the verbs come one after the other.
 .NOTPARALLEL:
@@ -27,6 +28,15 @@ endef
 build: ## the libraries, the command and the agent, into build/ (the default)
 	@tools/setup.sh build
 	$(call compile,default,build)
+
+macos: ## libredefine.a for Apple silicon into build-macos/, for Intel into build-macos-x86_64/; nothing is run
+	@tools/setup.sh build zig
+	@tools/zig-build.sh aarch64-macos build-macos
+	@tools/zig-build.sh x86_64-macos build-macos-x86_64
+
+freebsd: ## libredefine.a for FreeBSD on x86-64 into build-freebsd/; nothing is run
+	@tools/setup.sh build zig
+	@tools/zig-build.sh x86_64-freebsd build-freebsd
 
 demo: build ## a short tour of what it does
 	@tools/demo.sh
@@ -99,7 +109,7 @@ lint: ## layout, and what a static analyser has to say
 	@tools/lint.sh build
 
 clean: ## forget everything that was built
-	rm -rf build build-asan build-fuzz build-aarch64 build-riscv64 build-musl
+	rm -rf build build-*
 
 help: ## this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-9s %s\n", $$1, $$2 }'

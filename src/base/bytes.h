@@ -38,4 +38,23 @@ static inline bool rdf_bytes_equal(const void *a, const void *b, size_t len_byte
     return true;
 }
 
+/* Every aligned 8 bytes that hold a changed byte are stored once, whole: an instruction inside one of them is
+ * seen as it was or as it will be (Intel SDM vol. 3, 9.1.1; Arm ARM B2.2.1). */
+static inline void rdf_bytes_store(uint8_t *to, const uint8_t *bytes, size_t len_bytes)
+{
+    for (size_t done = 0; done < len_bytes;) {
+        uintptr_t at = (uintptr_t)to + done;
+        uint64_t *word = (uint64_t *)(at & ~(uintptr_t)7);
+        size_t room = sizeof *word - at % sizeof *word;
+        size_t part = len_bytes - done < room ? len_bytes - done : room;
+        union {
+            uint64_t word;
+            uint8_t byte[8];
+        } merged = {__atomic_load_n(word, __ATOMIC_RELAXED)};
+        rdf_bytes_copy(merged.byte + at % sizeof *word, bytes + done, part);
+        __atomic_store_n(word, merged.word, __ATOMIC_RELEASE);
+        done += part;
+    }
+}
+
 #endif

@@ -7,10 +7,14 @@
 #ifndef RDF_BASE_LIBC_H
 #define RDF_BASE_LIBC_H
 
-__asm__("memcpy = rdf_memcpy\n"
-        "memmove = rdf_memmove\n"
-        "memset = rdf_memset\n"
-        "memcmp = rdf_memcmp\n"
-        "strlen = rdf_strlen\n");
+/* What this system's assembler puts before every name of C: "_" on some, nothing on most. */
+#define RDF_LIBC_TEXT(name)     #name
+#define RDF_LIBC_PREFIX(prefix) RDF_LIBC_TEXT(prefix)
+#define RDF_LIBC_OURS(name)                \
+    RDF_LIBC_PREFIX(__USER_LABEL_PREFIX__) \
+    #name " = " RDF_LIBC_PREFIX(__USER_LABEL_PREFIX__) "rdf_" #name "\n"
+
+__asm__(RDF_LIBC_OURS(memcpy) RDF_LIBC_OURS(memmove) RDF_LIBC_OURS(memset) RDF_LIBC_OURS(memcmp)
+            RDF_LIBC_OURS(strlen));
 
 #endif

@@ -5,14 +5,15 @@
  * traced one and a file laid out in memory alike. Every reader distrusts what it reads: a damaged
  * file is an error with a sentence, never a crash, an endless loop or a huge allocation.
  *
- * Each format of objects is a folder, elf/ and pe/, of which the build takes the one of its system:
+ * Each format of objects is a folder, elf/, pe/ and macho/, of which the build takes the one of its system:
  *   images.c    rdf_images_load: the images found in the mappings
  *   function.c  exact bounds, from unwind data also of stripped code, and from symbols
  *   follow.c    stubs and resolvers → the function that runs
  *   find.c      rdf_images_find: the grammar of names
  *   each.c      every named function, for globs
  *   the rest    its tables: elf.c symbol.c unwind.c demangle.c stub.c, what Go's own know (go*.c); tables.c
- * Names are compared, shortened and suggested in the same way for all of them (names.h, glob.c).
+ * Names are compared, shortened and suggested in the same way for all of them (names.h, glob.c); search.h
+ * has the grammar of names for formats that need no more of it.
  */
 #ifndef RDF_IMAGE_IMAGE_H
 #define RDF_IMAGE_IMAGE_H

@@ -11,6 +11,11 @@
 #include "image/image.h"
 #include "image/names.h"
 
+/* FreeBSD's header has it by another name. */
+#ifndef R_X86_64_JUMP_SLOT
+#define R_X86_64_JUMP_SLOT R_X86_64_JMP_SLOT
+#endif
+
 enum {
     RDF_IMAGE_PHDRS_MAX = 128,  /* program headers an image may have; real ones have about 12 */
     RDF_IMAGE_PAGE_BYTES = 4096 /* the smallest page of any supported CPU */

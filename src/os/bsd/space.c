@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of this process, and the small rest: files, resolvers, the lock.
+ */
+#include "os/bsd/room.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/thr.h>
+#include <time.h>
+
+/* The least that a user is given (sys/amd64/include/vmparam.h, VM_MAXUSER_ADDRESS_LA48); arm64 has twice
+ * that. */
+uint64_t rdf_os_address_end(void)
+{
+    return UINT64_C(0x7ffffffff000);
+}
+
+/* ---- resolvers and files ---- */
+
+/* The loader tells resolvers what the CPU can do, in arguments that differ from CPU to CPU
+ * (libexec/rtld-elf): asked without them they would name another function than the one that runs. */
+static uint64_t call_resolver(struct rdf_space *space, uint64_t resolver_addr)
+{
+    (void)space, (void)resolver_addr;
+    return 0;
+}
+
+static int map_file(int fd, uint64_t ino, struct rdf_span *ret)
+{
+    struct stat about;
+    int64_t status = rdf_sys(SYS_fstat, fd, &about);
+    if (status < 0)
+        return (int)status;
+    if (ino && about.st_ino != ino)
+        return -ESTALE;
+    if (!S_ISREG(about.st_mode) || about.st_size <= 0)
+        return -ENOEXEC;
+    int64_t at = rdf_sys(SYS_mmap, NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, (off_t)0);
+    if (at < 0)
+        return (int)at;
+    *ret = (struct rdf_span){(const uint8_t *)(uintptr_t)at, (size_t)about.st_size};
+    return 0;
+}
+
+static int open_file(struct rdf_space *space, const char *path, uint64_t dev, uint64_t ino,
+                     struct rdf_span *ret)
+{
+    (void)space, (void)dev;
+    /* O_NONBLOCK: a name may lead to a pipe that nobody writes. */
+    int fd = (int)rdf_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return fd;
+    int err = map_file(fd, ino, ret);
+    (void)rdf_sys(SYS_close, fd);
+    return err;
+}
+
+static void close_file(struct rdf_space *space, struct rdf_span file)
+{
+    (void)space;
+    if (file.data)
+        (void)rdf_sys(SYS_munmap, file.data, file.len_bytes);
+}
+
+/* ---- the lock ---- */
+
+static uint32_t own_tid(void)
+{
+    long tid = 0;
+    (void)rdf_sys(SYS_thr_self, &tid);
+    return (uint32_t)tid;
+}
+
+/* `state` is 0 or the thread id of the owner. Who waits sleeps: nothing here is held for long. An owner that
+ * is no thread of this process held the lock when fork copied its memory, or has ended. */
+bool rdf_os_lock(struct rdf_os_lock *lock)
+{
+    static const struct timespec nap = {0, 1000 * 1000};
+    uint32_t self = own_tid();
+    for (;;) {
+        uint32_t owner = 0;
+        if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+            return true;
+        if (owner == self)
+            return false;
+        if (rdf_sys(SYS_thr_kill, (long)owner, 0) != -ESRCH)
+            (void)rdf_sys(SYS_nanosleep, &nap, NULL);
+        else if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
+                                             __ATOMIC_RELAXED))
+            return true;
+    }
+}
+
+void rdf_os_unlock(struct rdf_os_lock *lock)
+{
+    __atomic_store_n(&lock->state, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- a process of one thread ---- */
+
+static int no_thread_to_move(struct rdf_world *world, size_t index, uint64_t pc)
+{
+    (void)world, (void)index, (void)pc;
+    return -EINVAL;
+}
+
+/* With every signal blocked no handler of this thread runs, and there is no other thread. */
+static int with_signals_held(struct rdf_space *space, rdf_stopped_body *body, void *ctx, int *ret_body)
+{
+    (void)space;
+    struct rdf_world world = {.set_pc = no_thread_to_move};
+    sigset_t all, former;
+    (void)sigfillset(&all);
+    int64_t status = rdf_sys(SYS_sigprocmask, SIG_SETMASK, &all, &former);
+    if (status < 0)
+        return (int)status;
+    *ret_body = body(&world, ctx);
+    (void)rdf_sys(SYS_sigprocmask, SIG_SETMASK, &former, NULL);
+    return 0;
+}
+
+/* ---- the table ---- */
+
+static const struct rdf_space_ops local_ops = {
+    .maps = rdf_local_maps,
+    .read = rdf_local_read,
+    .view = rdf_local_view,
+    .map = rdf_local_map,
+    .unmap = rdf_local_unmap,
+    .protect = rdf_local_protect,
+    .write = rdf_local_write,
+    .has_other_threads = rdf_local_has_other_threads,
+    .with_world_stopped = rdf_local_with_world_stopped,
+    .with_signals_held = with_signals_held,
+    .catch_traps = rdf_local_catch_traps,
+    .call_resolver = call_resolver,
+    .open_file = open_file,
+    .close_file = close_file,
+};
+
+void rdf_os_local_space(struct rdf_space *ret)
+{
+    *ret = (struct rdf_space){.ops = &local_ops};
+}
