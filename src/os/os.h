@@ -207,7 +207,8 @@ size_t rdf_os_map_align_bytes(void);
 /* Behind the highest address that a process is given without asking for more. */
 uint64_t rdf_os_address_end(void);
 
-/* A word of each thread, null at first, at one distance from the thread pointer in all of them. */
+/* A word of each thread, null at first, at one distance from the thread pointer in all of them; INT64_MIN
+ * where a system has none that is. */
 void **rdf_os_thread_word(void);
 int64_t rdf_os_thread_word_off(void);
 bool rdf_os_thread_word_is_from_other(void); /* from the other thread pointer, where the CPU has two */

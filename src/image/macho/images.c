@@ -215,6 +215,13 @@ struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
     return NULL;
 }
 
+/* The loader does not tell what it has loaded with the program from what came later. */
+bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
+{
+    const struct rdf_image *image = rdf_images_at(images, addr);
+    return image && image->is_program;
+}
+
 const char *rdf_image_name(const struct rdf_image *image)
 {
     return image->path;

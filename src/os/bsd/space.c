@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/thr.h>
 #include <time.h>
 
 /* The least that a user is given (sys/amd64/include/vmparam.h, VM_MAXUSER_ADDRESS_LA48); arm64 has twice
@@ -67,19 +66,12 @@ static void close_file(struct rdf_space *space, struct rdf_span file)
 
 /* ---- the lock ---- */
 
-static uint32_t own_tid(void)
-{
-    long tid = 0;
-    (void)rdf_sys(SYS_thr_self, &tid);
-    return (uint32_t)tid;
-}
-
 /* `state` is 0 or the thread id of the owner. Who waits sleeps: nothing here is held for long. An owner that
  * is no thread of this process held the lock when fork copied its memory, or has ended. */
 bool rdf_os_lock(struct rdf_os_lock *lock)
 {
     static const struct timespec nap = {0, 1000 * 1000};
-    uint32_t self = own_tid();
+    uint32_t self = rdf_os_thread_id();
     for (;;) {
         uint32_t owner = 0;
         if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
@@ -87,7 +79,7 @@ bool rdf_os_lock(struct rdf_os_lock *lock)
             return true;
         if (owner == self)
             return false;
-        if (rdf_sys(SYS_thr_kill, (long)owner, 0) != -ESRCH)
+        if (rdf_os_thread_exists(owner))
             (void)rdf_sys(SYS_nanosleep, &nap, NULL);
         else if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
                                              __ATOMIC_RELAXED))

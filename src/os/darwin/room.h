@@ -53,6 +53,8 @@ static const uint32_t rdf_syscall_bytes = 0x050f; /* syscall */
 /* The negative errno value that says the same. */
 int rdf_errno_of(kern_return_t result);
 
+/* ---- thread.c ---- */
+
 /* The calling thread's number, which no other thread of any process has had since the system was started. */
 uint64_t rdf_thread_number(thread_t thread);
 uint64_t rdf_own_thread_number(void);

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of this process, and the small rest: errors translated, threads counted, files, the lock.
+ * The table of this process, and the small rest: errors translated, files, the lock.
  */
 #include "os/darwin/room.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <mach/thread_info.h>
 #include <mach/vm_param.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -38,38 +36,6 @@ int rdf_errno_of(kern_return_t result)
 uint64_t rdf_os_address_end(void)
 {
     return MACH_VM_MAX_ADDRESS;
-}
-
-/* ---- threads ---- */
-
-kern_return_t rdf_threads_list(struct rdf_threads *ret)
-{
-    return task_threads(mach_task_self(), &ret->thread, &ret->count);
-}
-
-/* Each is a right to a port, and the list is memory of ours. */
-void rdf_threads_free(struct rdf_threads *threads)
-{
-    for (mach_msg_type_number_t i = 0; i < threads->count; i++)
-        (void)mach_port_deallocate(mach_task_self(), threads->thread[i]);
-    (void)mach_vm_deallocate(mach_task_self(), (mach_vm_address_t)(uintptr_t)threads->thread,
-                             threads->count * sizeof *threads->thread);
-}
-
-uint64_t rdf_thread_number(thread_t thread)
-{
-    thread_identifier_info_data_t about;
-    mach_msg_type_number_t words = THREAD_IDENTIFIER_INFO_COUNT;
-    return thread_info(thread, THREAD_IDENTIFIER_INFO, (thread_info_t)&about, &words) == KERN_SUCCESS
-               ? about.thread_id
-               : 0;
-}
-
-uint64_t rdf_own_thread_number(void)
-{
-    uint64_t number = 0;
-    (void)pthread_threadid_np(NULL, &number);
-    return number;
 }
 
 /* ---- files ---- */
@@ -119,24 +85,11 @@ static uint64_t call_resolver(struct rdf_space *space, uint64_t resolver_addr)
 
 /* ---- the lock ---- */
 
-/* Numbers count up from the start of the system: in 32 bits they are unique for long enough. */
-static bool is_gone(uint32_t number)
-{
-    struct rdf_threads all;
-    if (rdf_threads_list(&all) != KERN_SUCCESS)
-        return false;
-    bool found = false;
-    for (mach_msg_type_number_t i = 0; i < all.count && !found; i++)
-        found = (uint32_t)rdf_thread_number(all.thread[i]) == number;
-    rdf_threads_free(&all);
-    return !found;
-}
-
 /* `state` is 0 or the number of the owner. Who waits sleeps: nothing here is held for long. */
 bool rdf_os_lock(struct rdf_os_lock *lock)
 {
     enum { NAP_MS = 1 };
-    uint32_t self = (uint32_t)rdf_own_thread_number();
+    uint32_t self = rdf_os_thread_id();
     for (;;) {
         uint32_t owner = 0;
         if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
@@ -144,7 +97,7 @@ bool rdf_os_lock(struct rdf_os_lock *lock)
             return true;
         if (owner == self)
             return false;
-        if (!is_gone(owner))
+        if (rdf_os_thread_exists(owner))
             (void)thread_switch(MACH_PORT_NULL, SWITCH_OPTION_WAIT, NAP_MS);
         else if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
                                              __ATOMIC_RELAXED))
