@@ -342,8 +342,11 @@ static const char *reason_of(const struct rdf_write *write, const struct rdf_sto
 static void undo(struct unstopped *unstopped)
 {
     struct rdf_write *write = unstopped->write;
-    write->undone = change(unstopped, is_dead_padding, false) & change(unstopped, is_entrance, false) &
-                    change(unstopped, is_closed_early, false);
+    /* All three, whether one of them fails or not. */
+    bool padding = change(unstopped, is_dead_padding, false);
+    bool entrances = change(unstopped, is_entrance, false);
+    bool closed = change(unstopped, is_closed_early, false);
+    write->undone = padding && entrances && closed;
     if (write->undone && rdf_store_find_changed(write) < write->count)
         write->undone = false;
     for (size_t i = 0; i < write->count; i++)

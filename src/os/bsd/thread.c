@@ -20,6 +20,11 @@ int64_t rdf_os_thread_word_off(void)
     return (int64_t)((uintptr_t)&word - (uintptr_t)__builtin_thread_pointer());
 }
 
+bool rdf_os_thread_word_is_from_other(void)
+{
+    return false;
+}
+
 uint32_t rdf_os_thread_id(void)
 {
     long tid = 0;

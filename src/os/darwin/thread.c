@@ -54,6 +54,11 @@ uint64_t rdf_own_thread_number(void)
     return number;
 }
 
+bool rdf_os_thread_word_is_from_other(void)
+{
+    return false;
+}
+
 uint32_t rdf_os_thread_id(void)
 {
     return (uint32_t)rdf_own_thread_number();
