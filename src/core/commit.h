@@ -51,7 +51,7 @@ struct commit {
     const struct rdf_near_mark *mark;
 };
 
-/* inspect.c: where the handler of traps continues; `ctx` is the engine. */
+/* inspect.c: where the handler of traps continues, 0 when the trap is none of ours; `ctx` is the engine. */
 uint64_t rdf_commit_where_from_trap(void *ctx, uint64_t addr);
 
 /* commit.c */

@@ -63,12 +63,19 @@ static bool is_taken(void *ctx, uint64_t start, uint64_t end)
 
 /* ---- One function ---- */
 
+/* A thread may come late, when the function has been restored; but where a trap of the program's own stands
+ * again, it is that one. */
 uint64_t rdf_commit_where_from_trap(void *ctx, uint64_t addr)
 {
     const struct rdf_engine *engine = ctx;
+    const struct rdf_arch *arch = engine->arch;
     uint64_t detour = rdf_detours_find(&engine->detours, addr);
     const struct rdf_redef *redef = detour ? NULL : rdf_registry_find(&engine->registry, addr);
-    return redef ? rdf_redef_relay(redef) : detour;
+    if (!redef || redef->strategy != RDF_STRATEGY_TRAP || rdf_redef_edit(redef) != addr)
+        return detour;
+    bool is_restored = !redef->is_active && rdf_bytes_equal(rdf_redef_bytes(redef) + redef->edit_off,
+                                                            arch->trap, arch->trap_bytes);
+    return is_restored ? 0 : rdf_redef_relay(redef);
 }
 
 /* A trap needs its handler, and the address of the trap, which may be behind a landing pad, to be known. */
