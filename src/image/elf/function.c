@@ -280,7 +280,7 @@ uint64_t rdf_images_gap(struct rdf_images *images, struct rdf_image *image, uint
         rdf_image_in_plt(images, image, addr, &known))
         return addr;
     rdf_image_near(images, image, addr, &near);
-    if (near.has_at || near.has_around)
+    if (near.has_at || near.has_around || near.is_data)
         return addr;
     uint64_t end = lower(near.next_any, rdf_unwind_next(images, image, addr));
     return lower(lower(end, code_end(images, image, addr)), limit);

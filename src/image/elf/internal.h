@@ -150,6 +150,7 @@ struct rdf_near {
     uint64_t longest_bytes; /* the longest size of those that start there */
     bool is_ifunc;          /* one of them is GNU_IFUNC … */
     bool is_func;           /* … and one a FUNC that is not local */
+    bool is_data;           /* what an OBJECT is, or holds */
     bool has_around;
     struct rdf_symbol around; /* a function that starts before and, by its size, holds the address */
     uint64_t next_function;   /* the next FUNC or GNU_IFUNC behind the address */

@@ -125,8 +125,10 @@ static void consider(const struct rdf_image *image, const struct rdf_symbols *sy
             near->next_global = addr;
         return;
     }
-    if (type == STT_OBJECT)
+    if (type == STT_OBJECT) {
+        near->is_data |= addr == asked || asked - addr < raw->st_size;
         return;
+    }
     struct rdf_symbol symbol;
     if (addr == asked) {
         rdf_symbol_fill(image, symbols, index, raw, &symbol);
@@ -277,6 +279,7 @@ void rdf_near_merge(struct rdf_near *near, const struct rdf_near *other)
     near->has_around |= other->has_around;
     near->is_ifunc |= other->is_ifunc;
     near->is_func |= other->is_func;
+    near->is_data |= other->is_data;
     near->next_function = lower(near->next_function, other->next_function);
     near->next_global = lower(near->next_global, other->next_global);
     near->next_any = lower(near->next_any, other->next_any);
