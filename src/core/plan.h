@@ -92,6 +92,19 @@ redefine_status rdf_plan_leads(struct rdf_images *images, struct rdf_arena *aren
 redefine_status rdf_plan_window(struct rdf_images *images, const struct rdf_function *function,
                                 struct rdf_window *ret, struct rdf_error *err);
 
+/* What was tried and why it failed; a status of REDEFINE_OK: it was not tried. */
+struct rdf_tried {
+    const char *strategy;
+    const struct rdf_error *why;
+};
+
+/* The failure that says all of it: the status and reason of the first, then the others. */
+redefine_status rdf_plan_refuse(const struct rdf_tried *tried, size_t count, struct rdf_error *err);
+
+/* `code`, at `addr` of the function `name`, begins with no instruction, or with a part of one only. */
+redefine_status rdf_plan_refuse_bytes(const char *name, uint64_t start, uint64_t addr, struct rdf_span code,
+                                      struct rdf_error *err);
+
 /* Padding that another redefinition has been given, though nothing may be written there yet, or any more. */
 struct rdf_taken {
     bool (*is_taken)(void *ctx, uint64_t start, uint64_t end);

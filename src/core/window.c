@@ -162,10 +162,7 @@ static redefine_status take_instructions(const struct body *body, uint64_t least
     for (window->insn_count = 0; at < least && at < function->end; window->insn_count++) {
         struct rdf_insn insn;
         if (!decode_at(body, at, &insn))
-            return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                            "the bytes at %s+%" PRIu64 " (0x%" PRIx64 ") are no instruction that the decoder "
-                            "knows, so they cannot be moved",
-                            name_of(function), at - function->start, at);
+            return rdf_plan_refuse_bytes(name_of(function), function->start, at, code_at(body, at), err);
         at += insn.len_bytes;
         if (at - function->start > RDF_WINDOW_BYTES_MAX || window->insn_count + 1 > RDF_WINDOW_INSNS_MAX)
             return too_long(body, err);
@@ -583,10 +580,8 @@ redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct r
         return status;
     struct rdf_insn first;
     if (!decode_at(&body, function->start, &first))
-        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                        "the bytes at the entry of %s (0x%" PRIx64 ") are no "
-                        "instruction that the decoder knows",
-                        name_of(function), function->start);
+        return rdf_plan_refuse_bytes(name_of(function), function->start, function->start,
+                                     code_at(&body, function->start), err);
 
     const struct rdf_arch *arch = images->arch;
     bool has_pad = (first.role == RDF_ROLE_LANDING || first.role == RDF_ROLE_LANDING_SIGNS) &&
@@ -603,7 +598,9 @@ redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct r
             ret->strategy = RDF_STRATEGY_SLED;
         return REDEFINE_OK;
     }
-    return rdf_fail(err, jump.status, "%s. Tried: entry jump (above)%s%s%s%s%s%s", jump.sentence,
-                    has_pad ? "; entry jump over the landing pad: " : "", over.sentence,
-                    "; short jump: ", hop.sentence, arch->trap_bytes ? "; trap: " : "", trap.sentence);
+    const struct rdf_tried tried[] = {{"entry jump", &jump},
+                                      {"entry jump over the landing pad", &over},
+                                      {"short jump", &hop},
+                                      {"trap", &trap}};
+    return rdf_plan_refuse(tried, sizeof tried / sizeof tried[0], err);
 }
