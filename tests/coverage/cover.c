@@ -128,6 +128,14 @@ same_bytes(const uint8_t *a, const uint8_t *b, size_t len)
     return true;
 }
 
+static size_t text_bytes(const struct library *library)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < library->text_count; i++)
+        len += library->text[i].len;
+    return len;
+}
+
 static bool text_is_saved(const struct library *library)
 {
     for (size_t i = 0; i < library->text_count; i++)
@@ -136,13 +144,43 @@ static bool text_is_saved(const struct library *library)
     return true;
 }
 
-static const char *wrong_now(const struct library *library, void *function, uint64_t size)
+static bool arrives(void *function)
 {
     int before = arrived;
     ((long (*)(void))(uintptr_t)function)();
-    if (arrived != before + 1)
-        return "the call did not arrive at the replacement";
-    uint64_t start = (uint64_t)(uintptr_t)function;
+    return arrived == before + 1;
+}
+
+struct function {
+    const Elf64_Sym *symbol;
+    void *start;
+};
+
+/* Those of a group follow each other in memory. */
+static bool is_of(const struct function *group, size_t count, uint64_t addr)
+{
+    size_t low = 0;
+    size_t high = count;
+    while (low < high) { /* the first that starts behind it */
+        size_t middle = low + (high - low) / 2;
+        if ((uint64_t)(uintptr_t)group[middle].start > addr)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    for (size_t i = low; i-- > 0 && low - i < 8;) { /* a longer one may begin farther ahead */
+        uint64_t size = group[i].symbol->st_size;
+        if (addr - (uint64_t)(uintptr_t)group[i].start < (size ? size : 1))
+            return true;
+    }
+    return false;
+}
+
+static const char *wrong_now(const struct library *library, const struct function *group, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!arrives(group[i].start))
+            return "the call did not arrive at the replacement";
     for (size_t i = 0; i < library->text_count; i++) {
         const struct text *text = &library->text[i];
         for (size_t page = 0; page < text->len; page += 4096) {
@@ -152,7 +190,7 @@ static const char *wrong_now(const struct library *library, void *function, uint
             for (size_t at = page; at < page + len; at++) {
                 uint64_t addr = (uint64_t)(uintptr_t)(text->live + at);
                 uint8_t was = text->saved[at];
-                bool own = addr >= start && addr < start + (size ? size : 1);
+                bool own = is_of(group, count, addr);
                 bool padding = was == 0x90 || was == 0xcc || was == 0x66 || was == 0x0f || was == 0x1f ||
                                was == 0x2e || was == 0x40 || was == 0x44 || was == 0x80 || was == 0x84 ||
                                was == 0;
@@ -181,10 +219,10 @@ static void count_strategy(struct tally *tally, const char *description)
     tally->strategy[i].count++;
 }
 
-static void try_function(const struct library *library, const Elf64_Sym *symbol, void *function,
-                         struct tally *tally)
+static void try_function(const struct library *library, const struct function *one, struct tally *tally)
 {
-    const char *name = library->strings + symbol->st_name;
+    const char *name = library->strings + one->symbol->st_name;
+    void *function = one->start;
     tally->functions++;
     redefine_status status = redefine_func(function, (void *)(uintptr_t)replacement);
     if (status != REDEFINE_OK) {
@@ -199,7 +237,7 @@ static void try_function(const struct library *library, const Elf64_Sym *symbol,
         return;
     }
     tally->accepted++;
-    const char *wrong = wrong_now(library, function, symbol->st_size);
+    const char *wrong = wrong_now(library, one, 1);
     status = redefine_func_restore(function);
     count_strategy(tally, redefine_describe(function));
     if (status != REDEFINE_OK)
@@ -212,40 +250,101 @@ static void try_function(const struct library *library, const Elf64_Sym *symbol,
     }
 }
 
-static int by_address(const void *a, const void *b)
+/* ---- Many at once ---- */
+
+/* In a big object a commit looks through all of its code, and so do we: by groups, each one batch. */
+enum { BIG_BYTES = 16 << 20, GROUP = 256 };
+
+static bool commit_group(const struct function *group, size_t count)
 {
-    const Elf64_Sym *left = *(const Elf64_Sym *const *)a;
-    const Elf64_Sym *right = *(const Elf64_Sym *const *)b;
-    return left->st_value < right->st_value ? -1 : left->st_value > right->st_value;
+    redefine_batch *batch = redefine_batch_new();
+    redefine_status status = REDEFINE_OK;
+    for (size_t i = 0; i < count && status == REDEFINE_OK; i++)
+        status = redefine_batch_add(batch, group[i].start, (void *)(uintptr_t)replacement);
+    if (status == REDEFINE_OK)
+        status = redefine_batch_commit(batch);
+    redefine_batch_free(batch);
+    return status == REDEFINE_OK;
 }
 
-static void try_all(const struct library *library, struct tally *tally)
+/* One that is refused is looked for by halves. */
+static void try_group(const struct library *library, const struct function *group, size_t count,
+                      struct tally *tally)
 {
-    const Elf64_Sym **list = calloc(library->symbol_count, sizeof *list);
+    if (count <= 1) {
+        if (count)
+            try_function(library, group, tally);
+        return;
+    }
+    if (!commit_group(group, count)) {
+        try_group(library, group, count / 2, tally);
+        try_group(library, group + count / 2, count - count / 2, tally);
+        return;
+    }
+    const char *wrong = wrong_now(library, group, count);
+    if (redefine_restore_all() != REDEFINE_OK)
+        wrong = redefine_explain();
+    else if (!text_is_saved(library))
+        wrong = "bytes differ after the restore";
+    tally->functions += count;
+    tally->accepted += count;
+    for (size_t i = 0; i < count; i++)
+        count_strategy(tally, redefine_describe(group[i].start));
+    if (wrong) {
+        tally->wrong++;
+        printf("WRONG: one of the %zu from %s on: %s\n", count, library->strings + group->symbol->st_name,
+               wrong);
+    }
+}
+
+/* ---- All of a library ---- */
+
+static int by_address(const void *a, const void *b)
+{
+    const struct function *left = a, *right = b;
+    return left->start < right->start ? -1 : left->start > right->start;
+}
+
+/* What an IFUNC resolves to is tried as the address that runs. */
+static void *start_of(const struct library *library, const Elf64_Sym *symbol)
+{
+    void *start = (void *)(library->map->l_addr + symbol->st_value);
+    const char *object = strrchr(library->map->l_name, '/');
+    char name[512];
+    if (ELF64_ST_TYPE(symbol->st_info) != STT_GNU_IFUNC)
+        return start;
+    (void)snprintf(name, sizeof name, "%s!%s", object ? object + 1 : library->map->l_name,
+                   library->strings + symbol->st_name);
+    void *found = NULL;
+    return redefine_find(name, &found) == REDEFINE_OK ? found : start;
+}
+
+/* Several names of one address are one function. */
+static size_t list_functions(const struct library *library, struct function *list)
+{
     size_t count = 0;
     for (size_t i = 0; i < library->symbol_count; i++) {
         const Elf64_Sym *symbol = &library->symbol[i];
         unsigned type = ELF64_ST_TYPE(symbol->st_info);
         if (symbol->st_shndx != SHN_UNDEF && symbol->st_value && (type == STT_FUNC || type == STT_GNU_IFUNC))
-            list[count++] = symbol;
+            list[count++] = (struct function){symbol, start_of(library, symbol)};
     }
-    qsort(list, count, sizeof *list, by_address);
-    const char *object = strrchr(library->map->l_name, '/');
-    for (size_t i = 0; i < count; i++) {
-        /* Several names of one address are one function. */
-        if (i > 0 && list[i]->st_value == list[i - 1]->st_value)
-            continue;
-        void *function = (void *)(library->map->l_addr + list[i]->st_value);
-        if (ELF64_ST_TYPE(list[i]->st_info) == STT_GNU_IFUNC) {
-            /* What it resolves to is tried as the address that runs. */
-            char name[512];
-            (void)snprintf(name, sizeof name, "%s!%s", object ? object + 1 : library->map->l_name,
-                           library->strings + list[i]->st_name);
-            if (redefine_find(name, &function) != REDEFINE_OK)
-                function = (void *)(library->map->l_addr + list[i]->st_value);
-        }
-        try_function(library, list[i], function, tally);
-    }
+    if (count)
+        qsort(list, count, sizeof *list, by_address);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (kept == 0 || list[kept - 1].start != list[i].start)
+            list[kept++] = list[i];
+    return kept;
+}
+
+static void try_all(const struct library *library, struct tally *tally)
+{
+    struct function *list = calloc(library->symbol_count, sizeof *list);
+    size_t count = list ? list_functions(library, list) : 0;
+    size_t group = text_bytes(library) > BIG_BYTES ? GROUP : 1;
+    for (size_t i = 0; i < count; i += group)
+        try_group(library, list + i, count - i < group ? count - i : group, tally);
     free(list);
 }
 
