@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STRATEGIES_MAX = 16, STATUSES = 16 };
+enum { STRATEGIES_MAX = 16, STATUSES = 16, UNSIZED_BYTES = 16 };
 
 struct tally {
     size_t functions;
@@ -169,8 +169,9 @@ static bool is_of(const struct function *group, size_t count, uint64_t addr)
             low = middle + 1;
     }
     for (size_t i = low; i-- > 0 && low - i < 8;) { /* a longer one may begin farther ahead */
-        uint64_t size = group[i].symbol->st_size;
-        if (addr - (uint64_t)(uintptr_t)group[i].start < (size ? size : 1))
+        /* What has no size may be any function that its file does not name. */
+        uint64_t size = group[i].symbol->st_size ? group[i].symbol->st_size : UNSIZED_BYTES;
+        if (addr - (uint64_t)(uintptr_t)group[i].start < size)
             return true;
     }
     return false;
@@ -194,8 +195,12 @@ static const char *wrong_now(const struct library *library, const struct functio
                 bool padding = was == 0x90 || was == 0xcc || was == 0x66 || was == 0x0f || was == 0x1f ||
                                was == 0x2e || was == 0x40 || was == 0x44 || was == 0x80 || was == 0x84 ||
                                was == 0;
-                if (text->live[at] != was && !own && !padding)
-                    return "bytes of another function changed";
+                static char other[96];
+                if (text->live[at] == was || own || padding)
+                    continue;
+                (void)snprintf(other, sizeof other, "the byte at 0x%lx, of another function, changed",
+                               (unsigned long)(addr - library->map->l_addr));
+                return other;
             }
         }
     }
@@ -302,7 +307,11 @@ static void try_group(const struct library *library, const struct function *grou
 static int by_address(const void *a, const void *b)
 {
     const struct function *left = a, *right = b;
-    return left->start < right->start ? -1 : left->start > right->start;
+    if (left->start != right->start)
+        return left->start < right->start ? -1 : 1;
+    /* A function of no bytes, all of it unreachable, has the address of the next one. */
+    return left->symbol->st_size > right->symbol->st_size ? -1
+                                                          : left->symbol->st_size < right->symbol->st_size;
 }
 
 /* What an IFUNC resolves to is tried as the address that runs. */

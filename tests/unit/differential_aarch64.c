@@ -54,9 +54,15 @@ static uint64_t mix(uint64_t value) /* splitmix64's finalizer */
     return value ^ value >> 31;
 }
 
+/* What a fuzzer decides, as long as it lasts: every choice is a number out of eight bytes. */
+static struct rdf_span chosen;
+
 static uint64_t any(void)
 {
-    return mix(chance_state += UINT64_C(0x9e3779b97f4a7c15));
+    uint64_t value = chance_state += UINT64_C(0x9e3779b97f4a7c15);
+    if (rdf_span_u64(chosen, 0, &value))
+        chosen = rdf_span_slice(chosen, 8, chosen.len_bytes - 8);
+    return mix(value);
 }
 
 static unsigned below(unsigned limit)
@@ -428,22 +434,6 @@ static enum verdict compare(const struct rdf_relocate_request *request, const st
     return DIFFERENT;
 }
 
-static int report(const char *title, const struct tally *tally)
-{
-    static int number;
-    unsigned long total = 0;
-    for (int i = 0; i < VERDICT_COUNT; i++)
-        total += tally->counts[i];
-    bool is_ok = tally->counts[DIFFERENT] == 0 && tally->counts[EQUAL] > 0;
-    printf("%s %d - %s: %lu windows, %lu equal (%lu of them up to a trap), %lu different\n",
-           is_ok ? "ok" : "not ok", ++number, title, total, tally->counts[EQUAL], tally->traps,
-           tally->counts[DIFFERENT]);
-    for (int i = REFUSED_UNSUPPORTED; i < VERDICT_COUNT; i++)
-        if (tally->counts[i])
-            printf("#   %lu %s\n", tally->counts[i], verdict_names[i]);
-    return is_ok ? 0 : 1;
-}
-
 /* Pointers into memory that is there, small numbers, others; always something that a load can use. */
 static void shake(struct state *state)
 {
@@ -596,26 +586,49 @@ static size_t make_window(uint8_t ret_bytes[RDF_WINDOW_BYTES_MAX], uint64_t wind
     return count * 4;
 }
 
+static enum verdict try_made_up(struct tally *tally, const char *name)
+{
+    unsigned slot = next_slot();
+    uint8_t bytes[RDF_WINDOW_BYTES_MAX];
+    uint64_t window_addr = WINDOW_AREA + slot * SLOT_BYTES + below(6) * 4;
+    size_t len_bytes = make_window(bytes, window_addr);
+    struct rdf_relocate_request request = {
+        .window = { bytes, len_bytes },
+        .window_addr = window_addr,
+        .patched_start = window_addr,
+        .patched_end = window_addr + (below(2) ? 4 : len_bytes),
+        .trampoline_addr = trampoline_area(below(1000)) + slot * SLOT_BYTES,
+    };
+    struct state start;
+    shake(&start);
+    return compare(&request, &start, tally, name);
+}
+
+#ifndef RDF_DIFFERENTIAL_FUZZ
+
+static int report(const char *title, const struct tally *tally)
+{
+    static int number;
+    unsigned long total = 0;
+    for (int i = 0; i < VERDICT_COUNT; i++)
+        total += tally->counts[i];
+    bool is_ok = tally->counts[DIFFERENT] == 0 && tally->counts[EQUAL] > 0;
+    printf("%s %d - %s: %lu windows, %lu equal (%lu of them up to a trap), %lu different\n",
+           is_ok ? "ok" : "not ok", ++number, title, total, tally->counts[EQUAL], tally->traps,
+           tally->counts[DIFFERENT]);
+    for (int i = REFUSED_UNSUPPORTED; i < VERDICT_COUNT; i++)
+        if (tally->counts[i])
+            printf("#   %lu %s\n", tally->counts[i], verdict_names[i]);
+    return is_ok ? 0 : 1;
+}
+
 static int run_made_up(unsigned long count)
 {
     struct tally tally = { { 0 }, 0, 0 };
     for (unsigned long i = 0; i < count; i++) {
-        unsigned slot = next_slot();
-        uint8_t bytes[RDF_WINDOW_BYTES_MAX];
-        uint64_t window_addr = WINDOW_AREA + slot * SLOT_BYTES + below(6) * 4;
-        size_t len_bytes = make_window(bytes, window_addr);
-        struct rdf_relocate_request request = {
-            .window = { bytes, len_bytes },
-            .window_addr = window_addr,
-            .patched_start = window_addr,
-            .patched_end = window_addr + (below(2) ? 4 : len_bytes),
-            .trampoline_addr = trampoline_area(below(1000)) + slot * SLOT_BYTES,
-        };
-        struct state start;
         char name[32];
-        shake(&start);
         (void)snprintf(name, sizeof name, "window %lu", i);
-        tally.counts[compare(&request, &start, &tally, name)]++;
+        tally.counts[try_made_up(&tally, name)]++;
     }
     return report("made-up windows", &tally);
 }
@@ -752,3 +765,5 @@ int main(int argc, char **argv)
     (void)uc_close(engine);
     return failed;
 }
+
+#endif

@@ -53,9 +53,14 @@ enum {
 
 /* ---- random numbers: SplitMix64 ---------------------------------------------------------------- */
 
+/* What a fuzzer decides, as long as it lasts: every choice is a number out of eight bytes. */
+static struct rdf_span chosen;
+
 static uint64_t next_random(uint64_t *seed)
 {
     uint64_t z = *seed += UINT64_C(0x9e3779b97f4a7c15);
+    if (rdf_span_u64(chosen, 0, &z))
+        chosen = rdf_span_slice(chosen, 8, chosen.len_bytes - 8);
     z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
     return z ^ z >> 31;
@@ -137,10 +142,11 @@ static const int GPR_IDS[GPRS] = {
 static bool is_recursion(struct machine *m, uint64_t from, uint64_t to)
 {
     struct rdf_insn insn;
-    struct rdf_span code = {m->image.live + (from - m->image.addr), 15};
+    struct rdf_span image = {m->image.live, m->image.len_bytes};
 
-    return to == m->range_start && from - m->image.addr < m->image.len_bytes - 15 &&
-           rdf_arch_x86_64.decode(code, from, &insn) && insn.flow == RDF_FLOW_CALL;
+    return to == m->range_start &&
+           rdf_arch_x86_64.decode(rdf_span_slice(image, from - m->image.addr, 15), from, &insn) &&
+           insn.flow == RDF_FLOW_CALL;
 }
 
 static void on_insn(uc_engine *uc, uint64_t addr, uint32_t len_bytes, void *ctx)
@@ -606,20 +612,6 @@ static bool is_deterministic(struct rdf_span code)
     return true;
 }
 
-/* Whole instructions of at least `min_bytes`; their length, 0 when there are none. */
-static size_t window_bytes(struct rdf_span code, uint64_t addr, size_t min_bytes)
-{
-    size_t len = 0;
-    struct rdf_insn insn;
-
-    while (len < min_bytes) {
-        if (!rdf_arch_x86_64.decode(rdf_span_slice(code, len, code.len_bytes - len), addr + len, &insn))
-            return 0;
-        len += insn.len_bytes;
-    }
-    return len <= RDF_WINDOW_BYTES_MAX ? len : 0;
-}
-
 /* Relocates to the next free place; false, and counted, when that is refused. */
 static bool place_window(struct machine *m, struct window *window, bool is_far, struct totals *totals)
 {
@@ -702,6 +694,22 @@ static void try_window(struct machine *m, struct window *window, bool is_far, ui
         else
             totals->interrupted++;
     }
+}
+
+#ifndef RDF_DIFFERENTIAL_FUZZ
+
+/* Whole instructions of at least `min_bytes`; their length, 0 when there are none. */
+static size_t window_bytes(struct rdf_span code, uint64_t addr, size_t min_bytes)
+{
+    size_t len = 0;
+    struct rdf_insn insn;
+
+    while (len < min_bytes) {
+        if (!rdf_arch_x86_64.decode(rdf_span_slice(code, len, code.len_bytes - len), addr + len, &insn))
+            return 0;
+        len += insn.len_bytes;
+    }
+    return len <= RDF_WINDOW_BYTES_MAX ? len : 0;
 }
 
 static int report(const char *name, const struct totals *t, int *test)
@@ -830,6 +838,8 @@ static int test_library(const char *path, size_t limit, uint64_t *seed, int *tes
     *windows += totals.windows;
     return report(path, &totals, test);
 }
+
+#endif
 
 /* ---- generated windows ------------------------------------------------------------------------- */
 
@@ -1058,49 +1068,50 @@ static bool has_load(const struct draft *d)
     return false;
 }
 
-/* Returns how many there was room for. */
-static size_t try_generated(size_t count, bool is_far, uint64_t *seed, const char *name,
-                            struct totals *totals)
-{
-    static struct machine machine;
+enum { GENERATED_HALF = GENERATED_BYTES / 2, SLOTS = (GENERATED_HALF - 0x10000) / GENERATED_SLOT_BYTES };
 
-    machine_open(&machine, GENERATED_BYTES, seed);
-    size_t half = GENERATED_BYTES / 2, slots = (half - 0x10000) / GENERATED_SLOT_BYTES;
-    struct window *windows = calloc(slots, sizeof *windows);
-    if (!windows)
-        die("no memory", "windows");
-    if (count > slots)
-        count = slots;
-    region_allow_code(&machine, &machine.image, 0, half);
-    memset(machine.image.live, 0x90, half);
-    for (size_t i = half; i < GENERATED_BYTES; i++)
-        machine.image.live[i] = (uint8_t)next_random(seed);
-    for (size_t i = 0; i < count; i++) {
-        struct draft draft;
-        size_t off = i * GENERATED_SLOT_BYTES + GENERATED_WINDOW_AT;
-        do
-            draft_window(&draft, seed);
-        while (is_far && has_load(&draft) && below(seed, 32) != 0);
-        memcpy(machine.image.live + off, draft.bytes, draft.len_bytes);
-        windows[i].addr = IMAGE_ADDR + off;
-        windows[i].code = (struct rdf_span){machine.image.live + off, draft.len_bytes};
-    }
-    region_seal(&machine.image);
-    for (size_t i = 0; i < count; i++)
-        if (windows[i].code.len_bytes <= RDF_WINDOW_BYTES_MAX)
-            try_window(&machine, &windows[i], is_far, seed, name, totals);
-    free(windows);
-    machine_close(&machine);
-    return count;
+/* Room for SLOTS windows, in the first half of its image. */
+static void open_for_generated(struct machine *m, uint64_t *seed)
+{
+    machine_open(m, GENERATED_BYTES, seed);
+    region_allow_code(m, &m->image, 0, GENERATED_HALF);
+    memset(m->image.live, 0x90, GENERATED_HALF);
+    for (size_t i = GENERATED_HALF; i < GENERATED_BYTES; i++)
+        m->image.live[i] = (uint8_t)next_random(seed);
+    region_seal(&m->image);
 }
+
+static void try_generated(struct machine *m, size_t slot, bool is_far, uint64_t *seed, const char *name,
+                          struct totals *totals)
+{
+    uint8_t *const views[] = {m->image.live, m->image.pristine, m->image.expected};
+    size_t off = slot * GENERATED_SLOT_BYTES + GENERATED_WINDOW_AT;
+    struct draft draft;
+    do
+        draft_window(&draft, seed);
+    while (is_far && has_load(&draft) && below(seed, 32) != 0);
+    struct window window = {.addr = IMAGE_ADDR + off, .code = {m->image.live + off, draft.len_bytes}};
+    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
+        memcpy(views[i] + off, draft.bytes, draft.len_bytes);
+    if (draft.len_bytes <= RDF_WINDOW_BYTES_MAX)
+        try_window(m, &window, is_far, seed, name, totals);
+}
+
+#ifndef RDF_DIFFERENTIAL_FUZZ
 
 static int test_generated(size_t count, bool is_far, uint64_t *seed, int *test, size_t *windows)
 {
     struct totals totals = {0};
     const char *name = is_far ? "generated windows, far trampoline" : "generated windows, near trampoline";
 
-    for (size_t done = 0; done < count;)
-        done += try_generated(count - done, is_far, seed, name, &totals);
+    static struct machine machine;
+    for (size_t i = 0; i < count; i++) {
+        if (i % SLOTS == 0)
+            open_for_generated(&machine, seed);
+        try_generated(&machine, i % SLOTS, is_far, seed, name, &totals);
+        if (i % SLOTS == SLOTS - 1 || i == count - 1)
+            machine_close(&machine);
+    }
     *windows += totals.windows;
     return report(name, &totals, test);
 }
@@ -1155,3 +1166,5 @@ int main(int argc, char **argv)
     printf("# x86-64: %zu entries of libraries and programs, %zu generated\n1..%d\n", tried, made, test);
     return failed ? 1 : 0;
 }
+
+#endif
