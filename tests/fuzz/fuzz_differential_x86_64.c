@@ -6,6 +6,8 @@
 #define RDF_DIFFERENTIAL_FUZZ
 #include "unit/differential_x86_64.c"
 
+enum { WINDOWS_PER_MACHINE = 8192 }; /* what the emulator translated is kept: it is some 30 KB for each */
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
@@ -14,9 +16,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
     static size_t slot;
     struct totals totals = {0};
     uint64_t seed = 1;
-    if (slot == SLOTS)
+    if (slot == WINDOWS_PER_MACHINE)
         machine_close(&machine);
-    slot %= SLOTS;
+    slot %= WINDOWS_PER_MACHINE;
     if (slot == 0)
         open_for_generated(&machine, &seed);
     chosen = (struct rdf_span){data, len_bytes};
