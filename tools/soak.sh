@@ -39,7 +39,7 @@ if ! tests/soak/foreign_library.sh arm64 libllvm14 "$foreign"; then
 fi
 # shellcheck disable=SC2046
 part "aarch64: original against relocated, in an emulator" \
-    "$build/tests/unit/differential_aarch64" --count 100000 $(existing /usr/aarch64-linux-gnu/lib/*.so.* \
+    "$build/tests/unit/differential_aarch64" --count 125000 $(existing /usr/aarch64-linux-gnu/lib/*.so.* \
         "$foreign"/usr/lib/aarch64-linux-gnu/*.so.*)
 part "models of how threads are kept from harm" tools/model.sh
 # Each case of these does so many there and backs, under load; together a million changes.
