@@ -37,74 +37,70 @@ PATCHABLE(255, 20)
 
 /* xray_ret: where a function is left, XRay has ret and ten bytes of no-operation. */
 #define XRAY_ENTRY ".byte 0xeb, 9, 0x66, 0x0f, 0x1f, 0x84, 0, 0, 2, 0, 0\n"
-#define FUNCTION(name, body)                                                                      \
+#define BODY(name, body)                                                                          \
     ".type " name ", @function\n" name ":\n.cfi_startproc\n" PAD body ".cfi_endproc\n.size " name \
     ", .-" name "\n"
-__asm__(
-    ".text\n.balign 16, 0x90\n" FUNCTION("xray", XRAY_ENTRY "lea 5(%rdi,%rdi,2), %eax\nret\n"
+__asm__(".text\n.balign 16, 0x90\n" BODY("xray", XRAY_ENTRY "lea 5(%rdi,%rdi,2), %eax\nret\n"
                                                             ".byte 0x2e,0x66,0x0f,0x1f,0x84,0,0,2,0,0\n")
-        FUNCTION("xray_alone", XRAY_ENTRY "ret\n") ".fill 5, 1, 0xcc\n" FUNCTION(
-            "hot_patch", ".byte 0x8b, "
-                         "0xff\nlea "
-                         "5(%rdi,%rdi,2)"
-                         ", %eax\nret\n") ".fill 5, 1, 0xcc\n" FUNCTION("hot_patch_short",
-                                                                        ".byte 0x8b, 0xff\nxchg %eax, "
-                                                                        "%edi\nret\n") ".fill 5, 1, "
-                                                                                       "0x90\n" FUNCTION("two"
-                                                                                                         "_by"
-                                                                                                         "te"
-                                                                                                         "s",
-                                                                                                         ".by"
-                                                                                                         "te "
-                                                                                                         "0x6"
-                                                                                                         "6, "
-                                                                                                         "0x9"
-                                                                                                         "0\n"
-                                                                                                         "xch"
-                                                                                                         "g "
-                                                                                                         "%ea"
-                                                                                                         "x, "
-                                                                                                         "%ed"
-                                                                                                         "i\n"
-                                                                                                         "ret"
-                                                                                                         "\n")
-                                                                                           FUNCTION(
-                                                                                               "long_nops",
-                                                                                               ".byte "
-                                                                                               "0x66,0x2e,"
-                                                                                               "0x0f,0x1f,"
-                                                                                               "0x84,0,0,0,0,"
-                                                                                               "0\n.byte "
-                                                                                               "0x0f,0x1f,"
-                                                                                               "0x40,0\n"
-                                                                                               "lea "
-                                                                                               "5(%rdi,%rdi,"
-                                                                                               "2), "
-                                                                                               "%eax\nret\n")
-                                                                                               FUNCTION(
-                                                                                                   "loop_"
-                                                                                                   "into_"
-                                                                                                   "sled",
-                                                                                                   "1: "
-                                                                                                   "nop\nnop"
-                                                                                                   "\nnop\nno"
-                                                                                                   "p\nnop\na"
-                                                                                                   "dd $-1, "
-                                                                                                   "%edi\njns"
-                                                                                                   " 1b\nmov "
-                                                                                                   "%edi, "
-                                                                                                   "%eax\n"
-                                                                                                   "ret\n")
-                                                                                                   FUNCTION(
-                                                                                                       "behin"
-                                                                                                       "d",
-                                                                                                       "lea "
-                                                                                                       "7(%"
-                                                                                                       "rdi),"
-                                                                                                       " %"
-                                                                                                       "eax\n"
-                                                                                                       "ret"
-                                                                                                       "\n"));
+            BODY("xray_alone", XRAY_ENTRY "ret\n") ".fill 5, 1, 0xcc\n" BODY(
+                "hot_patch",
+                ".byte 0x8b, "
+                "0xff\nlea "
+                "5(%rdi,%rdi,2)"
+                ", %eax\nret\n") ".fill 5, 1, 0xcc\n" BODY("hot_patch_short",
+                                                           ".byte 0x8b, 0xff\nxchg %eax, "
+                                                           "%edi\nret\n") ".fill 5, 1, "
+                                                                          "0x90\n" BODY("two"
+                                                                                        "_by"
+                                                                                        "te"
+                                                                                        "s",
+                                                                                        ".by"
+                                                                                        "te "
+                                                                                        "0x6"
+                                                                                        "6, "
+                                                                                        "0x9"
+                                                                                        "0\n"
+                                                                                        "xch"
+                                                                                        "g "
+                                                                                        "%ea"
+                                                                                        "x, "
+                                                                                        "%ed"
+                                                                                        "i\n"
+                                                                                        "ret"
+                                                                                        "\n")
+                                                                              BODY("long_nops",
+                                                                                   ".byte "
+                                                                                   "0x66,0x2e,"
+                                                                                   "0x0f,0x1f,"
+                                                                                   "0x84,0,0,0,0,"
+                                                                                   "0\n.byte "
+                                                                                   "0x0f,0x1f,"
+                                                                                   "0x40,0\n"
+                                                                                   "lea "
+                                                                                   "5(%rdi,%rdi,"
+                                                                                   "2), "
+                                                                                   "%eax\nret\n")
+                                                                                  BODY("loop_"
+                                                                                       "into_"
+                                                                                       "sled",
+                                                                                       "1: "
+                                                                                       "nop\nnop"
+                                                                                       "\nnop\nno"
+                                                                                       "p\nnop\na"
+                                                                                       "dd $-1, "
+                                                                                       "%edi\njns"
+                                                                                       " 1b\nmov "
+                                                                                       "%edi, "
+                                                                                       "%eax\n"
+                                                                                       "ret\n") BODY("behin"
+                                                                                                     "d",
+                                                                                                     "lea "
+                                                                                                     "7(%"
+                                                                                                     "rdi),"
+                                                                                                     " %"
+                                                                                                     "eax\n"
+                                                                                                     "ret"
+                                                                                                     "\n"));
 int xray(int x), xray_alone(int x), hot_patch(int x), hot_patch_short(int x), two_bytes(int x);
 int long_nops(int x), loop_into_sled(int x), behind(int x);
 
