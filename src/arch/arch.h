@@ -5,8 +5,10 @@
  *
  * Each CPU is a room, src/arch/<cpu>/, with the same furniture:
  *   decode.c    rdf_<cpu>_decode, rdf_<cpu>_format
- *   scan.c      rdf_<cpu>_scan_branches
+ *   scan.c      rdf_<cpu>_scan_branches, rdf_<cpu>_scan_references
+ *   registers.c rdf_<cpu>_registers, rdf_<cpu>_register_name
  *   relocate.c  rdf_<cpu>_relocate
+ *   preserve.c  rdf_<cpu>_emit_preserve
  *   emit.c      rdf_<cpu>_emit_jump, rdf_<cpu>_emit_short_jump, rdf_<cpu>_emit_slot_jump, rdf_<cpu>_retarget,
  *               rdf_<cpu>_emit_count, rdf_<cpu>_emit_select
  *   arch.c      const struct rdf_arch rdf_arch_<cpu>
@@ -24,6 +26,8 @@ enum {
     RDF_JUMP_BYTES_MAX = 16,        /* bytes any emitted jump may need */
     RDF_COUNT_BYTES_MAX = 40,       /* bytes emit_count may need */
     RDF_SELECT_BYTES_MAX = 64,      /* bytes emit_select may need */
+    RDF_PRESERVE_BYTES_MAX = 1152,  /* bytes emit_preserve may need */
+    RDF_STACK_WORDS_MAX = 32,       /* words of stack arguments that emit_preserve copies at most */
 };
 
 enum rdf_flow {
@@ -107,6 +111,36 @@ struct rdf_thread_word {
     bool is_from_other; /* x86-64: from gs, not fs */
 };
 
+/* How code refers to an address. */
+enum rdf_reference {
+    RDF_REFERENCE_CALL,
+    RDF_REFERENCE_JUMP,  /* or branch: a call at a function's end */
+    RDF_REFERENCE_VALUE, /* computed, or kept among the code */
+};
+
+/* What one instruction does to registers that a call may change; each CPU numbers them in its own way, bit n
+ * is register n. Others are left out. */
+struct rdf_register_use {
+    uint64_t reads;        /* may be read */
+    uint64_t writes;       /* may be written, also in part */
+    uint64_t kills;        /* are written, whatever they held is gone */
+    uint16_t vector_bytes; /* the widest vector operand; 0: none */
+    bool sp_lost;          /* the stack pointer becomes something else than itself plus a number */
+    bool sp_aligned;       /* … a multiple of the stack's alignment */
+    int64_t sp_change;     /* added to the stack pointer; calls and returns count as 0 */
+    bool sets_frame;       /* the frame pointer becomes the stack pointer */
+    bool has_stack;        /* memory is named by an operand from the stack pointer on … */
+    bool has_frame;        /* … or from the frame pointer on, … */
+    int64_t stack_off;     /* … so many bytes behind it */
+};
+
+/* What a call of a replacement must leave alone, and what it must be given. */
+struct rdf_keep {
+    uint64_t registers;    /* of call_clobbered */
+    uint16_t vector_bytes; /* of each vector register among them */
+    uint16_t stack_words;  /* up to RDF_STACK_WORDS_MAX */
+};
+
 struct rdf_arch {
     const char *name;         /* "x86_64", "aarch64", "riscv64" */
     uint16_t elf_machine;     /* e_machine of its ELF files */
@@ -126,7 +160,7 @@ struct rdf_arch {
      * instruction or are cut off; *ret is then untouched. */
     bool (*decode)(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
 
-    /* Visit the places in `code` where a direct jump or branch (not a call) to a byte of `set` may begin. May
+    /* Visit the places in `code` where a direct jump, branch or call to a byte of `set` may begin. May
      * tell too much: bytes that only look like one; never too little. Decoding from a function's start
      * decides. */
     void (*scan_branches)(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
@@ -135,6 +169,26 @@ struct rdf_arch {
     /* False: nothing in `code` jumps to an address that was computed, as through a table of distances.
      * Without decoding: true may be wrong. */
     bool (*may_compute_jump)(struct rdf_span code);
+    /* Visit the places in `code` that may refer to an address of `set`: `field_addr` lies in the instruction,
+     * or is where the address itself is kept. As scan_branches: too much, never too little; but an address
+     * that is computed otherwise than compilers do is not seen. */
+    void (*scan_references)(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
+                            void (*visit)(void *ctx, uint64_t field_addr, uint64_t target,
+                                          enum rdf_reference kind),
+                            void *ctx);
+
+    /* What the instruction at the front of `code` does to registers. False where there is none. Null, as all
+     * that is about what callers rely on: this room cannot tell. */
+    bool (*registers)(struct rdf_span code, uint64_t addr, struct rdf_register_use *ret);
+    const char *(*register_name)(unsigned number);
+    uint64_t call_clobbered; /* the registers that a call may change */
+    uint64_t argument_regs;  /* of them, those that a function may read as it is called … */
+    uint64_t given_regs;     /* … those whose values it may go on using … */
+    uint64_t result_regs;    /* … and those in which it gives something back */
+    uint64_t variadic_reg;   /* the one that only a function of variable arguments reads; or 0 */
+    uint64_t vector_regs;
+    uint64_t plain_regs;    /* of call_clobbered, those that every CPU of this kind has */
+    uint8_t entry_misalign; /* the stack pointer at an entry, modulo 16, by the ABI */
 
     /* One line of text for the instruction, addresses absolute: "jmp 0x401000". Returns the bytes that
      * the instruction has; 0, and "(bad)" as text, where there is none. */
@@ -184,6 +238,11 @@ struct rdf_arch {
      * is out of reach. */
     size_t (*emit_select)(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from,
                           struct rdf_thread_word word, uint32_t index, uint64_t slot_addr);
+    /* Instead of emit_slot_jump: a call of the function whose address is in the slot, with the stack aligned,
+     * that leaves what `keep` says as it was; then a return. The callee finds copies of the words that lie
+     * behind the return address. Returns its length; 0: the slot is out of reach, or it cannot be kept. */
+    size_t (*emit_preserve)(uint8_t ret_code[RDF_PRESERVE_BYTES_MAX], uint64_t from, uint64_t slot_addr,
+                            const struct rdf_keep *keep);
 };
 
 extern const struct rdf_arch rdf_arch_x86_64;

@@ -115,11 +115,24 @@ static inline void rdf_aarch64_put(uint8_t *at, uint32_t word)
 /* The shortest words that leave `value` in Xd when executed at `pc`, at most 4. Returns how many. */
 size_t rdf_aarch64_materialise(uint32_t ret_words[4], unsigned rd, uint64_t value, uint64_t pc);
 
+/* Registers that a call may change, as bits: 0..30 x0 … x30, 32..63 v0 … v31. AAPCS64, 6.1. A veneer may
+ * change x16 and x17. Of v8 … v15 the lower half is the caller's, and compilers use no more of them than
+ * that. */
+#define RDF_AARCH64_CALL_CLOBBERED (UINT64_C(0x0004ffff) | UINT64_C(0xffff00ff) << 32)
+#define RDF_AARCH64_ARGUMENTS      (UINT64_C(0x000401ff) | UINT64_C(0xff) << 32) /* x8: result's place; x18 */
+#define RDF_AARCH64_RESULTS        (UINT64_C(0xff) | UINT64_C(0xff) << 32)
+
 /* The room's furniture, shared with arch.c. */
 bool rdf_aarch64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
 void rdf_aarch64_scan_branches(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
                                void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);
 bool rdf_aarch64_may_compute_jump(struct rdf_span code);
+void rdf_aarch64_scan_references(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
+                                 void (*visit)(void *ctx, uint64_t field_addr, uint64_t target,
+                                               enum rdf_reference kind),
+                                 void *ctx);
+bool rdf_aarch64_registers(struct rdf_span code, uint64_t addr, struct rdf_register_use *ret);
+const char *rdf_aarch64_register_name(unsigned number);
 size_t rdf_aarch64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes);
 redefine_status rdf_aarch64_relocate(const struct rdf_relocate_request *request, struct rdf_relocated *ret,
                                      struct rdf_error *err);
@@ -128,6 +141,8 @@ size_t rdf_aarch64_emit_short_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_
 size_t rdf_aarch64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr,
                             uint64_t to);
 size_t rdf_aarch64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr);
+size_t rdf_aarch64_emit_preserve(uint8_t ret_code[RDF_PRESERVE_BYTES_MAX], uint64_t from, uint64_t slot_addr,
+                                 const struct rdf_keep *keep);
 size_t rdf_aarch64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr);
 size_t rdf_aarch64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from,
                                struct rdf_thread_word word, uint32_t index, uint64_t slot_addr);

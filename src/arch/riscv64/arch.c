@@ -19,6 +19,7 @@ const struct rdf_arch rdf_arch_riscv64 = {
     .trap = {0x02, 0x90}, /* c.ebreak */
     .decode = rdf_riscv64_decode,
     .scan_branches = rdf_riscv64_scan_branches,
+    .scan_references = rdf_riscv64_scan_references,
     .may_compute_jump = rdf_riscv64_may_compute_jump,
     .format = rdf_riscv64_format,
     .relocate = rdf_riscv64_relocate,

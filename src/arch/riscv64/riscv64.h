@@ -108,6 +108,10 @@ size_t rdf_riscv64_materialise(uint32_t ret_words[RDF_RV_VALUE_WORDS_MAX], unsig
 bool rdf_riscv64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
 void rdf_riscv64_scan_branches(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
                                void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);
+void rdf_riscv64_scan_references(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
+                                 void (*visit)(void *ctx, uint64_t field_addr, uint64_t target,
+                                               enum rdf_reference kind),
+                                 void *ctx);
 size_t rdf_riscv64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes);
 redefine_status rdf_riscv64_relocate(const struct rdf_relocate_request *request, struct rdf_relocated *ret,
                                      struct rdf_error *err);

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * Branches found without decoding. A branch ends with its displacement, so every four bytes (and every one)
- * are read as if they were one, and only where they lead to a byte that is asked for is the opcode before
- * them looked at. Nothing is missed wherever the instructions begin, and a library is scanned in a
- * millisecond.
+ * Branches and other references found without decoding. A branch ends with its displacement, so every four
+ * bytes (and every one) are read as if they were one, and only where they lead to a byte that is asked for is
+ * the opcode before them looked at. Nothing is missed wherever the instructions begin, and a library is
+ * scanned in a millisecond.
  */
 #include "arch/x86_64/x86_64.h"
 
-/* jmp rel32 (e9), jcc rel32 (0f 80..8f) and xbegin (c7 f8): where the opcode before a rel32 at `at` begins,
- * or SIZE_MAX. */
+/* jmp and call rel32 (e9, e8), jcc rel32 (0f 80..8f) and xbegin (c7 f8): where the opcode before a rel32 at
+ * `at` begins, or SIZE_MAX. */
 static size_t rel32_opcode(const uint8_t *code, size_t at)
 {
     if (at >= 2 && code[at - 2] == 0x0f && (code[at - 1] & 0xf0) == 0x80)
         return at - 2;
-    if (at >= 1 && code[at - 1] == 0xe9)
+    if (at >= 1 && (code[at - 1] & 0xfe) == 0xe8)
         return at - 1;
     if (at >= 2 && code[at - 2] == 0xc7 && code[at - 1] == 0xf8)
         return at - 2;
@@ -64,4 +64,44 @@ bool rdf_x86_64_may_compute_jump(struct rdf_span code)
         if (code.data[at] == 0xff && (code.data[at + 1] & 0xf8) == 0xe0) /* jmp reg */
             return true;
     return false;
+}
+
+/* What a displacement at `at` belongs to, by the opcode before it; false: nothing that reaches its target. */
+static bool kind_of_rel32(const uint8_t *code, size_t at, enum rdf_reference *ret)
+{
+    if (at >= 1 && code[at - 1] == 0xe8)
+        *ret = RDF_REFERENCE_CALL;
+    else if (rel32_opcode(code, at) != SIZE_MAX)
+        *ret = RDF_REFERENCE_JUMP;
+    else if (at >= 2 && code[at - 2] == 0x8d && (code[at - 1] & 0xc7) == 0x05) /* lea reg, [rip + disp32] */
+        *ret = RDF_REFERENCE_VALUE;
+    else
+        return false;
+    return true;
+}
+
+void rdf_x86_64_scan_references(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
+                                void (*visit)(void *ctx, uint64_t field_addr, uint64_t target,
+                                              enum rdf_reference kind),
+                                void *ctx)
+{
+    uint32_t base = (uint32_t)(addr + 4 - set->start);
+    uint32_t start_low = (uint32_t)set->start;
+    uint32_t len = set->len_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)set->len_bytes;
+
+    for (size_t at = 0; at + 4 <= code.len_bytes; at++) {
+        uint32_t value = load32(code.data + at);
+        uint32_t off = base + (uint32_t)at + value;
+        enum rdf_reference kind;
+        if (off < len && (set->bits[off / 8] >> off % 8 & 1) && kind_of_rel32(code.data, at, &kind))
+            visit(ctx, addr + at, set->start + off, kind);
+        /* The address itself: 8 bytes anywhere, 4 as the operand of mov, push or cmp. */
+        off = value - start_low;
+        if (off >= len || !(set->bits[off / 8] >> off % 8 & 1))
+            continue;
+        uint64_t target = set->start + off;
+        bool is_wide = at + 8 <= code.len_bytes && load32(code.data + at + 4) == target >> 32;
+        if (is_wide || target >> 32 == 0)
+            visit(ctx, addr + at, target, RDF_REFERENCE_VALUE);
+    }
 }
