@@ -14,6 +14,7 @@
  *   the rest    its tables: elf.c symbol.c unwind.c demangle.c stub.c, what Go's own know (go*.c); tables.c
  * Names are compared, shortened and suggested in the same way for all of them (names.h, glob.c); search.h
  * has the grammar of names for formats that need no more of it.
+ *   references.c, reliance.c   who calls a function and what is expected of it: calls.h
  */
 #ifndef RDF_IMAGE_IMAGE_H
 #define RDF_IMAGE_IMAGE_H
@@ -45,6 +46,9 @@ struct rdf_images {
 redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *arch, struct rdf_arena *arena,
                                 struct rdf_images *ret, struct rdf_error *err);
 void rdf_images_free(struct rdf_images *images);
+
+/* Who knows better which image is the program: it becomes the first. */
+void rdf_images_begin_with(struct rdf_images *images, struct rdf_image *program);
 
 /* Close the files that were opened: what comes from them is read again when it is asked for again. */
 void rdf_images_close_files(struct rdf_images *images);
@@ -123,7 +127,25 @@ enum rdf_visit { RDF_VISIT_TAKEN, RDF_VISIT_OTHER, RDF_VISIT_STOP };
 typedef enum rdf_visit rdf_image_visit(void *ctx, struct rdf_image *image, const char *name,
                                        const char *readable, uint64_t addr, bool is_ifunc);
 void rdf_images_each(struct rdf_images *images, const char *glob, rdf_image_visit *visit, void *ctx);
+/* A mangled C++ name as people write it; false when it is none, or there is no demangler. */
+bool rdf_image_demangle(const char *mangled, char *ret_text, size_t text_bytes);
 bool rdf_image_glob(const char *pattern, const char *text);
+
+/* One name of a function, as a symbol table has it. */
+struct rdf_named {
+    const char *name;
+    const char *file; /* of the group of local symbols that it is in (STT_FILE); null: global, or not told */
+    uint64_t addr;
+    uint64_t size_bytes;
+    bool is_local;
+    bool is_weak;
+    bool is_exported; /* it is .dynsym that has it */
+};
+
+/* Every symbol of a function in .symtab, in its order, then those of .dynsym; false from `visit` stops. */
+typedef bool rdf_named_visit(void *ctx, const struct rdf_named *named);
+void rdf_image_each_name(struct rdf_images *images, struct rdf_image *image, rdf_named_visit *visit,
+                         void *ctx);
 
 /* Call `visit` for each executable segment of the image, as [start, end) of mapped and readable code. */
 void rdf_image_each_code(struct rdf_images *images, struct rdf_image *image,

@@ -42,3 +42,9 @@ bool rdf_demangle(struct rdf_demangler *demangler, const char *mangled, char *re
     free(text);
     return fits;
 }
+
+bool rdf_image_demangle(const char *mangled, char *ret_text, size_t text_bytes)
+{
+    static struct rdf_demangler demangler; /* filled the same way by everyone */
+    return rdf_demangle(&demangler, mangled, ret_text, text_bytes);
+}

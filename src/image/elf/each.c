@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Every function that has a name: .dynsym and .symtab of every image, and Go's own table, by address, each
- * address once, whichever of its names is wanted.
+ * address once, whichever of its names is wanted; and every name.
  */
 #include "image/elf/go_internal.h"
 
@@ -62,7 +62,7 @@ static enum rdf_visit offer_names(const struct walk *walk, struct row row[2], ui
     enum rdf_visit answer = near.has_at ? offer(walk, &near.at) : RDF_VISIT_OTHER;
     for (size_t table = 0; table < 2; table++)
         for (; read_next(walk, &row[table], &symbol) && symbol.addr == addr; row[table].next++)
-            if (answer == RDF_VISIT_OTHER && !rdf_text_same(symbol.name, near.at.name))
+            if (answer == RDF_VISIT_OTHER && !(near.has_at && rdf_text_same(symbol.name, near.at.name)))
                 answer = offer(walk, &symbol);
     return answer;
 }
@@ -115,4 +115,37 @@ void rdf_images_each(struct rdf_images *images, const char *glob, rdf_image_visi
         if (!walk.image->hidden && (!walk_image(&walk) || !walk_go(&walk)))
             return;
     }
+}
+
+static bool each_name(struct rdf_image *image, struct rdf_symbols *symbols, bool is_exported,
+                      rdf_named_visit *visit, void *ctx)
+{
+    const char *file = NULL;
+    Elf64_Sym raw;
+    for (uint32_t i = 0; rdf_symbols_raw(symbols, i, &raw); i++) {
+        struct rdf_symbol symbol;
+        unsigned type = ELF64_ST_TYPE(raw.st_info);
+        if (type == STT_FILE)
+            file = rdf_span_string(symbols->str, raw.st_name);
+        if ((type != STT_FUNC && type != STT_GNU_IFUNC) || !rdf_symbol_is_function(image, symbols, &raw))
+            continue;
+        rdf_symbol_fill(image, symbols, i, &raw, &symbol);
+        struct rdf_named named = {.name = symbol.name,
+                                  .file = symbol.bind == STB_LOCAL ? file : NULL,
+                                  .addr = symbol.addr,
+                                  .size_bytes = symbol.size_bytes,
+                                  .is_local = symbol.bind == STB_LOCAL,
+                                  .is_weak = symbol.bind == STB_WEAK,
+                                  .is_exported = is_exported};
+        if (!visit(ctx, &named))
+            return false;
+    }
+    return true;
+}
+
+void rdf_image_each_name(struct rdf_images *images, struct rdf_image *image, rdf_named_visit *visit,
+                         void *ctx)
+{
+    if (each_name(image, rdf_image_symtab(images, image), false, visit, ctx))
+        (void)each_name(image, rdf_image_dynsym(images, image), true, visit, ctx);
 }

@@ -199,6 +199,20 @@ static void order_by_loader(struct rdf_images *images)
     }
 }
 
+void rdf_images_begin_with(struct rdf_images *images, struct rdf_image *program)
+{
+    size_t place = 0;
+    while (place < images->count && images->image[place] != program)
+        place++;
+    if (place == images->count)
+        return;
+    for (; place > 0; place--)
+        images->image[place] = images->image[place - 1];
+    images->image[0] = program;
+    images->linked_count += !program->is_linked;
+    program->is_linked = true;
+}
+
 /* Without a loader's list (a static program): the program is what asks for an interpreter, else the
  * first image that is not the vDSO. */
 static void place_program(struct rdf_images *images)
@@ -210,14 +224,8 @@ static void place_program(struct rdf_images *images)
     for (size_t i = 0; i < images->count && program == images->count; i++)
         if (!images->image[i]->is_vdso)
             program = i;
-    if (program == images->count)
-        return;
-    struct rdf_image *image = images->image[program];
-    for (; program > 0; program--)
-        images->image[program] = images->image[program - 1];
-    images->image[0] = image;
-    images->linked_count = 1;
-    image->is_linked = true;
+    if (program < images->count)
+        rdf_images_begin_with(images, images->image[program]);
 }
 
 redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *arch, struct rdf_arena *arena,

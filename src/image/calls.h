@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Who refers to a function, and what its callers expect of it beyond the ABI: found by decoding, without
+ * debug data.
+ *
+ *   references.c  calls, jumps and addresses taken
+ *   reliance.c    registers that callers take for preserved (gcc's -fipa-ra), stacks that are not aligned
+ */
+#ifndef RDF_IMAGE_CALLS_H
+#define RDF_IMAGE_CALLS_H
+
+#include "image/image.h"
+
+/* What is asked of one function, and the answer. */
+struct rdf_references {
+    uint64_t start;     /* the entry */
+    uint64_t end;       /* what refers from [start, end) is the function itself, and is left out */
+    uint32_t calls;     /* of other functions of the object, with a target that is part of the instruction */
+    uint32_t jumps;     /* the same: calls at a function's end */
+    uint32_t addresses; /* places where the entry's address is computed, or lies as data or relocation */
+    bool is_exported;   /* other objects find it by name */
+};
+
+/* A call or jump that leads to ask[index].start. */
+typedef void rdf_reference_visit(void *ctx, size_t index, uint64_t addr, enum rdf_reference kind);
+
+/* Count what refers to each of `ask`, which ascend by `start`, in one pass over the code and data of `image`;
+ * `visit` (or null) gets each call and jump; with `only_code` data is not looked at. An address that is
+ * computed otherwise than compilers do, and a position-relative word among data, are not seen: a count of
+ * nothing says that no compiled code calls it. Errors: REDEFINE_ENOMEM */
+redefine_status rdf_image_references(struct rdf_images *images, struct rdf_image *image,
+                                     struct rdf_references *ask, size_t count, bool only_code,
+                                     rdf_reference_visit *visit, void *ctx, struct rdf_error *err);
+
+/* What callers expect of a function beyond the ABI. */
+struct rdf_reliance {
+    uint64_t
+        left_alone;     /* registers that a call may change, and this function (and whom it calls) does not */
+    uint64_t relied_on; /* of them, those in which a caller keeps something across its call */
+    uint16_t vector_bytes; /* how much of a vector register among them a caller may use */
+    uint16_t stack_words;  /* so many words of arguments the function may find on the stack */
+    bool is_misaligned;    /* a caller leaves the stack unaligned, as the function does not need it */
+    uint64_t caller_addr;  /* a call that is the reason; 0: none */
+};
+
+/* Work it out for functions of one image, which ascend by start: what is proven, with work in proportion to
+ * their number. Compilers rely on a body only where they see it, so whatever calls the unknown (another
+ * object, a pointer) is taken to change everything. Errors: REDEFINE_ENOMEM */
+redefine_status rdf_image_reliance(struct rdf_images *images, struct rdf_image *image,
+                                   const struct rdf_function *functions, size_t count,
+                                   struct rdf_reliance *ret, struct rdf_error *err);
+
+/* "rcx, rdx and xmm1" */
+void rdf_register_names(const struct rdf_arch *arch, uint64_t registers, char *ret_text, size_t text_bytes);
+
+#endif
