@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A function's type, with everything that its parameters and its result lead to. Types name each other in
+ * circles, so each entry becomes one record, made when it is first named and filled in its turn.
+ */
+#include "debug/dwarf.h"
+#include "debug/internal.h"
+
+enum {
+    TYPES_MAX = 2048, /* what lies behind is cut off, and says so */
+    SLOTS = 4 * TYPES_MAX,
+    STEPS_MAX = 64, /* typedefs of const typedefs of … */
+    FIELDS_MAX = 4096,
+    ENTRIES_MAX = 1 << 20, /* children looked at, all together */
+};
+
+struct waiting {
+    const uint8_t *at; /* of the entry in its file; null: free */
+    struct die die;
+    struct rdf_type *type;
+};
+
+struct types {
+    struct rdf_debug *debug;
+    struct waiting *slot; /* by `at` */
+    uint32_t *queue;      /* slots, in the order of their naming */
+    size_t count, done;
+    struct rdf_type *cut_off, *nothing;
+    size_t entries;
+};
+
+static bool no_memory(struct types *types)
+{
+    return rdf_fail(types->debug->err, REDEFINE_ENOMEM, "no memory for the types of a function"), false;
+}
+
+static const char *name_of(const struct die *die)
+{
+    struct value value;
+    return rdf_debug_attr(die, DW_AT_name, &value) ? rdf_debug_string(die->unit, &value) : NULL;
+}
+
+static uint64_t number_of(const struct die *die, uint16_t name, uint64_t otherwise)
+{
+    struct value value;
+    return rdf_debug_attr(die, name, &value) && !value.block.data ? value.number : otherwise;
+}
+
+static bool has(const struct die *die, uint16_t name)
+{
+    struct value value;
+    return rdf_debug_attr(die, name, &value) && value.number;
+}
+
+/* Follow a reference; false with die->abbrev null: there is none, or it leads out of what can be read. */
+static bool follow(struct types *types, const struct die *from, uint16_t name, struct die *ret)
+{
+    struct value value;
+    struct rdf_error ignored = {0};
+    struct rdf_error *err = types->debug->err;
+    if (!rdf_debug_attr(from, name, &value))
+        return false;
+    /* A type that lies elsewhere is unknown; that is no failure. */
+    types->debug->err = &ignored;
+    bool found = rdf_debug_refer(types->debug, from->unit, &value, ret) && ret->abbrev;
+    types->debug->err = err;
+    return found;
+}
+
+/* ---- Records ---- */
+
+/* Qualifiers and typedefs change nothing of a layout. *ret_name: of a typedef, for a type without one. */
+static bool strip(struct types *types, struct die *die, const char **ret_name)
+{
+    *ret_name = NULL;
+    for (int step = 0; step < STEPS_MAX; step++) {
+        switch (die->abbrev->tag) {
+        case DW_TAG_typedef: *ret_name = name_of(die); break;
+        case DW_TAG_const_type:
+        case DW_TAG_volatile_type:
+        case DW_TAG_restrict_type:
+        case DW_TAG_atomic_type: break;
+        default: return true;
+        }
+        if (!follow(types, die, DW_AT_type, die))
+            return false; /* void */
+    }
+    return false;
+}
+
+/* The record of the type that `from` names by its DW_AT_type; null: no memory. */
+static struct rdf_type *type_of(struct types *types, const struct die *from)
+{
+    struct die die;
+    const char *name;
+    if (!has(from, DW_AT_type) || !follow(types, from, DW_AT_type, &die) || !strip(types, &die, &name))
+        return types->nothing;
+    struct die whole;
+    if (has(&die, DW_AT_declaration) && follow(types, &die, DW_AT_signature, &whole))
+        die = whole;
+    const uint8_t *at = die.unit->file->section[die.unit->section].data + die.off;
+    size_t slot = ((uintptr_t)at * UINT64_C(0x9e3779b97f4a7c15) >> 32) % SLOTS;
+    while (types->slot[slot].at && types->slot[slot].at != at)
+        slot = (slot + 1) % SLOTS;
+    if (types->slot[slot].at)
+        return types->slot[slot].type;
+    if (types->count == TYPES_MAX)
+        return types->cut_off;
+    struct rdf_type *type = rdf_arena_alloc(types->debug->arena, sizeof *type);
+    if (!type)
+        return NULL;
+    *type = (struct rdf_type){.kind = RDF_TYPE_OPAQUE, .name = name};
+    types->slot[slot] = (struct waiting){at, die, type};
+    types->queue[types->count++] = (uint32_t)slot;
+    return type;
+}
+
+/* ---- Members ---- */
+
+static bool member_offset(const struct die *die, uint64_t *ret)
+{
+    struct value value;
+    *ret = 0;
+    if (!rdf_debug_attr(die, DW_AT_data_member_location, &value))
+        return true; /* of a union, or of a bit field that says it itself */
+    if (!value.block.data) {
+        *ret = value.number;
+        return true;
+    }
+    uint64_t off = 1;
+    return value.block.len_bytes > 1 && value.block.data[0] == DW_OP_plus_uconst &&
+           rdf_span_uleb(value.block, &off, ret);
+}
+
+static bool read_member(struct types *types, const struct die *die, struct rdf_field *ret)
+{
+    uint64_t off;
+    if (!member_offset(die, &off))
+        return true; /* of a virtual base: its place is known at run time only */
+    *ret = (struct rdf_field){.name = name_of(die),
+                              .bit_off = off * 8,
+                              .bits = number_of(die, DW_AT_bit_size, 0),
+                              .is_artificial = has(die, DW_AT_artificial),
+                              .type = type_of(types, die)};
+    struct value value;
+    if (rdf_debug_attr(die, DW_AT_data_bit_offset, &value))
+        ret->bit_off = value.number;
+    else if (ret->bits && rdf_debug_attr(die, DW_AT_bit_offset, &value))
+        /* The older way counts from the most significant bit. */
+        ret->bit_off += number_of(die, DW_AT_byte_size, 4) * 8 - value.number - ret->bits;
+    return ret->type || no_memory(types);
+}
+
+/* Children of one of two tags, as fields. */
+static bool read_fields(struct types *types, const struct die *parent, struct rdf_type *type,
+                        bool are_members)
+{
+    struct die die;
+    size_t count = 0;
+    struct rdf_field *field = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        size_t used = 0;
+        if (!rdf_debug_child(types->debug, parent, &die))
+            return false;
+        while (die.abbrev && used < FIELDS_MAX && ++types->entries < ENTRIES_MAX) {
+            uint32_t tag = die.abbrev->tag;
+            bool wanted = are_members ? (tag == DW_TAG_member && !has(&die, DW_AT_external)) ||
+                                            tag == DW_TAG_inheritance
+                                      : tag == DW_TAG_formal_parameter;
+            if (tag == DW_TAG_unspecified_parameters)
+                type->is_variadic = true;
+            if (wanted && pass == 1 && used < count && !read_member(types, &die, &field[used]))
+                return false;
+            used += wanted;
+            if (!rdf_debug_next(types->debug, &die, &die))
+                return false;
+        }
+        type->is_cut_off |= die.abbrev != NULL;
+        count = used;
+        if (pass == 0 && !(field = rdf_arena_alloc(types->debug->arena, (count + 1) * sizeof *field)))
+            return no_memory(types);
+    }
+    type->field_count = 0;
+    for (size_t i = 0; i < count; i++)
+        if (field[i].type)
+            field[type->field_count++] = field[i];
+    type->field = field;
+    return true;
+}
+
+/* How many elements; 0: not known. */
+static bool read_dimensions(struct types *types, const struct die *parent, struct rdf_type *type)
+{
+    struct die die;
+    uint64_t count = 1;
+    if (!rdf_debug_child(types->debug, parent, &die))
+        return false;
+    while (die.abbrev && ++types->entries < ENTRIES_MAX) {
+        if (die.abbrev->tag == DW_TAG_subrange_type) {
+            uint64_t bound = number_of(&die, DW_AT_upper_bound, UINT64_MAX);
+            count *= number_of(&die, DW_AT_count, bound + 1);
+        }
+        if (!rdf_debug_next(types->debug, &die, &die))
+            return false;
+    }
+    type->size_bytes = count;
+    return true;
+}
+
+static enum rdf_type_kind kind_of(uint32_t tag)
+{
+    switch (tag) {
+    case DW_TAG_base_type: return RDF_TYPE_BASE;
+    case DW_TAG_enumeration_type: return RDF_TYPE_ENUM;
+    case DW_TAG_unspecified_type: /* std::nullptr_t */
+    case DW_TAG_pointer_type: return RDF_TYPE_POINTER;
+    case DW_TAG_reference_type: return RDF_TYPE_REFERENCE;
+    case DW_TAG_rvalue_reference_type: return RDF_TYPE_RVALUE_REFERENCE;
+    case DW_TAG_ptr_to_member_type: return RDF_TYPE_MEMBER_POINTER;
+    case DW_TAG_class_type:
+    case DW_TAG_structure_type: return RDF_TYPE_STRUCT;
+    case DW_TAG_union_type: return RDF_TYPE_UNION;
+    case DW_TAG_array_type: return RDF_TYPE_ARRAY;
+    case DW_TAG_subprogram:
+    case DW_TAG_subroutine_type: return RDF_TYPE_FUNCTION;
+    default: return RDF_TYPE_OPAQUE;
+    }
+}
+
+/* Make of a record what its entry says. */
+static bool fill(struct types *types, const struct die *die, struct rdf_type *type)
+{
+    const char *name = name_of(die);
+    type->name = name ? name : type->name;
+    type->kind = has(die, DW_AT_declaration) ? RDF_TYPE_OPAQUE : kind_of(die->abbrev->tag);
+    type->size_bytes = number_of(die, DW_AT_byte_size, 0);
+    type->encoding = (uint8_t)number_of(die, DW_AT_encoding, 0);
+    switch (type->kind) {
+    case RDF_TYPE_STRUCT:
+    case RDF_TYPE_UNION: return read_fields(types, die, type, true);
+    case RDF_TYPE_ARRAY:
+        type->target = type_of(types, die);
+        return (type->target || no_memory(types)) && read_dimensions(types, die, type);
+    case RDF_TYPE_FUNCTION:
+        type->target = type_of(types, die);
+        return (type->target || no_memory(types)) && read_fields(types, die, type, false);
+    case RDF_TYPE_POINTER:
+    case RDF_TYPE_REFERENCE:
+    case RDF_TYPE_RVALUE_REFERENCE:
+    case RDF_TYPE_MEMBER_POINTER:
+        if (!type->size_bytes)
+            type->size_bytes = die->unit->address_bytes;
+        type->target = type_of(types, die);
+        return type->target || no_memory(types);
+    default: return true;
+    }
+}
+
+/* ---- The function ---- */
+
+static bool fill_function(struct types *types, struct die die, struct rdf_type *type)
+{
+    struct die declaration;
+    bool has_result = false;
+    for (int step = 0; step < STEPS_MAX; step++) {
+        struct rdf_type part = {0};
+        if (!read_fields(types, &die, &part, false))
+            return false;
+        if (!type->field_count) {
+            type->field = part.field;
+            type->field_count = part.field_count;
+        }
+        type->is_variadic |= part.is_variadic;
+        type->is_noreturn |= has(&die, DW_AT_noreturn);
+        if (!type->name)
+            type->name = name_of(&die);
+        if (!has_result && has(&die, DW_AT_type)) {
+            has_result = true;
+            type->target = type_of(types, &die);
+        }
+        if (!type->target)
+            return no_memory(types);
+        if (!follow(types, &die, DW_AT_specification, &declaration))
+            break;
+        die = declaration;
+    }
+    type->is_method = type->field_count && type->field[0].is_artificial;
+    return true;
+}
+
+static bool begin(struct types *types, struct rdf_debug *debug)
+{
+    *types = (struct types){.debug = debug};
+    types->slot = rdf_arena_alloc(debug->arena, SLOTS * sizeof *types->slot);
+    types->queue = rdf_arena_alloc(debug->arena, TYPES_MAX * sizeof *types->queue);
+    types->cut_off = rdf_arena_alloc(debug->arena, sizeof *types->cut_off);
+    types->nothing = rdf_arena_alloc(debug->arena, sizeof *types->nothing);
+    if (!types->slot || !types->queue || !types->cut_off || !types->nothing)
+        return no_memory(types);
+    *types->cut_off = (struct rdf_type){.kind = RDF_TYPE_OPAQUE, .is_cut_off = true};
+    *types->nothing = (struct rdf_type){.kind = RDF_TYPE_VOID, .name = "void"};
+    return true;
+}
+
+static bool find_die(struct rdf_debug *debug, const struct rdf_debug_function *function, struct die *ret)
+{
+    struct debug_file *file = function->flags & RDF_DEBUG_SHARED ? debug->main->alt : debug->main;
+    struct unit *unit = NULL;
+    if (function->flags & RDF_DEBUG_SPLIT) {
+        for (size_t i = 0; !unit && i < debug->main->info_count; i++)
+            if (debug->main->unit[i].off == function->unit_off)
+                unit = &debug->main->unit[i];
+        if (unit && rdf_debug_open_unit(debug, unit))
+            unit = rdf_debug_split_of(debug, unit);
+    } else if (file) {
+        unit = rdf_debug_unit_at(file, function->die_off);
+    }
+    /* An index from a file may be older than what it was made from. */
+    if (!unit || function->die_off < unit->die || function->die_off >= unit->end)
+        return rdf_fail(debug->err, REDEFINE_EUNSUPPORTED,
+                        "the debug data of %s is not what its index was made from", debug->object_path),
+               false;
+    return rdf_debug_open_unit(debug, unit) && rdf_debug_die_at(debug, unit, function->die_off, ret);
+}
+
+static bool read_all(struct rdf_debug *debug, const struct rdf_debug_function *function,
+                     struct rdf_type *type)
+{
+    struct types types;
+    struct die die;
+    if (!begin(&types, debug) || !find_die(debug, function, &die))
+        return false;
+    if (!die.abbrev || die.abbrev->tag != DW_TAG_subprogram)
+        return rdf_debug_damaged(debug, die.unit, die.off, "this was to be a function");
+    type->target = types.nothing;
+    if (!fill_function(&types, die, type))
+        return false;
+    for (; types.done < types.count; types.done++) {
+        const struct waiting *waiting = &types.slot[types.queue[types.done]];
+        if (!fill(&types, &waiting->die, waiting->type))
+            return false;
+    }
+    return true;
+}
+
+redefine_status rdf_debug_type(struct rdf_debug *debug, const struct rdf_debug_function *function,
+                               const struct rdf_type **ret, struct rdf_error *err)
+{
+    struct rdf_error why = {0};
+    struct rdf_type *type = rdf_arena_alloc(debug->arena, sizeof *type);
+    if (!type)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the types of a function");
+    *type = (struct rdf_type){.kind = RDF_TYPE_FUNCTION};
+    debug->err = &why;
+    debug->work = WORK_MAX;
+    bool done = read_all(debug, function, type);
+    debug->err = NULL;
+    if (!done)
+        return rdf_fail(err, why.status ? why.status : REDEFINE_EUNSUPPORTED, "%s", why.sentence);
+    *ret = type;
+    return REDEFINE_OK;
+}
