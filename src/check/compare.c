@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Two functions' types, one to stand in for the other. What counts is what the machine sees: how many
+ * parameters, of which size and class, and where each field lies of what pointers lead to. Names do not
+ * count.
+ */
+#include "check/compare.h"
+
+#include "check/text.h"
+
+#include <stdio.h>
+
+enum {
+    LEAVES_MAX = 4096,
+    PAIRS_MAX = 1024,
+    DEPTH_MAX = 64,
+    NAME_BYTES = 120,
+    FIELD_BYTES = 200,
+    TABLE_LINES = 24, /* of the fields side by side */
+};
+
+/* A field that is no structure itself, with its place in the outermost one. */
+struct leaf {
+    uint64_t bit_off, bits;
+    const struct rdf_type *type;
+    uint64_t count; /* of an array */
+    const char *name;
+};
+
+struct leaves {
+    struct leaf *leaf;
+    size_t count;
+    bool is_cut_off;
+};
+
+struct pair {
+    const struct rdf_type *target, *replacement;
+};
+
+struct compare {
+    struct rdf_arena *arena;
+    struct rdf_report *report;
+    struct rdf_error *err;
+    struct pair *pair; /* structures that are to be compared, or have been */
+    size_t pair_count;
+    struct leaf *target_leaf, *replacement_leaf; /* LEAVES_MAX each, used again and again */
+    bool out_of_memory;
+};
+
+/* ---- Texts ---- */
+
+static const char *class_word(const struct rdf_type *type)
+{
+    switch (type->kind) {
+    case RDF_TYPE_STRUCT: return "struct ";
+    case RDF_TYPE_UNION: return "union ";
+    case RDF_TYPE_ENUM: return "enum ";
+    default: return "";
+    }
+}
+
+static void type_text(const struct rdf_type *type, char *ret, size_t bytes)
+{
+    const char *stars[] = {"", " *", " **", " ***"};
+    const char *end = "";
+    size_t depth = 0;
+    for (int step = 0; step < 8; step++) {
+        if (type->kind == RDF_TYPE_POINTER && type->target && depth < 3)
+            depth++;
+        else if (type->kind == RDF_TYPE_REFERENCE && type->target)
+            end = " &";
+        else if (type->kind == RDF_TYPE_RVALUE_REFERENCE && type->target)
+            end = " &&";
+        else if (type->kind == RDF_TYPE_ARRAY && type->target)
+            end = "[]";
+        else
+            break;
+        type = type->target;
+    }
+    const char *name = type->name                        ? type->name
+                       : type->kind == RDF_TYPE_FUNCTION ? "function"
+                       : type->kind == RDF_TYPE_VOID     ? "void"
+                                                         : "(unnamed)";
+    (void)snprintf(ret, bytes, "%s%.80s%s%s", type->name ? class_word(type) : "", name, stars[depth], end);
+}
+
+static void leaf_text(const struct leaf *leaf, char *ret, size_t bytes)
+{
+    char type[NAME_BYTES], count[24] = "";
+    type_text(leaf->type, type, sizeof type);
+    if (leaf->count != 1)
+        (void)snprintf(count, sizeof count, "[%llu]", (unsigned long long)leaf->count);
+    (void)snprintf(ret, bytes, "%s %.40s%s", type, leaf->name ? leaf->name : "", count);
+}
+
+static void add(struct compare *compare, enum rdf_hazard_kind kind, enum rdf_severity severity,
+                const char *text)
+{
+    struct rdf_hazard hazard = {.kind = kind, .severity = severity};
+    size_t len = 0;
+    while (text[len])
+        len++;
+    hazard.detail = rdf_arena_copy(compare->arena, text, len);
+    if (!hazard.detail ||
+        rdf_check_add(compare->report, compare->arena, &hazard, compare->err) != REDEFINE_OK)
+        compare->out_of_memory = true;
+}
+
+/* ---- Classes ---- */
+
+static bool is_pointer(const struct rdf_type *type)
+{
+    return type->kind == RDF_TYPE_POINTER || type->kind == RDF_TYPE_REFERENCE ||
+           type->kind == RDF_TYPE_RVALUE_REFERENCE;
+}
+
+static bool is_integer(const struct rdf_type *type)
+{
+    enum { ATE_complex = 3, ATE_float = 4, ATE_imaginary = 9, ATE_decimal = 15 };
+    return type->kind == RDF_TYPE_ENUM ||
+           (type->kind == RDF_TYPE_BASE && type->encoding != ATE_complex && type->encoding != ATE_float &&
+            type->encoding != ATE_imaginary && type->encoding != ATE_decimal);
+}
+
+static bool is_signed(const struct rdf_type *type)
+{
+    enum { ATE_signed = 5, ATE_signed_char = 6 };
+    return type->encoding == ATE_signed || type->encoding == ATE_signed_char;
+}
+
+static bool is_composite(const struct rdf_type *type)
+{
+    return type->kind == RDF_TYPE_STRUCT || type->kind == RDF_TYPE_UNION;
+}
+
+static void want(struct compare *compare, const struct rdf_type *target, const struct rdf_type *replacement)
+{
+    for (size_t i = 0; i < compare->pair_count; i++)
+        if (compare->pair[i].target == target && compare->pair[i].replacement == replacement)
+            return;
+    if (compare->pair_count < PAIRS_MAX)
+        compare->pair[compare->pair_count++] = (struct pair){target, replacement};
+}
+
+/* What a pointer leads to, through pointers to pointers: structures are compared in their turn. */
+static bool targets_fit(struct compare *compare, const struct rdf_type *target,
+                        const struct rdf_type *replacement)
+{
+    for (int depth = 0; depth < DEPTH_MAX; depth++) {
+        while (target->kind == RDF_TYPE_ARRAY && target->target)
+            target = target->target;
+        while (replacement->kind == RDF_TYPE_ARRAY && replacement->target)
+            replacement = replacement->target;
+        if (!is_pointer(target) || !is_pointer(replacement) || !target->target || !replacement->target)
+            break;
+        target = target->target;
+        replacement = replacement->target;
+    }
+    if (is_composite(target) && is_composite(replacement))
+        want(compare, target, replacement);
+    /* Bytes may be anything; a number is read as it was written. */
+    if (is_integer(target) && is_integer(replacement))
+        return target->size_bytes == replacement->size_bytes || target->size_bytes == 1 ||
+               replacement->size_bytes == 1;
+    return true;
+}
+
+/* Whether a value of one type is passed and read as one of the other. */
+static bool fits(struct compare *compare, const struct rdf_type *target, const struct rdf_type *replacement)
+{
+    if (target->kind == RDF_TYPE_OPAQUE || replacement->kind == RDF_TYPE_OPAQUE)
+        return true;
+    if (is_pointer(target) && is_pointer(replacement))
+        return targets_fit(compare, target->target, replacement->target);
+    if (is_integer(target) && is_integer(replacement))
+        return target->size_bytes == replacement->size_bytes;
+    if (is_composite(target) && is_composite(replacement)) {
+        want(compare, target, replacement);
+        return true;
+    }
+    return target->kind == replacement->kind && target->size_bytes == replacement->size_bytes &&
+           target->encoding == replacement->encoding;
+}
+
+/* ---- Layouts ---- */
+
+static void flatten(struct leaves *leaves, const struct rdf_type *type, uint64_t bit_off, unsigned depth)
+{
+    for (size_t i = 0; i < type->field_count; i++) {
+        const struct rdf_field *field = &type->field[i];
+        const struct rdf_type *of = field->type;
+        if (of->kind == RDF_TYPE_STRUCT && depth < DEPTH_MAX) {
+            flatten(leaves, of, bit_off + field->bit_off, depth + 1);
+            continue;
+        }
+        if (leaves->count == LEAVES_MAX) {
+            leaves->is_cut_off = true;
+            return;
+        }
+        uint64_t count = 1;
+        while (of->kind == RDF_TYPE_ARRAY && of->target) {
+            count *= of->size_bytes;
+            of = of->target;
+        }
+        leaves->leaf[leaves->count++] = (struct leaf){.bit_off = bit_off + field->bit_off,
+                                                      .bits = field->bits ? field->bits : of->size_bytes * 8,
+                                                      .type = of,
+                                                      .count = count,
+                                                      .name = field->name};
+    }
+}
+
+static bool same_place(const struct leaf *a, const struct leaf *b)
+{
+    return a->bit_off == b->bit_off && a->bits == b->bits && a->count == b->count;
+}
+
+static bool leaf_fits(struct compare *compare, const struct leaf *target, const struct leaf *replacement)
+{
+    return same_place(target, replacement) && fits(compare, target->type, replacement->type);
+}
+
+/* A line for each place where a field begins: the target's to the left, the replacement's to the right. */
+static void side_by_side(struct compare *compare, struct rdf_text *out, const struct leaves *target,
+                         const struct leaves *replacement)
+{
+    size_t left = 0, right = 0;
+    for (int line = 0; left < target->count || right < replacement->count; line++) {
+        const struct leaf *a = left < target->count ? &target->leaf[left] : NULL;
+        const struct leaf *b = right < replacement->count ? &replacement->leaf[right] : NULL;
+        if (a && b && a->bit_off != b->bit_off) {
+            if (a->bit_off < b->bit_off)
+                b = NULL;
+            else
+                a = NULL;
+        }
+        left += a != NULL;
+        right += b != NULL;
+        if (line == TABLE_LINES) {
+            rdf_text_add(out, "\n    …");
+            return;
+        }
+        char a_text[FIELD_BYTES] = "", b_text[FIELD_BYTES] = "";
+        if (a)
+            leaf_text(a, a_text, sizeof a_text);
+        if (b)
+            leaf_text(b, b_text, sizeof b_text);
+        uint64_t at = (a ? a : b)->bit_off;
+        bool collides = !a || !b || !leaf_fits(compare, a, b);
+        rdf_text_add(out, "\n  %c %4llu  %-30s  %s", collides ? '!' : ' ', (unsigned long long)(at / 8),
+                     a_text, b_text);
+    }
+}
+
+static const struct leaf *first_collision(struct compare *compare, const struct leaves *target,
+                                          const struct leaves *replacement, bool *ret_all_known)
+{
+    size_t common = target->count < replacement->count ? target->count : replacement->count;
+    *ret_all_known = replacement->count <= target->count;
+    for (size_t i = 0; i < common; i++)
+        if (!leaf_fits(compare, &target->leaf[i], &replacement->leaf[i])) {
+            *ret_all_known = false;
+            return &replacement->leaf[i];
+        }
+    if (replacement->count > common)
+        return &replacement->leaf[common];
+    return target->count > common ? &target->leaf[common] : NULL;
+}
+
+/* Members come in the order of their places, bases perhaps not. */
+static void sort_leaves(struct leaves *leaves)
+{
+    for (size_t i = 1; i < leaves->count; i++)
+        for (size_t at = i; at > 0 && leaves->leaf[at].bit_off < leaves->leaf[at - 1].bit_off; at--) {
+            struct leaf moved = leaves->leaf[at];
+            leaves->leaf[at] = leaves->leaf[at - 1];
+            leaves->leaf[at - 1] = moved;
+        }
+}
+
+static void tell_layouts(struct compare *compare, const struct pair *pair, const struct leaves *left,
+                         const struct leaves *right, uint64_t byte_off, bool is_part)
+{
+    char a[NAME_BYTES], b[NAME_BYTES];
+    struct rdf_text text = {.used = 0};
+    unsigned long long a_bytes = pair->target->size_bytes, b_bytes = pair->replacement->size_bytes;
+    type_text(pair->target, a, sizeof a);
+    type_text(pair->replacement, b, sizeof b);
+    if (is_part)
+        rdf_text_add(
+            &text,
+            "the replacement's %s (%llu bytes) has only the first fields of the target's %s (%llu bytes): "
+            "it must not make or copy one",
+            b, b_bytes, a, a_bytes);
+    else
+        rdf_text_add(
+            &text,
+            "the target's %s (%llu bytes) and the replacement's %s (%llu bytes) differ from offset %llu "
+            "on: build the replacement with the program's own declaration",
+            a, a_bytes, b, b_bytes, (unsigned long long)byte_off);
+    rdf_text_add(&text, "\n  offset  %-30s  %s", a, b);
+    side_by_side(compare, &text, left, right);
+    add(compare, RDF_HAZARD_LAYOUT, is_part ? RDF_SEVERITY_WARNING : RDF_SEVERITY_BLOCKER, text.text);
+}
+
+static void compare_layouts(struct compare *compare, const struct pair *pair)
+{
+    const struct rdf_type *target = pair->target, *replacement = pair->replacement;
+    struct leaves left = {.leaf = compare->target_leaf}, right = {.leaf = compare->replacement_leaf};
+    /* Which member of a union is in use is the program's secret. */
+    if ((target->kind == RDF_TYPE_UNION || replacement->kind == RDF_TYPE_UNION) &&
+        target->size_bytes == replacement->size_bytes)
+        return;
+    flatten(&left, target, 0, 0);
+    flatten(&right, replacement, 0, 0);
+    sort_leaves(&left);
+    sort_leaves(&right);
+    bool is_part;
+    const struct leaf *collision = first_collision(compare, &left, &right, &is_part);
+    if (!collision && target->size_bytes == replacement->size_bytes)
+        return;
+    uint64_t byte_off = collision                                      ? collision->bit_off / 8
+                        : target->size_bytes < replacement->size_bytes ? target->size_bytes
+                                                                       : replacement->size_bytes;
+    tell_layouts(compare, pair, &left, &right, byte_off,
+                 is_part && replacement->size_bytes <= target->size_bytes);
+}
+
+/* ---- Signatures ---- */
+
+static void compare_parameter(struct compare *compare, size_t number, const struct rdf_field *target,
+                              const struct rdf_field *replacement)
+{
+    char a[NAME_BYTES], b[NAME_BYTES];
+    struct rdf_text text = {.used = 0};
+    bool fit = fits(compare, target->type, replacement->type);
+    if (fit &&
+        (!is_integer(target->type) || !is_integer(replacement->type) || target->type->kind == RDF_TYPE_ENUM ||
+         replacement->type->kind == RDF_TYPE_ENUM || is_signed(target->type) == is_signed(replacement->type)))
+        return;
+    type_text(target->type, a, sizeof a);
+    type_text(replacement->type, b, sizeof b);
+    rdf_text_add(&text,
+                 "parameter %zu%s%s is %s (%llu bytes) in the target and %s (%llu bytes) in the replacement: "
+                 "declare it as the target does",
+                 number, target->name ? ", " : "", target->name ? target->name : "", a,
+                 (unsigned long long)target->type->size_bytes, b,
+                 (unsigned long long)replacement->type->size_bytes);
+    add(compare, RDF_HAZARD_SIGNATURE, fit ? RDF_SEVERITY_WARNING : RDF_SEVERITY_BLOCKER, text.text);
+}
+
+static void compare_result(struct compare *compare, const struct rdf_type *target,
+                           const struct rdf_type *replacement)
+{
+    char a[NAME_BYTES], b[NAME_BYTES];
+    struct rdf_text text = {.used = 0};
+    /* Who expects nothing does not look. */
+    bool is_composite_result = is_composite(target) || is_composite(replacement);
+    if (target->kind == RDF_TYPE_VOID && !is_composite_result)
+        return;
+    if (fits(compare, target, replacement))
+        return;
+    type_text(target, a, sizeof a);
+    type_text(replacement, b, sizeof b);
+    rdf_text_add(
+        &text,
+        "the target returns %s (%llu bytes), the replacement %s (%llu bytes): return what the target does", a,
+        (unsigned long long)target->size_bytes, b, (unsigned long long)replacement->size_bytes);
+    add(compare, RDF_HAZARD_SIGNATURE, RDF_SEVERITY_BLOCKER, text.text);
+}
+
+static void compare_counts(struct compare *compare, const struct rdf_type *target,
+                           const struct rdf_type *replacement)
+{
+    struct rdf_text text = {.used = 0};
+    if (target->field_count != replacement->field_count) {
+        bool fewer = replacement->field_count < target->field_count;
+        rdf_text_add(&text, "the target takes %zu parameter%s%s, the replacement %zu%s: %s",
+                     target->field_count, target->field_count == 1 ? "" : "s",
+                     target->is_method && !replacement->is_method ? " ('this' is the first)" : "",
+                     replacement->field_count,
+                     replacement->is_method && !target->is_method ? " ('this' is the first)" : "",
+                     fewer ? "it does not see the last ones; declare them"
+                           : "what it finds in the others is left over from something else");
+        add(compare, RDF_HAZARD_SIGNATURE, fewer ? RDF_SEVERITY_WARNING : RDF_SEVERITY_BLOCKER, text.text);
+    }
+    if (target->is_variadic != replacement->is_variadic)
+        add(compare, RDF_HAZARD_SIGNATURE, RDF_SEVERITY_WARNING,
+            target->is_variadic ? "the target takes a variable number of arguments (...), the replacement "
+                                  "does not: it sees the "
+                                  "named ones only, and cannot pass the others on to the original"
+                                : "the replacement takes a variable number of arguments (...), the target "
+                                  "does not: callers do not "
+                                  "say how many registers hold them");
+    if (target->is_noreturn && !replacement->is_noreturn)
+        add(compare, RDF_HAZARD_SIGNATURE, RDF_SEVERITY_BLOCKER,
+            "the target never returns, so its callers have no code to come back to: declare the replacement "
+            "_Noreturn");
+}
+
+redefine_status rdf_check_compare(const struct rdf_type *target, const struct rdf_type *replacement,
+                                  struct rdf_arena *arena, struct rdf_report *report, struct rdf_error *err)
+{
+    struct compare compare = {.arena = arena, .report = report, .err = err};
+    compare.pair = rdf_arena_alloc(arena, PAIRS_MAX * sizeof *compare.pair);
+    compare.target_leaf = rdf_arena_alloc(arena, LEAVES_MAX * sizeof *compare.target_leaf);
+    compare.replacement_leaf = rdf_arena_alloc(arena, LEAVES_MAX * sizeof *compare.replacement_leaf);
+    if (!compare.pair || !compare.target_leaf || !compare.replacement_leaf)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory to compare types");
+    compare_counts(&compare, target, replacement);
+    compare_result(&compare, target->target, replacement->target);
+    for (size_t i = 0; i < target->field_count && i < replacement->field_count; i++)
+        compare_parameter(&compare, i + 1, &target->field[i], &replacement->field[i]);
+    /* Comparing one pair may name others, which come behind it. */
+    for (size_t i = 0; i < compare.pair_count; i++)
+        compare_layouts(&compare, &compare.pair[i]);
+    return compare.out_of_memory ? rdf_fail(err, REDEFINE_ENOMEM, "no memory to compare types") : REDEFINE_OK;
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Facts of functions, gathered for all that are asked for at once: names and clones from the symbols, callers
+ * and what they rely on from the code.
+ */
+#include "check/facts.h"
+
+#include "image/calls.h"
+
+#include <string.h>
+
+enum {
+    CALLERS_LISTED = 16, /* of each function */
+    NAMES_TEXT_BYTES = 512,
+};
+
+/* The compiler's suffixes; a part of any clone is first of all a part. */
+bool rdf_clone_of(const char *name, enum rdf_clone_kind *ret_kind, size_t *ret_base_bytes)
+{
+    static const struct {
+        const char *suffix;
+        enum rdf_clone_kind kind;
+    } kinds[] = {
+        {".cold", RDF_CLONE_COLD},          {".part.", RDF_CLONE_PART},
+        {".isra.", RDF_CLONE_ISRA},         {".constprop.", RDF_CLONE_CONSTPROP},
+        {".lto_priv.", RDF_CLONE_LTO_PRIV},
+    };
+    size_t base_bytes = SIZE_MAX;
+    for (size_t i = sizeof kinds / sizeof kinds[0]; i-- > 0;) {
+        const char *at = strstr(name, kinds[i].suffix);
+        if (!at || at == name)
+            continue;
+        *ret_kind = kinds[i].kind;
+        if ((size_t)(at - name) < base_bytes)
+            base_bytes = (size_t)(at - name);
+    }
+    if (base_bytes == SIZE_MAX)
+        return false;
+    *ret_base_bytes = base_bytes;
+    return true;
+}
+
+struct name_node {
+    struct rdf_named named;
+    struct name_node *next; /* of the same function */
+};
+
+struct gather {
+    struct rdf_images *images;
+    const struct rdf_function *functions;
+    size_t count;
+    struct rdf_arena *arena;  /* what stays */
+    struct rdf_arena scratch; /* what does not */
+    struct rdf_facts *facts;
+    struct name_node **names;  /* of each function: its other names … */
+    struct name_node **clones; /* … and its clones */
+    const char **files;        /* the source file of each function; null: not told */
+    uint32_t *slot;            /* names → function + 1 */
+    size_t slot_count;
+    bool out_of_memory;
+};
+
+static void *take(struct gather *gather, struct rdf_arena *arena, size_t len_bytes)
+{
+    void *memory = rdf_arena_alloc(arena, len_bytes ? len_bytes : 1);
+    gather->out_of_memory |= !memory;
+    return memory;
+}
+
+/* ---- Names ---- */
+
+static size_t index_of(const struct gather *gather, uint64_t addr)
+{
+    size_t low = 0, high = gather->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (gather->functions[middle].start < addr)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < gather->count && gather->functions[low].start == addr ? low : SIZE_MAX;
+}
+
+static size_t first_slot(const struct gather *gather, const char *name, size_t len)
+{
+    uint64_t hash = 5381;
+    for (size_t i = 0; i < len; i++)
+        hash = hash * 33 + (unsigned char)name[i];
+    return (size_t)(hash * UINT64_C(0x9e3779b97f4a7c15) >> 20) % gather->slot_count;
+}
+
+static void note_name(struct gather *gather, const char *name, size_t function)
+{
+    size_t slot = first_slot(gather, name, strlen(name));
+    while (gather->slot[slot])
+        slot = (slot + 1) % gather->slot_count;
+    gather->slot[slot] = (uint32_t)function + 1;
+}
+
+static void push(struct gather *gather, struct name_node **list, const struct rdf_named *named)
+{
+    struct name_node *node = take(gather, &gather->scratch, sizeof *node);
+    if (!node)
+        return;
+    *node = (struct name_node){*named, *list};
+    *list = node;
+}
+
+static bool has_name(const struct name_node *list, const char *name)
+{
+    for (; list; list = list->next)
+        if (strcmp(list->named.name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool visit_name(void *ctx, const struct rdf_named *named)
+{
+    struct gather *gather = ctx;
+    size_t index = index_of(gather, named->addr);
+    if (index == SIZE_MAX)
+        return !gather->out_of_memory;
+    if (named->file)
+        gather->files[index] = named->file;
+    if (!has_name(gather->names[index], named->name))
+        push(gather, &gather->names[index], named);
+    return !gather->out_of_memory;
+}
+
+/* A clone goes with the function of its base's name; of several static ones, with that of its own file. */
+static bool visit_clone(void *ctx, const struct rdf_named *named)
+{
+    struct gather *gather = ctx;
+    enum rdf_clone_kind kind;
+    size_t len;
+    if (named->is_exported || !rdf_clone_of(named->name, &kind, &len))
+        return true;
+    for (size_t slot = first_slot(gather, named->name, len); gather->slot[slot];
+         slot = (slot + 1) % gather->slot_count) {
+        size_t index = gather->slot[slot] - 1;
+        const char *base = gather->functions[index].name;
+        const char *file = gather->files[index];
+        bool is_same_file = !file || !named->file || strcmp(file, named->file) == 0;
+        if (strncmp(base, named->name, len) == 0 && !base[len] && is_same_file &&
+            named->addr != gather->functions[index].start)
+            push(gather, &gather->clones[index], named);
+    }
+    return !gather->out_of_memory;
+}
+
+/* Without leading underscores, the version, and what compilers and libraries put before or behind a name of
+ * their own: __GI_time and time, memcpy and __memcpy_avx. */
+static bool are_related(const char *a, const char *b)
+{
+    a += strspn(a, "_");
+    b += strspn(b, "_");
+    return strstr(a, b) || strstr(b, a);
+}
+
+/* The forms of a C++ constructor or destructor differ in one digit: C1, C2, D0, D1, D2. */
+static bool are_forms(const char *a, const char *b)
+{
+    size_t differing = 0;
+    if (strncmp(a, "_Z", 2) != 0 || strlen(a) != strlen(b))
+        return false;
+    for (size_t i = 0; a[i]; i++) {
+        if (a[i] == b[i])
+            continue;
+        differing++;
+        if (a[i - 1] != 'C' && a[i - 1] != 'D')
+            return false;
+    }
+    return differing == 1;
+}
+
+/* Two names of one place: people write aliases weak, or as variations of a name; what a linker or compiler
+ * has merged are functions in their own right. */
+static bool is_folded(const struct rdf_named *a, const struct rdf_named *b)
+{
+    return !a->is_weak && !b->is_weak && a->size_bytes == b->size_bytes && !are_related(a->name, b->name) &&
+           !are_forms(a->name, b->name);
+}
+
+/* How the function's own name is listed; itself where it is not. */
+static struct rdf_named own_name(const struct gather *gather, size_t index)
+{
+    const struct rdf_function *function = &gather->functions[index];
+    for (const struct name_node *node = gather->names[index]; node; node = node->next)
+        if (strcmp(node->named.name, function->name) == 0)
+            return node->named;
+    return (struct rdf_named){.name = function->name, .size_bytes = function->end - function->start};
+}
+
+static void keep_names(struct gather *gather, size_t index)
+{
+    struct rdf_facts *facts = &gather->facts[index];
+    size_t count = 0;
+    if (!gather->functions[index].name)
+        return;
+    struct rdf_named own = own_name(gather, index);
+    for (const struct name_node *node = gather->names[index]; node; node = node->next)
+        count += strcmp(node->named.name, own.name) != 0;
+    struct rdf_other_name *other = take(gather, gather->arena, count * sizeof *other);
+    facts->other_name = other;
+    for (const struct name_node *node = gather->names[index]; other && node; node = node->next)
+        if (strcmp(node->named.name, own.name) != 0)
+            other[facts->other_name_count++] = (struct rdf_other_name){node->named.name,
+                                                                       is_folded(&own, &node->named)};
+}
+
+/* ---- Clones ---- */
+
+static bool keeps_signature(enum rdf_clone_kind kind)
+{
+    return kind == RDF_CLONE_LTO_PRIV;
+}
+
+static void keep_clones(struct gather *gather, size_t index)
+{
+    struct rdf_facts *facts = &gather->facts[index];
+    size_t count = 0;
+    for (const struct name_node *node = gather->clones[index]; node; node = node->next)
+        count++;
+    struct rdf_clone *clone = take(gather, gather->arena, count * sizeof *clone);
+    facts->clone = clone;
+    for (const struct name_node *node = gather->clones[index]; clone && node; node = node->next) {
+        enum rdf_clone_kind kind = RDF_CLONE_COLD;
+        size_t unused;
+        (void)rdf_clone_of(node->named.name, &kind, &unused);
+        clone[facts->clone_count++] = (struct rdf_clone){.kind = kind,
+                                                         .name = node->named.name,
+                                                         .addr = node->named.addr,
+                                                         .size_bytes = node->named.size_bytes,
+                                                         .keeps_signature = keeps_signature(kind)};
+    }
+}
+
+static void gather_names(struct gather *gather, struct rdf_image *image)
+{
+    gather->slot_count = 2 * gather->count + 1;
+    gather->names = take(gather, &gather->scratch, gather->count * sizeof *gather->names);
+    gather->clones = take(gather, &gather->scratch, gather->count * sizeof *gather->clones);
+    gather->files = take(gather, &gather->scratch, gather->count * sizeof *gather->files);
+    gather->slot = take(gather, &gather->scratch, gather->slot_count * sizeof *gather->slot);
+    if (gather->out_of_memory)
+        return;
+    for (size_t i = 0; i < gather->count; i++)
+        if (gather->functions[i].name)
+            note_name(gather, gather->functions[i].name, i);
+    rdf_image_each_name(gather->images, image, visit_name, gather);
+    rdf_image_each_name(gather->images, image, visit_clone, gather);
+    for (size_t i = 0; i < gather->count && !gather->out_of_memory; i++) {
+        keep_names(gather, i);
+        keep_clones(gather, i);
+    }
+}
+
+/* ---- Callers ---- */
+
+/* What is asked of the code: the functions and their clones, by ascending address. */
+struct asked {
+    struct rdf_references references;
+    size_t function;         /* SIZE_MAX: none, but … */
+    struct rdf_clone *clone; /* … this */
+};
+
+struct calls {
+    struct gather *gather;
+    struct asked *asked;
+};
+
+static void sift(struct asked *asked, size_t root, size_t count)
+{
+    for (size_t child; (child = 2 * root + 1) < count; root = child) {
+        if (child + 1 < count && asked[child].references.start < asked[child + 1].references.start)
+            child++;
+        if (asked[root].references.start >= asked[child].references.start)
+            return;
+        struct asked swap = asked[root];
+        asked[root] = asked[child];
+        asked[child] = swap;
+    }
+}
+
+static void sort_asked(struct asked *asked, size_t count)
+{
+    for (size_t i = count / 2; i-- > 0;)
+        sift(asked, i, count);
+    for (size_t end = count; end-- > 1;) {
+        struct asked swap = asked[0];
+        asked[0] = asked[end];
+        asked[end] = swap;
+        sift(asked, 0, end);
+    }
+}
+
+static const char *name_around(struct gather *gather, uint64_t addr)
+{
+    struct rdf_function function;
+    struct rdf_error unused = {0};
+    uint64_t start = rdf_images_start_of(gather->images, addr);
+    bool is_known = start && rdf_images_function(gather->images, start, &function, &unused) == REDEFINE_OK;
+    return is_known ? function.name : NULL;
+}
+
+static void list_caller(void *ctx, size_t index, uint64_t addr, enum rdf_reference kind)
+{
+    struct calls *calls = ctx;
+    struct gather *gather = calls->gather;
+    size_t function = calls->asked[index].function;
+    (void)kind;
+    if (function == SIZE_MAX)
+        return;
+    struct rdf_facts *facts = &gather->facts[function];
+    if (!facts->caller)
+        facts->caller = take(gather, gather->arena, CALLERS_LISTED * sizeof *facts->caller);
+    if (!facts->caller || facts->caller_count == CALLERS_LISTED)
+        return;
+    struct rdf_caller *callers = (struct rdf_caller *)facts->caller;
+    callers[facts->caller_count++] = (struct rdf_caller){name_around(gather, addr), addr};
+}
+
+static redefine_status gather_callers(struct gather *gather, struct rdf_image *image, bool is_listed,
+                                      struct rdf_error *err)
+{
+    size_t count = gather->count, put = 0;
+    for (size_t i = 0; i < gather->count; i++)
+        count += gather->facts[i].clone_count;
+    struct asked *asked = take(gather, &gather->scratch, count * sizeof *asked);
+    struct rdf_references *ask = take(gather, &gather->scratch, count * sizeof *ask);
+    if (gather->out_of_memory)
+        return REDEFINE_OK;
+    for (size_t i = 0; i < gather->count; i++) {
+        const struct rdf_function *function = &gather->functions[i];
+        const struct rdf_facts *facts = &gather->facts[i];
+        asked[put++] = (struct asked){{.start = function->start, .end = function->end}, i, NULL};
+        for (size_t j = 0; j < facts->clone_count; j++) {
+            struct rdf_clone *clone = (struct rdf_clone *)&facts->clone[j];
+            asked[put++] = (struct asked){{.start = clone->addr, .end = clone->addr + clone->size_bytes},
+                                          SIZE_MAX,
+                                          clone};
+        }
+    }
+    sort_asked(asked, count);
+    for (size_t i = 0; i < count; i++)
+        ask[i] = asked[i].references;
+    struct calls calls = {gather, asked};
+    redefine_status status = rdf_image_references(gather->images, image, ask, count, false,
+                                                  is_listed ? list_caller : NULL, &calls, err);
+    for (size_t i = 0; i < count && status == REDEFINE_OK; i++) {
+        if (asked[i].clone) {
+            asked[i].clone->direct_calls = ask[i].calls + ask[i].jumps;
+            continue;
+        }
+        struct rdf_facts *facts = &gather->facts[asked[i].function];
+        facts->direct_calls = (size_t)ask[i].calls + ask[i].jumps;
+        facts->taken_addresses = ask[i].addresses;
+        facts->is_exported = ask[i].is_exported;
+        facts->is_complete = true;
+    }
+    return status;
+}
+
+/* ---- What they rely on ---- */
+
+static void keep_reliance(struct gather *gather, const struct rdf_reliance *reliance, struct rdf_facts *facts)
+{
+    facts->left_alone = reliance->relied_on;
+    facts->is_misaligned = reliance->is_misaligned;
+    if (!facts->left_alone && !facts->is_misaligned)
+        return;
+    const struct rdf_arch *arch = gather->images->arch;
+    uint8_t code[RDF_PRESERVE_BYTES_MAX];
+    const struct rdf_keep keep = {reliance->relied_on, reliance->vector_bytes, reliance->stack_words};
+    facts->relay_keeps = arch->emit_preserve(code, 0, 0, &keep) > 0;
+    struct rdf_caller *relying = take(gather, gather->arena, sizeof *relying);
+    char *names = take(gather, &gather->scratch, NAMES_TEXT_BYTES);
+    if (!relying || !names)
+        return;
+    *relying = (struct rdf_caller){name_around(gather, reliance->caller_addr), reliance->caller_addr};
+    facts->relying = relying;
+    if (!facts->left_alone)
+        return;
+    rdf_register_names(gather->images->arch, facts->left_alone, names, NAMES_TEXT_BYTES);
+    facts->left_alone_names = rdf_arena_copy(gather->arena, names, strlen(names));
+    gather->out_of_memory |= !facts->left_alone_names;
+}
+
+static redefine_status gather_reliance(struct gather *gather, struct rdf_image *image, struct rdf_error *err)
+{
+    struct rdf_reliance *reliance = take(gather, &gather->scratch, gather->count * sizeof *reliance);
+    if (!reliance)
+        return REDEFINE_OK;
+    redefine_status status = rdf_image_reliance(gather->images, image, gather->functions, gather->count,
+                                                reliance, err);
+    for (size_t i = 0; i < gather->count && status == REDEFINE_OK; i++)
+        keep_reliance(gather, &reliance[i], &gather->facts[i]);
+    return status;
+}
+
+redefine_status rdf_facts_gather(struct rdf_images *images, const struct rdf_function *functions,
+                                 size_t count, struct rdf_arena *arena, struct rdf_facts *ret,
+                                 struct rdf_error *err)
+{
+    struct gather gather = {
+        .images = images, .functions = functions, .count = count, .arena = arena, .facts = ret};
+    for (size_t i = 0; i < count; i++)
+        ret[i] = (struct rdf_facts){0};
+    if (count == 0)
+        return REDEFINE_OK;
+    struct rdf_image *image = functions[0].image;
+    rdf_arena_init(&gather.scratch, arena->source);
+    gather_names(&gather, image);
+    redefine_status status = REDEFINE_OK;
+    if (!gather.out_of_memory)
+        status = gather_callers(&gather, image, count == 1, err);
+    if (status == REDEFINE_OK && !gather.out_of_memory)
+        status = gather_reliance(&gather, image, err);
+    rdf_arena_free(&gather.scratch);
+    return gather.out_of_memory
+               ? rdf_fail(err, REDEFINE_ENOMEM, "no memory for the facts of %zu functions", count)
+               : status;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the code and the symbols of an object tell about one of its functions, without debug data.
+ */
+#ifndef RDF_CHECK_FACTS_H
+#define RDF_CHECK_FACTS_H
+
+#include "base/arena.h"
+#include "image/image.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum rdf_clone_kind {
+    RDF_CLONE_CONSTPROP, /* a parameter became a constant */
+    RDF_CLONE_ISRA,      /* parameters were split or dropped */
+    RDF_CLONE_PART,      /* a part of the body on its own; the rest is usually inlined */
+    RDF_CLONE_COLD,      /* unlikely blocks, reached only from the body: no clone that is called */
+    RDF_CLONE_LTO_PRIV,  /* the same function, made local by the linker plugin */
+};
+
+struct rdf_clone {
+    enum rdf_clone_kind kind;
+    const char *name;
+    uint64_t addr;
+    uint64_t size_bytes;
+    size_t direct_calls;  /* of this clone, from other functions */
+    bool keeps_signature; /* the same replacement would do */
+};
+
+struct rdf_other_name {
+    const char *name;
+    bool is_folded; /* another function whose identical code was merged; else an alias or a version */
+};
+
+struct rdf_caller {
+    const char *name; /* null: stripped */
+    uint64_t addr;    /* of the call */
+};
+
+struct rdf_facts {
+    bool is_complete;       /* every executable byte of the object was looked at */
+    size_t direct_calls;    /* calls and jumps to the entry from other functions */
+    size_t taken_addresses; /* the entry's address as data, in a relocation, or computed by an instruction */
+    bool is_exported;       /* other objects can call it by name */
+    const struct rdf_caller *caller; /* some of the direct calls */
+    size_t caller_count;
+    const struct rdf_clone *clone;
+    size_t clone_count;
+    const struct rdf_other_name *other_name;
+    size_t other_name_count;
+    /* ipa-ra: registers that a call may clobber, that this body leaves alone, and in which a caller keeps
+     * something across its call (a bit for each, as the CPU's room numbers them) */
+    uint64_t left_alone;
+    const char *left_alone_names; /* "rcx, rdx and xmm1"; null: none */
+    bool is_misaligned;           /* a caller may leave the stack unaligned, as this body does not need it */
+    const struct rdf_caller *relying; /* one of those callers; null: none */
+    bool relay_keeps;                 /* the relay sees to both: handled */
+};
+
+/* Gather the facts of functions of one image, which ascend by start, in one pass over its code, data and
+ * symbols. Texts are the image's or from `arena`.
+ * Errors: REDEFINE_ENOMEM */
+redefine_status rdf_facts_gather(struct rdf_images *images, const struct rdf_function *functions,
+                                 size_t count, struct rdf_arena *arena, struct rdf_facts *ret,
+                                 struct rdf_error *err);
+
+/* Whether `name` is that of a clone: which kind, and how long the name of its base is. */
+bool rdf_clone_of(const char *name, enum rdf_clone_kind *ret_kind, size_t *ret_base_bytes);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef RDF_CHECK_SITES_H
+#define RDF_CHECK_SITES_H
+
+#include "check/check.h"
+#include "debug/debug.h"
+
+/* Every place where `function` was inlined; `visit` returns false to stop. Allocates nothing.
+ * A function with external linkage is one in all units, whatever name its record has there; a static one of
+ * the same name is another. */
+typedef bool rdf_site_visit(void *ctx, const struct rdf_debug_site *site, bool is_self);
+void rdf_check_each_site(const struct rdf_debug_index *index, const struct rdf_debug_function *function,
+                         rdf_site_visit *visit, void *ctx);
+
+/* All of them as records, at most `sites_max`; texts are the index's. False: no memory. */
+bool rdf_check_sites(const struct rdf_debug_index *index, const struct rdf_debug_function *function,
+                     size_t sites_max, struct rdf_arena *arena, struct rdf_check_debug *ret);
+
+#endif

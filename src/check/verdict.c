@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Facts → hazards → the verdict. Each hazard's detail says what is the matter and what can be done about it.
+ */
+#include "check/check.h"
+
+#include "check/text.h"
+
+static const char *const hazard_names[] = {
+#define HAZARD_NAME(name, text) text,
+    RDF_HAZARD_LIST(HAZARD_NAME)
+#undef HAZARD_NAME
+};
+static const char *const severity_names[] = {
+#define SEVERITY_NAME(name, text) text,
+    RDF_SEVERITY_LIST(SEVERITY_NAME)
+#undef SEVERITY_NAME
+};
+static const char *const verdict_names[] = {
+#define VERDICT_NAME(name, text) text,
+    RDF_VERDICT_LIST(VERDICT_NAME)
+#undef VERDICT_NAME
+};
+
+const char *rdf_hazard_name(enum rdf_hazard_kind kind)
+{
+    return hazard_names[kind];
+}
+
+const char *rdf_severity_name(enum rdf_severity severity)
+{
+    return severity_names[severity];
+}
+
+const char *rdf_verdict_name(enum rdf_verdict verdict)
+{
+    return verdict_names[verdict];
+}
+
+/* ---- Reports ---- */
+
+/* Blockers weigh most; then what is certain to miss; then what could not be seen. */
+static enum rdf_verdict weigh(const struct rdf_report *report)
+{
+    bool warning = false, blind = false;
+    for (const struct rdf_hazard *hazard = report->hazard; hazard; hazard = hazard->next) {
+        if (hazard->severity == RDF_SEVERITY_BLOCKER)
+            return RDF_VERDICT_UNSAFE;
+        if (hazard->severity != RDF_SEVERITY_WARNING)
+            continue;
+        if (hazard->kind == RDF_HAZARD_NO_DEBUG_INFO)
+            blind = true;
+        else
+            warning = true;
+    }
+    return warning ? RDF_VERDICT_PARTIAL : blind ? RDF_VERDICT_UNKNOWN : RDF_VERDICT_OK;
+}
+
+redefine_status rdf_check_add(struct rdf_report *report, struct rdf_arena *arena,
+                              const struct rdf_hazard *hazard, struct rdf_error *err)
+{
+    struct rdf_hazard *copy = rdf_arena_alloc(arena, sizeof *copy);
+    if (!copy)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
+    *copy = *hazard;
+    copy->next = NULL;
+    /* They are few: the end is found by walking. */
+    const struct rdf_hazard **last = &report->hazard;
+    while (*last)
+        last = (const struct rdf_hazard **)(uintptr_t) & (*last)->next;
+    *last = copy;
+    report->hazard_count++;
+    report->verdict = weigh(report);
+    return REDEFINE_OK;
+}
+
+/* What the steps below share. */
+struct making {
+    const struct rdf_check_subject *subject;
+    struct rdf_arena *arena;
+    struct rdf_report *report;
+    struct rdf_error *err;
+    bool failed;
+};
+
+__attribute__((format(printf, 3, 4))) static void add(struct making *making, struct rdf_hazard hazard,
+                                                      const char *format, ...)
+{
+    char text[2048];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    size_t used = len < 0 ? 0 : (size_t)len < sizeof text ? (size_t)len : sizeof text - 1;
+    hazard.detail = rdf_arena_copy(making->arena, text, used);
+    if (!hazard.detail || rdf_check_add(making->report, making->arena, &hazard, making->err) != REDEFINE_OK)
+        making->failed = true;
+}
+
+/* ---- The hazards ---- */
+
+static bool is_called(const struct rdf_facts *facts)
+{
+    return facts->direct_calls > 0 || facts->taken_addresses > 0 || facts->is_exported;
+}
+
+static void tell_inlined(struct making *making)
+{
+    const struct rdf_check_subject *subject = making->subject;
+    const struct rdf_check_debug *debug = subject->debug;
+    bool nothing_left = !subject->addr;
+    for (size_t i = 0; debug && i < debug->inlined_count; i++) {
+        const struct rdf_check_inlined *site = &debug->inlined[i];
+        const char *caller = site->caller ? site->caller : "a function without a name";
+        struct rdf_hazard hazard = {.kind = RDF_HAZARD_INLINED,
+                                    .severity = nothing_left    ? RDF_SEVERITY_BLOCKER
+                                                : site->is_self ? RDF_SEVERITY_NOTE
+                                                                : RDF_SEVERITY_WARNING,
+                                    .file = site->file,
+                                    .line = site->line,
+                                    .caller = site->caller};
+        if (site->is_self)
+            add(making, hazard, "unrolled into itself: calls inside of the original stay there");
+        else
+            add(making, hazard,
+                "inlined into %s, where a replacement is not called: mark %s __attribute__((noinline)), or "
+                "redefine %s instead",
+                caller, subject->name, caller);
+    }
+    if (debug && debug->inlined_total > debug->inlined_count)
+        add(making, (struct rdf_hazard){.kind = RDF_HAZARD_INLINED, .severity = RDF_SEVERITY_WARNING},
+            "inlined in %zu more places that are not listed", debug->inlined_total - debug->inlined_count);
+    if (nothing_left)
+        add(making, (struct rdf_hazard){.kind = RDF_HAZARD_NO_CALLER, .severity = RDF_SEVERITY_BLOCKER},
+            "%s has no code of its own: every call was inlined; mark it __attribute__((noinline)), or "
+            "redefine "
+            "its callers instead",
+            subject->name);
+}
+
+static void tell_callers(struct making *making)
+{
+    const struct rdf_facts *facts = making->subject->facts;
+    const struct rdf_check_debug *debug = making->subject->debug;
+    if (!facts || !facts->is_complete || !making->subject->addr || is_called(facts))
+        return;
+    bool inlined = debug && debug->inlined_total > 0;
+    add(making,
+        (struct rdf_hazard){.kind = RDF_HAZARD_NO_CALLER,
+                            .severity = inlined ? RDF_SEVERITY_BLOCKER : RDF_SEVERITY_WARNING},
+        inlined
+            ? "nothing calls the code of %s and nothing takes its address: only inlined copies run; mark it "
+              "__attribute__((noinline)), or redefine its callers instead"
+            : "nothing calls %s and nothing takes its address: nobody would notice a replacement",
+        making->subject->name);
+}
+
+static void tell_blind(struct making *making)
+{
+    const struct rdf_facts *facts = making->subject->facts;
+    const char *why = making->subject->no_debug_reason;
+    if (making->subject->debug)
+        return;
+    bool proven = facts && facts->is_complete && facts->direct_calls > 0;
+    struct rdf_hazard hazard = {.kind = RDF_HAZARD_NO_DEBUG_INFO,
+                                .severity = proven ? RDF_SEVERITY_NOTE : RDF_SEVERITY_WARNING};
+    if (proven)
+        add(making, hazard,
+            "%zu direct call%s of it prove that it is used; whether it was inlined elsewhere as well, only "
+            "debug data "
+            "tells: %s",
+            facts->direct_calls, facts->direct_calls == 1 ? "" : "s", why ? why : "compile with -g");
+    else
+        add(making, hazard, "whether it was inlined cannot be told: %s", why ? why : "compile with -g");
+}
+
+static const char *clone_flag(enum rdf_clone_kind kind)
+{
+    switch (kind) {
+    case RDF_CLONE_CONSTPROP: return "-fno-ipa-cp";
+    case RDF_CLONE_ISRA: return "-fno-ipa-sra";
+    default: return "-fno-partial-inlining";
+    }
+}
+
+static void tell_clones(struct making *making)
+{
+    const struct rdf_facts *facts = making->subject->facts;
+    const char *name = making->subject->name;
+    for (size_t i = 0; facts && i < facts->clone_count; i++) {
+        const struct rdf_clone *clone = &facts->clone[i];
+        if (clone->kind == RDF_CLONE_COLD)
+            continue; /* blocks of the body itself */
+        struct rdf_hazard hazard = {.kind = RDF_HAZARD_CLONE,
+                                    .severity = RDF_SEVERITY_WARNING,
+                                    .caller = clone->name};
+        if (clone->kind == RDF_CLONE_PART && clone->direct_calls == 0)
+            hazard.severity = RDF_SEVERITY_NOTE;
+        if (clone->keeps_signature)
+            add(making, hazard,
+                "%zu direct call%s go to %s, which takes the same parameters: redefine it too, with the same "
+                "replacement",
+                clone->direct_calls, clone->direct_calls == 1 ? "" : "s", clone->name);
+        else
+            add(making, hazard,
+                "%zu direct call%s go to %s, whose parameters the compiler changed: compile with %s, or mark "
+                "%s "
+                "__attribute__((noipa))",
+                clone->direct_calls, clone->direct_calls == 1 ? "" : "s", clone->name,
+                clone_flag(clone->kind), name);
+    }
+}
+
+static void tell_names(struct making *making)
+{
+    const struct rdf_facts *facts = making->subject->facts;
+    for (size_t i = 0; facts && i < facts->other_name_count; i++) {
+        const struct rdf_other_name *other = &facts->other_name[i];
+        if (other->is_folded)
+            add(making,
+                (struct rdf_hazard){.kind = RDF_HAZARD_FOLDED,
+                                    .severity = RDF_SEVERITY_WARNING,
+                                    .caller = other->name},
+                "%s has the same code, and the linker or compiler kept one of them: a replacement serves "
+                "both; "
+                "compile with -fno-ipa-icf and link with -Wl,--icf=none",
+                other->name);
+        else
+            add(making,
+                (struct rdf_hazard){.kind = RDF_HAZARD_ALIAS,
+                                    .severity = RDF_SEVERITY_NOTE,
+                                    .caller = other->name},
+                "%s is another name of it: a replacement serves both", other->name);
+    }
+}
+
+/* What the relay cannot see to goes on without it. */
+static void tell_ipa_ra(struct making *making)
+{
+    const struct rdf_facts *facts = making->subject->facts;
+    if (!facts || (!facts->left_alone_names && !facts->is_misaligned))
+        return;
+    const char *caller = facts->relying && facts->relying->name ? facts->relying->name : NULL;
+    const char *names = facts->left_alone_names;
+    const char *stack = "leave the stack unaligned for";
+    struct rdf_hazard hazard = {.kind = RDF_HAZARD_IPA_RA,
+                                .severity = facts->relay_keeps ? RDF_SEVERITY_NOTE : RDF_SEVERITY_WARNING,
+                                .caller = caller};
+    if (facts->relay_keeps)
+        add(making, hazard, "callers%s%s %s%s%s the call, and the relay sees to it", caller ? " like " : "",
+            caller ? caller : "", names ? "rely on " : "", names ? names : stack, names ? " across" : "");
+    else
+        add(making, hazard,
+            "callers%s%s %s%s%s the call, which cannot be seen to here: compile with -fno-ipa-ra, or mark it "
+            "__attribute__((noipa))",
+            caller ? " like " : "", caller ? caller : "", names ? "rely on " : "", names ? names : stack,
+            names ? " across" : "");
+}
+
+static void tell_window(struct making *making)
+{
+    const struct rdf_check_window *window = making->subject->window;
+    if (!window || !making->subject->addr)
+        return;
+    if (window->status != REDEFINE_OK)
+        add(making, (struct rdf_hazard){.kind = RDF_HAZARD_SHORT, .severity = RDF_SEVERITY_BLOCKER},
+            "%s; compile it with -fpatchable-function-entry=16,14",
+            window->sentence && *window->sentence ? window->sentence : "no strategy fits");
+    else if (window->is_slow)
+        add(making, (struct rdf_hazard){.kind = RDF_HAZARD_SHORT, .severity = RDF_SEVERITY_NOTE},
+            "so short that only a trap fits, at some microseconds a call; -fpatchable-function-entry=16,14 "
+            "makes "
+            "room");
+}
+
+redefine_status rdf_check_verdict(const struct rdf_check_subject *subject, struct rdf_arena *arena,
+                                  struct rdf_report *ret, struct rdf_error *err)
+{
+    struct rdf_report report = {.name = subject->name,
+                                .addr = subject->addr,
+                                .size_bytes = subject->size_bytes};
+    struct making making = {.subject = subject, .arena = arena, .report = &report, .err = err};
+    tell_inlined(&making);
+    tell_callers(&making);
+    tell_blind(&making);
+    tell_clones(&making);
+    tell_names(&making);
+    tell_ipa_ra(&making);
+    tell_window(&making);
+    if (making.failed)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
+    *ret = report;
+    return REDEFINE_OK;
+}
