@@ -4,14 +4,14 @@
  *
  * Hand-written code jumps into the middle of its neighbours (memcpy into memmove, past the first
  * instruction), and compilers split functions in two parts. All code of an object is scanned once for a whole
- * batch.
+ * batch; the same scan tells which functions are called at all.
  */
 #include "core/commit.h"
 
 struct scan {
     struct commit *commit;
     struct rdf_image *image;
-    struct rdf_byte_set set; /* bytes to be overwritten, other than the first ones */
+    struct rdf_byte_set set; /* entries, and bytes to be overwritten, other than the first ones */
     struct rdf_span code;    /* the segment under way … */
     uint64_t code_addr;      /* … and where it begins */
 };
@@ -65,7 +65,12 @@ static void note_target(struct touched *touched, uint64_t target)
 static void note_branch(void *ctx, uint64_t addr, uint64_t target)
 {
     struct scan *scan = ctx;
-    struct touched *touched = overwrites(scan->commit, target);
+    struct touched *touched = rdf_commit_find(scan->commit, target);
+    if (touched && touched->entry == target) {
+        touched->is_called = true; /* or it only looks so: preserve.c decodes */
+        return;
+    }
+    touched = overwrites(scan->commit, target);
     const struct rdf_function *function = touched ? &touched->function : NULL;
     bool is_own = function && addr >= function->start && addr < function->end;
     if (touched && !is_own && is_branch(scan, addr, target))
@@ -110,9 +115,11 @@ static redefine_status fill_set(struct scan *scan)
         for (const struct touched *touched = commit->first; touched; touched = touched->next) {
             if (touched->is_left_out || !touched->is_new || touched->function.image != scan->image)
                 continue;
+            if (pass)
+                rdf_byte_set_add(&scan->set, touched->entry);
             for (uint64_t at = touched->patched_start + 1; pass && at < touched->patched_end; at++)
                 rdf_byte_set_add(&scan->set, at);
-            low = touched->patched_start < low ? touched->patched_start : low;
+            low = touched->entry < low ? touched->entry : low;
             high = touched->patched_end > high ? touched->patched_end : high;
         }
         if (pass || low >= high)

@@ -79,7 +79,7 @@ static void choose_jump(const struct commit *commit, struct touched *touched)
     else if (touched->was_active)
         touched->is_direct = redef->is_direct && rdf_redef_top(redef, &room)->replacement == top->replacement;
     else
-        touched->is_direct = !top->below && redef->strategy <= RDF_STRATEGY_PADDED_JUMP &&
+        touched->is_direct = !redef->keeps && !top->below && redef->strategy <= RDF_STRATEGY_PADDED_JUMP &&
                              commit->engine->arch->emit_jump(jump, rdf_redef_edit(redef), top->replacement) ==
                                  rdf_redef_jump_bytes(redef);
     touched->is_data = top && !touched->is_direct && rdf_images_stay_at(commit->images, touched->entry);

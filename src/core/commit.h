@@ -16,6 +16,7 @@ struct touched {
     uint64_t patched_start; /* of a new one: what will be overwritten, and what is left of a displaced … */
     uint64_t patched_end;   /* … loop, which must not run either: nothing else may lead there */
     uint64_t branched_to;   /* see struct rdf_taken */
+    const struct rdf_reliance *reliance; /* what its relay has to keep; null: nothing */
     uint64_t counter_addr;
     const struct rdf_change *change; /* the last one that added a layer */
     struct rdf_layer *top;
@@ -24,6 +25,7 @@ struct touched {
     bool is_new;    /* was not in the registry, or only as something else that was mapped there */
     bool is_direct; /* as it will be: see struct rdf_redef */
     bool is_data;   /* the next change of replacement may be one of data alone: see swap.c */
+    bool is_called; /* directly, by what else is in its object */
     bool is_left_out;
 };
 
@@ -79,8 +81,11 @@ uint8_t *rdf_commit_stage(struct commit *commit, const struct rdf_near_place *pl
 redefine_status rdf_commit_select(struct commit *commit, uint64_t entry, const struct rdf_selector **ret);
 
 /* branches.c: for each new function the first of its bytes to be overwritten, behind the entry, that
- * something else leads to: touched->branched_to. */
+ * something else leads to: touched->branched_to; and whether anything calls it: touched->is_called. */
 redefine_status rdf_commit_find_branches(struct commit *commit);
+
+/* preserve.c: what callers of the new functions rely on beyond the ABI: touched->reliance. */
+redefine_status rdf_commit_find_reliance(struct commit *commit);
 
 /* publish.c: what can be set before anything leads there; and the rest, in the stopped world (`ctx` is the
  * commit): only stores. */

@@ -172,6 +172,8 @@ static redefine_status find_window(struct commit *commit, struct touched *touche
     redefine_status status = rdf_plan_window_beside(commit->images, &touched->function, &taken, window, &why);
     if (status != REDEFINE_OK)
         return rdf_fail(commit->err, status, "%s", why.sentence);
+    if (touched->reliance)
+        (void)rdf_plan_keep(commit->engine->arch, touched->reliance, window);
     touched->patched_start = window->patched_start;
     touched->patched_end = window->is_extended ? window->end : window->patched_end;
     return REDEFINE_OK;
@@ -227,10 +229,11 @@ static redefine_status first_plan(struct commit *commit, struct touched *touched
     return status;
 }
 
-/* What another function branches to stays as it is: the strategies that leave it so are tried again. */
+/* What another function branches to stays as it is: the strategies that leave it so are tried again. What
+ * callers rely on takes another relay. */
 static redefine_status final_plan(struct commit *commit, struct touched *touched, struct scratch *scratch)
 {
-    if (touched->redef && !touched->branched_to)
+    if (touched->redef && !touched->branched_to && !touched->reliance)
         return REDEFINE_OK;
     redefine_status status = find_window(commit, touched, scratch);
     return status == REDEFINE_OK ? make_plan(commit, touched, scratch) : status;
@@ -247,6 +250,8 @@ redefine_status rdf_commit_inspect(struct commit *commit)
     redefine_status status = for_each_new(commit, first_plan, scratch);
     if (status == REDEFINE_OK)
         status = rdf_commit_find_branches(commit);
+    if (status == REDEFINE_OK)
+        status = rdf_commit_find_reliance(commit);
     if (status == REDEFINE_OK)
         status = for_each_new(commit, final_plan, scratch);
     rdf_arena_free(&scratch->arena);

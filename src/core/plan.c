@@ -44,6 +44,21 @@ static void lay_out_sled(const struct rdf_near *near, struct rdf_plan *plan)
         plan->relocated.pcs[plan->relocated.pc_count++] = (struct rdf_pc_pair){(uint8_t)off, 0};
 }
 
+/* Behind all other code, where the record of a redefinition need not know of it: the relay leads there. */
+static redefine_status lay_out_frame(const struct rdf_near *near, struct rdf_plan *plan,
+                                     struct rdf_error *err)
+{
+    uint32_t off = (plan->code_bytes + 7) / 8 * 8;
+    plan->frame_addr = plan->relay_addr + off;
+    size_t len = near->arch->emit_preserve(plan->code + off, plan->frame_addr, plan->place.slot_addr,
+                                           &plan->window.keep);
+    plan->code_bytes = off + (uint32_t)len;
+    if (len == 0 || near->arch->emit_jump(plan->code, plan->relay_addr, plan->frame_addr) == 0)
+        return rdf_fail(err, REDEFINE_ENOMEM, "the relay's slot is out of its reach");
+    return REDEFINE_OK;
+}
+
+/* Relay, counting and trampoline. */
 static redefine_status lay_out(const struct rdf_near *near, struct rdf_plan *plan, uint64_t counter_addr,
                                struct rdf_error *err)
 {
@@ -218,10 +233,13 @@ redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
         plan->extra = rdf_arena_alloc(window->arena, extra_max * sizeof *plan->extra);
     if (extra_max && !plan->extra)
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the edits of a function's branches");
-    redefine_status status = rdf_near_reserve(near, &images->maps, window->patched_start, sizeof plan->code,
-                                              &plan->place, err);
+    size_t room = sizeof plan->code - (window->needs_frame ? 0 : RDF_PRESERVE_BYTES_MAX);
+    redefine_status status = rdf_near_reserve(near, &images->maps, window->patched_start, room, &plan->place,
+                                              err);
     if (status == REDEFINE_OK)
         status = lay_out(near, plan, counter_addr, err);
+    if (status == REDEFINE_OK && window->needs_frame)
+        status = lay_out_frame(near, plan, err);
     if (status != REDEFINE_OK)
         return status;
     rdf_near_shrink(near, &plan->place, plan->code_bytes);

@@ -66,6 +66,9 @@ struct rdf_window {
                          */
     bool is_loop_head;  /* a branch leads to the entry: who stands there need not be making a call */
     uint8_t bytes[RDF_WINDOW_BYTES_MAX];
+    /* What callers rely on, for the relay to see to: src/core/preserve.c. */
+    bool needs_frame; /* the relay calls the replacement, with the stack aligned … */
+    struct rdf_keep keep;
 };
 
 struct rdf_plan {
@@ -77,8 +80,10 @@ struct rdf_plan {
     uint64_t relay_addr;
     uint64_t count_addr; /* counts a call and runs into the trampoline; 0: nothing is counted */
     uint64_t trampoline_addr;
-    uint32_t code_bytes; /* of the place: relay, counting and trampoline together */
-    uint8_t code[RDF_JUMP_BYTES_MAX + RDF_COUNT_BYTES_MAX + RDF_TRAMPOLINE_BYTES_MAX + 8];
+    uint64_t frame_addr; /* where the relay leads to when callers rely on something; else 0 */
+    uint32_t code_bytes; /* of the place: relay, counting, trampoline and frame together */
+    uint8_t code[RDF_JUMP_BYTES_MAX + RDF_COUNT_BYTES_MAX + RDF_TRAMPOLINE_BYTES_MAX +
+                 RDF_PRESERVE_BYTES_MAX + 16];
     struct rdf_relocated relocated;
 };
 
@@ -117,6 +122,11 @@ struct rdf_taken {
 redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct rdf_function *function,
                                        const struct rdf_taken *taken, struct rdf_window *ret,
                                        struct rdf_error *err);
+
+/* Note in the window what its relay has to keep; false: nothing, or it cannot. */
+struct rdf_reliance;
+bool rdf_plan_keep(const struct rdf_arch *arch, const struct rdf_reliance *reliance,
+                   struct rdf_window *window);
 
 /* Reserve memory near the window and work out every byte; with `counter_addr`, code that counts there as
  * well. On failure the reservation stays with `near` until its mark is rolled back. */

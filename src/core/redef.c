@@ -99,6 +99,7 @@ struct rdf_redef *rdf_redef_new(struct rdf_arena *arena, const struct rdf_plan *
         .is_loop_head = window->is_loop_head,
         .has_hops = hops > 0,
         .has_landing = window->landing_bytes > 0,
+        .keeps = window->needs_frame,
     };
     if (plan->trampoline_addr != window->end)
         head.trampoline_off = (uint8_t)(plan->trampoline_addr - plan->relay_addr);

@@ -46,16 +46,16 @@ struct rdf_redef {
     uint32_t replacement_bytes;
     uint32_t function_bytes : 24; /* as far as they fit */
     uint32_t file : 8;            /* see rdf_redef_file */
-    int32_t relay_off;         /* from the entry */
-    int32_t slot_off;          /* from the relay */
-    uint8_t trampoline_off;    /* from the relay; 0: the original is what lies behind a sled */
-    uint8_t window_bytes;      /* the instructions that are displaced, from the entry */
-    uint8_t edit_off;          /* the entry jump goes here … */
-    uint8_t edit_bytes;        /* … and has so many bytes */
-    uint8_t asked;             /* enum rdf_asked; read without a lock */
-    uint8_t strategy : 3;      /* enum rdf_strategy */
-    uint8_t extra_count : 3;   /* of edits; EXTRAS_IN_TAIL: the tail says it */
-    uint8_t branches_back : 1; /* see struct rdf_window */
+    int32_t relay_off;            /* from the entry */
+    int32_t slot_off;             /* from the relay */
+    uint8_t trampoline_off;       /* from the relay; 0: the original is what lies behind a sled */
+    uint8_t window_bytes;         /* the instructions that are displaced, from the entry */
+    uint8_t edit_off;             /* the entry jump goes here … */
+    uint8_t edit_bytes;           /* … and has so many bytes */
+    uint8_t asked;                /* enum rdf_asked; read without a lock */
+    uint8_t strategy : 3;         /* enum rdf_strategy */
+    uint8_t extra_count : 3;      /* of edits; EXTRAS_IN_TAIL: the tail says it */
+    uint8_t branches_back : 1;    /* see struct rdf_window */
     uint8_t is_loop_head : 1;
     uint8_t method : 2;      /* enum rdf_write_method: the entry jump's latest */
     uint8_t is_active : 1;   /* redefined now */
@@ -63,6 +63,7 @@ struct rdf_redef {
     uint8_t has_layer : 1;   /* its one layer is `replacement`, of the in-process calls */
     uint8_t has_landing : 1; /* a plain landing pad lies before the jump, in the place of one that signs */
     uint8_t has_hops : 1;    /* jumps for short branches lie behind the entry jump, in one edit with it */
+    uint8_t keeps : 1;       /* the relay calls, and keeps what callers rely on: nothing goes past it */
     uint8_t tail[];          /* old bytes; lengths of instructions; hops; extra edits */
 };
 
