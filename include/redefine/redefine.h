@@ -13,6 +13,7 @@
 #ifndef REDEFINE_REDEFINE_H
 #define REDEFINE_REDEFINE_H
 
+#include <redefine/check.h>
 #include <redefine/status.h>
 
 #include <stdint.h>
@@ -38,6 +39,8 @@ extern "C" {
  *           lie in objects that are never unloaded (the program, what was loaded with it).
  *           Not async-signal-safe. May be called from several threads, and from inside a replacement.
  * Errors:   REDEFINE_EINVAL       null, data, unmapped, inside a function, equal to its replacement
+ *           REDEFINE_EINLINED     debug data says that callers have copies of it; the sentence says where
+ *                                 (redefine/check.h: how to find out, and how to do it all the same)
  *           REDEFINE_ESHORT       no strategy fits so few bytes; the sentence says which were tried
  *           REDEFINE_EUNSUPPORTED bounds unknown, or an instruction that cannot be moved
  *           REDEFINE_EBUSY        another thread stays inside the bytes, or the call came from inside

@@ -5,6 +5,8 @@
 #include <redefine/apply.h>
 
 #include "api/enter.h"
+#include "api/inlined.h"
+#include "api/internal.h"
 #include "api/thread.h"
 #include "base/bytes.h"
 
@@ -27,6 +29,12 @@ const char *redefine_strerror(redefine_status status)
 const char *redefine_explain(void)
 {
     return rdf_thread_known_or_shared()->last_error.sentence;
+}
+
+redefine_status rdf_api_keep(const struct rdf_error *err)
+{
+    rdf_thread_somewhere()->last_error = *err;
+    return err->status;
 }
 
 /* Locks the engine for one call and makes room for its failure. */
@@ -90,6 +98,17 @@ static redefine_status commit(const struct rdf_change *change, size_t count, uin
     return leave(&err, rdf_engine_commit(&engine, change, count, caller_sp, &err));
 }
 
+/* Before the engine is locked: the first question about an object reads its debug data. What is redefined
+ * already was asked about then. */
+static redefine_status refuse_inlined(uint64_t target)
+{
+    struct rdf_error err = {0};
+    const struct rdf_redef *redef = rdf_registry_find(&engine.registry, target);
+    if (redef && __atomic_load_n(&redef->asked, __ATOMIC_ACQUIRE) != RDF_ASKED_NOTHING)
+        return REDEFINE_OK;
+    return rdf_inlined_refuse(target, &err) == REDEFINE_OK ? REDEFINE_OK : rdf_api_keep(&err);
+}
+
 /* Where the calling thread left its own code for ours. */
 #define CALLER_SP address(__builtin_frame_address(0))
 
@@ -102,7 +121,8 @@ redefine_status redefine_func(void *target, void *replacement)
     struct rdf_change change = {.kind = RDF_CHANGE_REDEFINE,
                                 .target = address(target),
                                 .replacement = address(replacement)};
-    return commit(&change, 1, CALLER_SP);
+    redefine_status status = refuse_inlined(change.target);
+    return status == REDEFINE_OK ? commit(&change, 1, CALLER_SP) : status;
 }
 
 /* ---- For one thread ---- */
@@ -123,6 +143,9 @@ redefine_status redefine_func_for_thread(void *target, void *replacement)
 {
     if (!target || !replacement)
         return refuse(target ? "the replacement is null" : "the target is null");
+    redefine_status status = refuse_inlined(address(target));
+    if (status != REDEFINE_OK)
+        return status;
     struct rdf_thread_record *thread = rdf_thread_get();
     if (!thread)
         return refuse_with(REDEFINE_ENOMEM, "no memory for what this thread redefines for itself");
@@ -131,7 +154,7 @@ redefine_status redefine_func_for_thread(void *target, void *replacement)
                                 .replacement = address(replacement),
                                 .owner = &rdf_threads};
     struct rdf_error err;
-    redefine_status status = begin(&err);
+    status = begin(&err);
     if (status != REDEFINE_OK)
         return status;
     status = rdf_engine_commit(&engine, &change, 1, CALLER_SP, &err);
@@ -332,7 +355,12 @@ redefine_status redefine_batch_commit(redefine_batch *batch)
 {
     if (!batch)
         return refuse("the batch is null");
-    redefine_status status = commit(batch->change, batch->count, CALLER_SP);
+    redefine_status status = REDEFINE_OK;
+    for (size_t i = 0; status == REDEFINE_OK && i < batch->count; i++)
+        if (batch->change[i].kind == RDF_CHANGE_REDEFINE)
+            status = refuse_inlined(batch->change[i].target);
+    if (status == REDEFINE_OK)
+        status = commit(batch->change, batch->count, CALLER_SP);
     if (status == REDEFINE_OK)
         batch->count = 0;
     return status;

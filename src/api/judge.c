@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/judge.h"
+
+#include "check/compare.h"
+#include "check/sites.h"
+#include "core/plan.h"
+
+enum { SITES_MAX = 1000 };
+
+/* What is known of one object from debug data. */
+struct rdf_judge_object {
+    struct rdf_judge_object *next;
+    const struct rdf_image *image;
+    struct rdf_debug *debug; /* null: not opened; with an index that was kept it is, for types, later */
+    struct rdf_debug_index index;
+    bool has_index;
+    struct rdf_error why; /* why not */
+    struct rdf_arena arena;
+};
+
+void rdf_judge_free(struct rdf_judge *judge)
+{
+    for (struct rdf_judge_object *object = judge->objects; object; object = object->next) {
+        rdf_debug_close(object->debug);
+        if (object->has_index)
+            judge->pages->put(judge->pages->ctx, (void *)(uintptr_t)object->index.blob.data,
+                              object->index.blob.len_bytes);
+        rdf_arena_free(&object->arena);
+    }
+    judge->objects = NULL; /* they live in the arena */
+}
+
+/* ---- Debug data ---- */
+
+static bool open_debug(struct rdf_judge *judge, struct rdf_judge_object *object)
+{
+    return object->debug ||
+           rdf_debug_open(judge->images->space, &object->arena, rdf_image_name(object->image), 0, 0,
+                          judge->where, &object->debug, &object->why) == REDEFINE_OK;
+}
+
+static struct rdf_judge_object *object_of(struct rdf_judge *judge, struct rdf_image *image)
+{
+    struct rdf_judge_object *object = judge->objects;
+    while (object && object->image != image)
+        object = object->next;
+    if (object || !(object = rdf_arena_alloc(judge->arena, sizeof *object)))
+        return object;
+    rdf_arena_init(&object->arena, judge->pages);
+    object->image = image;
+    object->next = judge->objects;
+    judge->objects = object;
+    uint8_t id[RDF_DEBUG_ID_BYTES_MAX];
+    struct rdf_span key = {id, 0};
+    if (judge->load)
+        (void)rdf_debug_identify(judge->images->space, rdf_image_name(image), id, &key.len_bytes);
+    object->has_index = key.len_bytes && judge->load(key, &object->index);
+    if (object->has_index || !open_debug(judge, object))
+        return object;
+    object->has_index = rdf_debug_build_index(object->debug, judge->pages, key, &object->index,
+                                              &object->why) == REDEFINE_OK;
+    if (object->has_index && key.len_bytes)
+        judge->store(key, &object->index);
+    return object;
+}
+
+const struct rdf_debug_index *rdf_judge_index(struct rdf_judge *judge, struct rdf_image *image,
+                                              const struct rdf_error **ret_why)
+{
+    static const struct rdf_error no_memory = {REDEFINE_ENOMEM, "no memory for debug data"};
+    struct rdf_judge_object *object = object_of(judge, image);
+    *ret_why = object ? &object->why : &no_memory;
+    return object && object->has_index ? &object->index : NULL;
+}
+
+const struct rdf_type *rdf_judge_type(struct rdf_judge *judge, struct rdf_image *image, uint64_t addr)
+{
+    struct rdf_judge_object *object = image ? object_of(judge, image) : NULL;
+    struct rdf_error err = {0};
+    const struct rdf_type *type;
+    const struct rdf_debug_function *function = object && object->has_index
+                                                    ? rdf_debug_index_at(&object->index,
+                                                                         addr - rdf_image_bias(image))
+                                                    : NULL;
+    if (!function || !open_debug(judge, object) ||
+        rdf_debug_type(object->debug, function, &type, &err) != REDEFINE_OK)
+        return NULL;
+    return type;
+}
+
+redefine_status rdf_judge_types(struct rdf_judge *judge, struct rdf_report *report,
+                                struct rdf_image *target_image, struct rdf_judge *replacement_judge,
+                                struct rdf_image *replacement_image, uint64_t replacement,
+                                struct rdf_error *err)
+{
+    const struct rdf_type *of_target = rdf_judge_type(judge, target_image, report->addr);
+    const struct rdf_type *of_replacement = rdf_judge_type(replacement_judge, replacement_image, replacement);
+    if (of_target && of_replacement)
+        return rdf_check_compare(of_target, of_replacement, judge->arena, report, err);
+    struct rdf_hazard hazard = {
+        .kind = RDF_HAZARD_NO_DEBUG_INFO,
+        .severity = RDF_SEVERITY_WARNING,
+        .detail =
+            of_target
+                ? "the types cannot be compared: there is no debug data for the replacement; compile it "
+                  "with -g"
+                : "the types cannot be compared: there is no debug data for the target; compile it with "
+                  "-g, or install its debug symbols"};
+    return rdf_check_add(report, judge->arena, &hazard, err);
+}
+
+/* ---- Verdicts ---- */
+
+static const char *plain_name(struct rdf_arena *arena, const char *name)
+{
+    char text[1024];
+    if (!name || !rdf_image_demangle(name, text, sizeof text))
+        return name;
+    size_t len = 0;
+    while (text[len])
+        len++;
+    const char *copy = rdf_arena_copy(arena, text, len);
+    return copy ? copy : name;
+}
+
+bool rdf_judge_sites(struct rdf_judge *judge, const struct rdf_debug_index *index,
+                     const struct rdf_debug_function *function, struct rdf_check_debug *ret)
+{
+    if (!rdf_check_sites(index, function, SITES_MAX, judge->arena, ret))
+        return false;
+    struct rdf_check_inlined *site = (struct rdf_check_inlined *)(uintptr_t)ret->inlined;
+    for (size_t i = 0; i < ret->inlined_count; i++)
+        site[i].caller = plain_name(judge->arena, site[i].caller);
+    return true;
+}
+
+static redefine_status judge_one(struct rdf_judge *judge, const struct rdf_function *function,
+                                 const struct rdf_facts *facts, struct rdf_report *ret, struct rdf_error *err)
+{
+    struct rdf_arena *arena = judge->arena;
+    struct rdf_error why = {0};
+    struct rdf_window found;
+    struct rdf_check_debug debug;
+    const struct rdf_error *no_debug;
+    const struct rdf_debug_index *index = rdf_judge_index(judge, function->image, &no_debug);
+    const struct rdf_debug_function *known =
+        index ? rdf_debug_index_at(index, function->start - rdf_image_bias(function->image)) : NULL;
+    if (known && !rdf_judge_sites(judge, index, known, &debug))
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
+    struct rdf_check_window window = {.status = rdf_plan_window(judge->images, function, &found, &why),
+                                      .sentence = why.sentence};
+    if (window.status == REDEFINE_OK) {
+        window.strategy = rdf_strategy_name(found.strategy);
+        window.is_slow = found.strategy == RDF_STRATEGY_TRAP;
+    }
+    struct rdf_check_subject subject = {
+        .name = plain_name(arena, function->name ? function->name : "(no name)"),
+        .addr = function->start,
+        .size_bytes = function->end - function->start,
+        .facts = facts,
+        .debug = known ? &debug : NULL,
+        .no_debug_reason = index
+                               ? "the debug data of its object does not cover it; compile its source with -g"
+                               : no_debug->sentence,
+        .window = &window};
+    return rdf_check_verdict(&subject, arena, ret, err);
+}
+
+redefine_status rdf_judge_functions(struct rdf_judge *judge, const struct rdf_function *function,
+                                    size_t count, struct rdf_report *ret, struct rdf_error *err)
+{
+    struct rdf_arena *arena = judge->arena;
+    struct rdf_facts *facts = rdf_arena_alloc(arena, (count + 1) * sizeof *facts);
+    if (!facts)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the facts of %zu functions", count);
+    redefine_status status = rdf_facts_gather(judge->images, function, count, arena, facts, err);
+    for (size_t i = 0; status == REDEFINE_OK && i < count; i++)
+        status = judge_one(judge, &function[i], &facts[i], &ret[i], err);
+    return status;
+}
