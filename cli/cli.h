@@ -17,6 +17,8 @@ enum {
 /* The verbs; each gets the arguments behind its own name and returns the exit status. */
 int cli_run(int argc, char **argv);
 int cli_show(int argc, char **argv);
+int cli_list(int argc, char **argv);
+int cli_check(int argc, char **argv);
 
 /* Words of our own go to standard error, one line each, with "redefine: " before it. */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -5,56 +5,23 @@
 #include "count.h"
 
 #include "cli.h"
+#include "text.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-enum {
-    COLUMNS_DEFAULT = 80,
-    BAR_COLUMNS_MIN = 8,
-    OBJECT_COLUMNS_MAX = 24,
-    NAME_COLUMNS_MIN = 20,
-    REASONS_MAX = 10
-};
+enum { BAR_COLUMNS_MIN = 8, OBJECT_COLUMNS_MAX = 24, NAME_COLUMNS_MIN = 20, REASONS_MAX = 10 };
 
 /* ---- Names ---- */
-
-/* By the C++ runtime of this system, if there is one. A new string, or null. */
-static char *demangle(const char *name)
-{
-    static union {
-        void *object;
-        char *(*function)(const char *, char *, size_t *, int *);
-    } demangler;
-    static bool tried;
-    if (strncmp(name, "_Z", 2) != 0)
-        return NULL;
-    if (!tried) {
-        tried = true;
-        void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_LOCAL);
-        demangler.object = library ? dlsym(library, "__cxa_demangle") : NULL;
-    }
-    int status = 0;
-    return demangler.function ? demangler.function(name, NULL, NULL, &status) : NULL;
-}
 
 static const char *short_object(const char *object)
 {
     const char *slash = strrchr(object, '/');
     return slash && slash[1] ? slash + 1 : object;
-}
-
-/* Names come from files: nothing in them is for the terminal. */
-static void put_text(FILE *out, const char *text, int columns_max)
-{
-    for (int column = 0; *text && column < columns_max; text++, column++)
-        fputc((unsigned char)*text < ' ' || *text == '\177' ? '?' : *text, out);
 }
 
 /* ---- The table ---- */
@@ -75,10 +42,7 @@ static int digits(uint64_t value)
 static struct layout lay_out(FILE *out, const struct cli_count_result *result)
 {
     struct layout layout = {.is_terminal = isatty(fileno(out)), .calls = 5, .object = 6};
-    struct winsize window = {0};
-    int columns = COLUMNS_DEFAULT;
-    if (layout.is_terminal && ioctl(fileno(out), TIOCGWINSZ, &window) == 0 && window.ws_col)
-        columns = window.ws_col;
+    int columns = cli_columns(out);
     if (result->called_count && digits(result->row[0].calls) > layout.calls)
         layout.calls = digits(result->row[0].calls);
     for (size_t i = 0; i < result->called_count; i++) {
@@ -94,7 +58,7 @@ static struct layout lay_out(FILE *out, const struct cli_count_result *result)
 
 static void put_row(FILE *out, const struct layout *layout, const struct cli_count_row *row, uint64_t widest)
 {
-    char *demangled = demangle(row->name);
+    char *demangled = cli_demangle(row->name);
     const char *name = demangled ? demangled : row->name;
     const char *object = short_object(row->object);
     fprintf(out, "%*" PRIu64 "  ", layout->calls, row->calls);
@@ -106,10 +70,10 @@ static void put_row(FILE *out, const struct layout *layout, const struct cli_cou
             fputc(i < len ? '#' : ' ', out);
         fputs("  ", out);
     }
-    put_text(out, object, layout->object);
+    cli_put_text(out, object, layout->object);
     int len = (int)strnlen(object, (size_t)layout->object);
     fprintf(out, "%*s", layout->object - len + 2, "");
-    put_text(out, name, layout->is_terminal ? layout->name : INT32_MAX);
+    cli_put_text(out, name, layout->is_terminal ? layout->name : INT32_MAX);
     fputc('\n', out);
     free(demangled);
 }
@@ -130,11 +94,11 @@ static int compare_groups(const void *a, const void *b)
 
 static void put_group(FILE *out, const struct cli_count_refusal *first, size_t count)
 {
-    char *demangled = demangle(first->name);
+    char *demangled = cli_demangle(first->name);
     fprintf(out, "redefine: %zu not counted (", count);
-    put_text(out, demangled ? demangled : first->name, INT32_MAX);
+    cli_put_text(out, demangled ? demangled : first->name, INT32_MAX);
     fputs(count > 1 ? " and others): " : "): ", out);
-    put_text(out, first->reason, INT32_MAX);
+    cli_put_text(out, first->reason, INT32_MAX);
     fputc('\n', out);
     free(demangled);
 }
@@ -183,28 +147,14 @@ static void put_table(FILE *out, const struct cli_count_result *result)
 
 /* ---- JSON ---- */
 
-/* A name that is no UTF-8 becomes one, or there would be no JSON. */
-static json_t *text(const char *from)
-{
-    json_t *string = json_string(from);
-    if (string)
-        return string;
-    char *copy = strdup(from);
-    for (char *at = copy; at && *at; at++)
-        if ((unsigned char)*at >= 0x80)
-            *at = '?';
-    string = json_string(copy);
-    free(copy);
-    return string;
-}
-
 static json_t *function_object(const struct cli_count_row *row)
 {
-    json_t *function = json_pack("{s:o, s:o, s:I}", "name", text(row->name), "object", text(row->object),
-                                 "calls", (json_int_t)(row->calls > INT64_MAX ? INT64_MAX : row->calls));
-    char *demangled = demangle(row->name);
+    json_t *function = json_pack("{s:o, s:o, s:I}", "name", cli_json_text(row->name), "object",
+                                 cli_json_text(row->object), "calls",
+                                 (json_int_t)(row->calls > INT64_MAX ? INT64_MAX : row->calls));
+    char *demangled = cli_demangle(row->name);
     if (function && demangled)
-        (void)json_object_set_new(function, "demangled", text(demangled));
+        (void)json_object_set_new(function, "demangled", cli_json_text(demangled));
     free(demangled);
     return function;
 }
@@ -216,8 +166,9 @@ static bool put_json(FILE *out, const struct cli_count_result *result)
     for (size_t i = 0; i < result->row_count; i++)
         (void)json_array_append_new(functions, function_object(&result->row[i]));
     for (size_t i = 0; i < result->refusal_count; i++)
-        (void)json_array_append_new(refusals, json_pack("{s:o, s:o}", "name", text(result->refusal[i].name),
-                                                        "reason", text(result->refusal[i].reason)));
+        (void)json_array_append_new(refusals,
+                                    json_pack("{s:o, s:o}", "name", cli_json_text(result->refusal[i].name),
+                                              "reason", cli_json_text(result->refusal[i].reason)));
     json_t *root = json_pack("{s:i, s:o, s:o}", "schema", 1, "functions", functions, "not_counted", refusals);
     bool done = root && json_dumpf(root, out, JSON_INDENT(1)) == 0;
     json_decref(root);

@@ -6,6 +6,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <link.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -24,6 +25,8 @@ enum { OBJECTS_MAX = 512, SEGMENTS_MAX = 16 };
 /* Where things lie when addresses are not randomised. */
 static const uint64_t program_base = UINT64_C(0x555555554000);
 static const uint64_t library_base = UINT64_C(0x7ffff0000000);
+/* Where a process has nothing, for what it has not. */
+static const uint64_t spare_base = UINT64_C(0x10000000000);
 static const uint64_t span_max = UINT64_C(1) << 34;
 
 struct object {
@@ -41,6 +44,7 @@ struct cli_filespace {
     struct object object[OBJECTS_MAX];
     size_t count;
     uint64_t next_base;
+    uint64_t given_base; /* of the next object, where it is known; 0: as above */
 };
 
 static uint64_t page_down(uint64_t value)
@@ -166,11 +170,13 @@ static struct object *add_elf(struct cli_filespace *files, const char *path, con
     struct object *object = new_object(files, path, high - low);
     if (!object)
         return NULL;
-    uint64_t base = files->count == 1 ? program_base : files->next_base;
+    uint64_t base = files->given_base   ? files->given_base
+                    : files->count == 1 ? program_base
+                                        : files->next_base;
     object->bias = elf.e_type == ET_EXEC ? 0 : base - low;
     object->start = low + object->bias;
     object->end = high + object->bias;
-    if (files->count > 1)
+    if (files->count > 1 && !files->given_base)
         files->next_base = page_up(object->end) + rdf_os_page_bytes();
     struct stat st = {0};
     if (!source->memory && fstat(source->fd, &st) == 0) {
@@ -470,6 +476,115 @@ struct cli_filespace *cli_filespace_new(const char *path, struct rdf_space *ret_
         add_vdso(files, *ret_machine);
     add_link_map(files);
     cli_program_free(&program);
+    *ret_space = (struct rdf_space){.ops = &file_ops, .os = files};
+    return files;
+}
+
+/* ---- A process ---- */
+
+/* A line of /proc/PID/maps that begins a file: address and path; false for any other. */
+static bool begins_file(char *line, uint64_t *ret_start, char **ret_path)
+{
+    unsigned long long start, end, off;
+    int path_at = 0;
+    if (sscanf(line, "%llx-%llx %*s %llx %*s %*s %n", &start, &end, &off, &path_at) < 3 || off != 0 ||
+        !path_at)
+        return false;
+    line[strcspn(line, "\n")] = '\0';
+    *ret_start = start;
+    *ret_path = line + path_at;
+    return **ret_path == '/' || strcmp(*ret_path, "[vdso]") == 0;
+}
+
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat left, right;
+    return stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_ino == right.st_ino &&
+           left.st_dev == right.st_dev;
+}
+
+/* Through the process' own root, where that is another one: a container's files are its own. */
+static bool add_mapped(struct cli_filespace *files, pid_t pid, const char *path, uint64_t start,
+                       uint16_t *ret_machine)
+{
+    char *through = NULL;
+    uint16_t machine = 0;
+    size_t count = files->count;
+    if (strcmp(path, "[vdso]") == 0) {
+        files->given_base = start;
+        add_vdso(files, *ret_machine);
+        files->given_base = 0;
+        return true;
+    }
+    if (asprintf(&through, "/proc/%d/root%s", (int)pid, path) < 0)
+        return false;
+    files->given_base = start;
+    bool added = add_file(files, is_same_file(path, through) ? path : through, &machine);
+    files->given_base = 0;
+    if (added && count == 0)
+        *ret_machine = machine;
+    free(through);
+    return added;
+}
+
+static bool is_here(const struct cli_filespace *files, uint64_t addr)
+{
+    for (size_t i = 0; i < files->count; i++)
+        if (addr >= files->object[i].start && addr < files->object[i].end)
+            return true;
+    return false;
+}
+
+/* All files, or only the one at `program`. What is no ELF file is left out. */
+static void add_mappings(struct cli_filespace *files, pid_t pid, FILE *maps, const char *program,
+                         uint16_t *ret_machine)
+{
+    char *line = NULL;
+    size_t room = 0;
+    uint64_t start;
+    char *path;
+    rewind(maps);
+    while (getline(&line, &room, maps) > 0)
+        if (begins_file(line, &start, &path) && (!program || strcmp(path, program) == 0) &&
+            !is_here(files, start) && files->count < OBJECTS_MAX)
+            (void)add_mapped(files, pid, path, start, ret_machine);
+    free(line);
+}
+
+struct cli_filespace *cli_filespace_of_process(pid_t pid, struct rdf_space *ret_space, uint16_t *ret_machine)
+{
+    char name[64], program[4096];
+    (void)snprintf(name, sizeof name, "/proc/%d/exe", (int)pid);
+    ssize_t len = readlink(name, program, sizeof program - 1);
+    int why = errno;
+    (void)snprintf(name, sizeof name, "/proc/%d/maps", (int)pid);
+    FILE *maps = len > 0 ? fopen(name, "re") : NULL;
+    if (!maps) {
+        why = len > 0 ? errno : why;
+        cli_say(why == ENOENT ? "there is no process %d" : "process %d may not be looked at: %s", (int)pid,
+                strerror(why));
+        return NULL;
+    }
+    program[len] = '\0';
+    struct cli_filespace *files = calloc(1, sizeof *files);
+    if (files) {
+        files->next_base = spare_base;
+        add_mappings(files, pid, maps, program, ret_machine);
+        if (files->count > 0)
+            add_mappings(files, pid, maps, NULL, ret_machine);
+        else
+            cli_say("%s, the program of process %d, cannot be read: deleted, or no ELF file for a 64-bit "
+                    "little-endian CPU",
+                    program, (int)pid);
+    } else {
+        cli_say("no memory");
+    }
+    fclose(maps);
+    if (!files || files->count == 0) {
+        cli_filespace_free(files);
+        return NULL;
+    }
+    add_link_map(files);
     *ret_space = (struct rdf_space){.ops = &file_ops, .os = files};
     return files;
 }

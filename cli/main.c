@@ -9,12 +9,17 @@
 
 static const char usage[] =
     "usage: redefine run [--patch P.so]... [--replace NAME=P.so:SYMBOL]... [--follow] [--verbose]\n"
-    "                    [--count GLOB]... [--json] [--output FILE] [--] PROGRAM [ARG]...\n"
-    "       redefine show PROGRAM NAME\n"
+    "                    [--force] [--count GLOB]... [--json] [--output FILE] [--] PROGRAM [ARG]...\n"
+    "       redefine check PROGRAM|PID [NAME]... [--patch P.so]... [--json]\n"
+    "       redefine list [--all] [--names] [--json] PROGRAM|PID [GLOB]\n"
+    "       redefine show [--json] PROGRAM|PID NAME\n"
     "       redefine --help | --version\n"
     "\n"
     "run   starts PROGRAM with functions redefined by patch files; with --count it prints the calls of the\n"
     "      functions that GLOB matches when PROGRAM has ended\n"
+    "check says what a redefinition would meet: inlined copies, clones, other types; exits with 0 (ok),\n"
+    "      1 (a hazard) or 2 (could not tell)\n"
+    "list  prints the functions of a program, how each would be redefined, and the verdict of a check\n"
     "show  prints a function's bytes, disassembled, and what a redefinition changes: before and after\n"
     "\n"
     "See redefine(1).\n";
@@ -38,7 +43,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } verbs[] = {{"run", cli_run}, {"show", cli_show}};
+    } verbs[] = {{"run", cli_run}, {"show", cli_show}, {"list", cli_list}, {"check", cli_check}};
 
     if (argc < 2) {
         fputs(usage, stderr);

@@ -6,6 +6,7 @@
  */
 #include "cli.h"
 #include "count.h"
+#include "gate.h"
 
 #include "agent/request.h"
 #include "arch/arch.h"
@@ -31,6 +32,7 @@ struct request {
     struct cli_count count;
     bool follow;
     bool verbose;
+    bool force;
 };
 
 /* The absolute path of a patch file that the loader of this machine could load, or null. */
@@ -291,7 +293,8 @@ static int start(struct request *request, char **argv)
         return status;
     }
     char *agent = NULL;
-    if (check_program(argv[0], &program) && (agent = find_agent())) {
+    bool may_start = check_program(argv[0], &program) && (request->force || cli_gate(path, request->text));
+    if (may_start && (agent = find_agent())) {
         struct start start = {request, agent, path, argv};
         status = request->count.glob_count ? run_counted(&start, &request->count) : become(&start);
     }
@@ -311,13 +314,18 @@ static bool parse(int argc, char **argv, struct request *request, int *ret_first
         JSON,
         OUTPUT,
         FOLLOW,
-        VERBOSE
+        VERBOSE,
+        FORCE
     }; /* no letters: long options only */
-    static const struct option options[] = {
-        {"patch", required_argument, NULL, PATCH},   {"replace", required_argument, NULL, REPLACE},
-        {"count", required_argument, NULL, COUNT},   {"json", no_argument, NULL, JSON},
-        {"output", required_argument, NULL, OUTPUT}, {"follow", no_argument, NULL, FOLLOW},
-        {"verbose", no_argument, NULL, VERBOSE},     {0}};
+    static const struct option options[] = {{"patch", required_argument, NULL, PATCH},
+                                            {"replace", required_argument, NULL, REPLACE},
+                                            {"count", required_argument, NULL, COUNT},
+                                            {"json", no_argument, NULL, JSON},
+                                            {"output", required_argument, NULL, OUTPUT},
+                                            {"follow", no_argument, NULL, FOLLOW},
+                                            {"verbose", no_argument, NULL, VERBOSE},
+                                            {"force", no_argument, NULL, FORCE},
+                                            {0}};
     bool ok = true;
     /* getopt counts from the program's name; ours is one word further left. */
     argc++;
@@ -332,6 +340,7 @@ static bool parse(int argc, char **argv, struct request *request, int *ret_first
         case OUTPUT: request->count.output = optarg; break;
         case FOLLOW: request->follow = true; break;
         case VERBOSE: request->verbose = true; break;
+        case FORCE: request->force = true; break;
         case ':':
             cli_say("%s needs a value; see redefine --help", argv[optind - 1]);
             ok = false;

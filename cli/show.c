@@ -6,64 +6,15 @@
 #include "cli.h"
 
 #include "core/plan.h"
-#include "filespace.h"
+#include "disassembly.h"
+#include "image/calls.h"
+#include "target.h"
+#include "text.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-enum { BYTES_SHOWN = 10, INSNS_SHOWN = 64 };
-
-struct view {
-    const struct rdf_arch *arch;
-    bool colour;
-};
-
-static const char *paint(const struct view *view, const char *code)
-{
-    return view->colour ? code : "";
-}
-
-/* One instruction: address, bytes (long ones go on in a second line), text. */
-static size_t print_insn(const struct view *view, uint64_t addr, struct rdf_span code, const char *mark,
-                         const char *colour, const char *note)
-{
-    char text[160];
-    size_t len = view->arch->format(code, addr, text, sizeof text);
-    if (len == 0)
-        len = code.len_bytes < view->arch->insn_align_bytes ? code.len_bytes : view->arch->insn_align_bytes;
-    char bytes[3 * BYTES_SHOWN + 1] = "";
-    for (size_t i = 0; i < len && i < BYTES_SHOWN; i++)
-        (void)snprintf(bytes + 3 * i, 4, "%02x ", code.data[i]);
-    printf("%s%s %12" PRIx64 "  %-*s %s%s%s%s\n", paint(view, colour), mark, addr, 3 * BYTES_SHOWN, bytes,
-           text, note[0] ? "   ; " : "", note, paint(view, "\033[0m"));
-    for (size_t at = BYTES_SHOWN; at < len; at += BYTES_SHOWN) {
-        printf("%s%s %12s  ", paint(view, colour), mark, "");
-        for (size_t i = at; i < len && i < at + BYTES_SHOWN; i++)
-            printf("%02x ", code.data[i]);
-        printf("%s\n", paint(view, "\033[0m"));
-    }
-    return len;
-}
-
-/* Instructions of [start, end), at most INSNS_SHOWN; those that begin before `window_end` are marked. */
-static void print_code(const struct view *view, uint64_t start, uint64_t end, const uint8_t *code,
-                       uint64_t window_end)
-{
-    size_t shown = 0;
-    uint64_t at = start;
-    while (at < end && shown++ < INSNS_SHOWN) {
-        bool displaced = at < window_end;
-        at += print_insn(view, at, (struct rdf_span){code + (at - start), (size_t)(end - at)},
-                         displaced ? "|" : " ", displaced ? "\033[33m" : "", "");
-    }
-    if (at < end)
-        printf("  … %" PRIu64 " more bytes, up to %" PRIx64 "\n", end - at, end);
-}
 
 static const char *bounds_text(enum rdf_bounds_source source)
 {
@@ -74,12 +25,12 @@ static const char *bounds_text(enum rdf_bounds_source source)
     }
 }
 
-static void print_head(const struct view *view, const char *name, const struct rdf_plan *plan)
+static void print_head(const struct cli_view *view, const char *name, const struct rdf_plan *plan)
 {
     const struct rdf_window *window = &plan->window;
     const struct rdf_function *function = &window->function;
     uint64_t bias = rdf_image_bias(function->image);
-    printf("%s%s%s in %s\n", paint(view, "\033[1m"), name, paint(view, "\033[0m"),
+    printf("%s%s%s in %s\n", cli_paint(view, "\033[1m"), name, cli_paint(view, "\033[0m"),
            rdf_image_name(function->image));
     printf("  runs at     %" PRIx64 "..%" PRIx64, function->start, function->end);
     printf(", %" PRIu64 " bytes, as the %s says\n", function->end - function->start,
@@ -107,7 +58,7 @@ static const char *purpose_of(const struct rdf_window *window, uint64_t addr)
     return "back into the trampoline";
 }
 
-static void print_after(const struct view *view, const struct rdf_plan *plan)
+static void print_after(const struct cli_view *view, const struct rdf_plan *plan)
 {
     const struct rdf_window *window = &plan->window;
     uint64_t start = window->function.start;
@@ -120,12 +71,13 @@ static void print_after(const struct view *view, const struct rdf_plan *plan)
 
     uint64_t at = start;
     while (at < plan->edit.addr)
-        at += print_insn(view, at, (struct rdf_span){after + (at - start), (size_t)(plan->edit.addr - at)},
-                         " ", "", "the landing pad stays");
+        at += cli_print_insn(view, at,
+                             (struct rdf_span){after + (at - start), (size_t)(plan->edit.addr - at)}, " ", "",
+                             "the landing pad stays");
     const char *what = "to the relay";
     for (uint64_t edit_end = at + plan->edit.len_bytes; at < edit_end; what = "a hop into the trampoline")
-        at += print_insn(view, at, (struct rdf_span){after + (at - start), (size_t)(end - at)}, "|",
-                         "\033[32m", what);
+        at += cli_print_insn(view, at, (struct rdf_span){after + (at - start), (size_t)(end - at)}, "|",
+                             "\033[32m", what);
     if (at < end)
         printf("  %12" PRIx64 "  … %" PRIu64 " bytes of the last displaced instruction%s, as before\n", at,
                end - at, window->insn_count > 1 ? "s" : "");
@@ -133,123 +85,150 @@ static void print_after(const struct view *view, const struct rdf_plan *plan)
         printf("  %12" PRIx64 "  … unchanged up to %" PRIx64 "%s\n", end, window->function.end,
                window->branch_count ? ", but for" : "");
     for (size_t i = 0; i < plan->extra_count; i++)
-        (void)print_insn(view, plan->extra[i].addr,
-                         (struct rdf_span){plan->extra[i].new_bytes, plan->extra[i].len_bytes}, "|",
-                         "\033[32m", purpose_of(window, plan->extra[i].addr));
+        (void)cli_print_insn(view, plan->extra[i].addr,
+                             (struct rdf_span){plan->extra[i].new_bytes, plan->extra[i].len_bytes}, "|",
+                             "\033[32m", purpose_of(window, plan->extra[i].addr));
 }
 
-static void print_plan(const struct view *view, const char *name, const struct rdf_plan *plan,
-                       const uint8_t *code)
+static void print_plan(const struct cli_view *view, const char *name, const struct rdf_plan *plan,
+                       struct rdf_span code)
 {
     const struct rdf_function *function = &plan->window.function;
     print_head(view, name, plan);
     printf("\nbefore\n");
-    print_code(view, function->start, function->end, code, plan->window.end);
+    cli_print_code(view, function->start, code, plan->window.end);
     printf("\nafter\n");
     print_after(view, plan);
-    printf("\nrelay (the slot holds the replacement's address)\n");
-    (void)print_insn(view, plan->relay_addr,
-                     (struct rdf_span){plan->code, plan->code_bytes - plan->relocated.len_bytes}, " ", "",
-                     "to the replacement");
+    printf("\nrelay (the slot holds the replacement's address%s)\n",
+           plan->window.needs_frame ? "; callers rely on what it saves" : "");
+    struct rdf_span relay = {plan->code, RDF_JUMP_BYTES_MAX};
+    (void)cli_print_insn(view, plan->relay_addr, relay, " ", "",
+                         plan->frame_addr ? "to the frame" : "to the replacement");
+    if (plan->frame_addr) {
+        size_t off = (size_t)(plan->frame_addr - plan->relay_addr);
+        printf("\nframe (calls the replacement, and keeps what the original leaves alone)\n");
+        cli_print_code(view, plan->frame_addr, (struct rdf_span){plan->code + off, plan->code_bytes - off},
+                       0);
+    }
     if (plan->window.strategy == RDF_STRATEGY_SLED) {
         printf("\nno trampoline: the original begins behind the sled, at %" PRIx64 "\n",
                plan->trampoline_addr);
         return;
     }
     printf("\ntrampoline (calling it is calling the original)\n");
-    print_code(view, plan->trampoline_addr, plan->trampoline_addr + plan->relocated.len_bytes,
-               plan->relocated.code, 0);
+    cli_print_code(view, plan->trampoline_addr,
+                   (struct rdf_span){plan->relocated.code, plan->relocated.len_bytes}, 0);
 }
 
-static const struct rdf_arch *arch_for(uint16_t machine)
+/* ---- JSON ---- */
+
+static json_t *json_bytes(const uint8_t *bytes, size_t len)
 {
-    static const struct rdf_arch *const arches[] = {&rdf_arch_x86_64, &rdf_arch_aarch64, &rdf_arch_riscv64};
-    for (size_t i = 0; i < sizeof arches / sizeof arches[0]; i++)
-        if (arches[i]->elf_machine == machine)
-            return arches[i];
-    return NULL;
+    char text[2 * RDF_EDIT_BYTES_MAX + 1] = "";
+    for (size_t i = 0; i < len; i++)
+        (void)snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    return json_string(text);
 }
 
-static redefine_status show(const struct view *view, struct rdf_space *space, struct rdf_arena *arena,
-                            struct rdf_images *images, const char *name, struct rdf_error *err)
+static json_t *json_edit(const struct rdf_edit *edit)
+{
+    return json_pack("{s:I, s:o, s:o}", "address", (json_int_t)edit->addr, "old",
+                     json_bytes(edit->old_bytes, edit->len_bytes), "new",
+                     json_bytes(edit->new_bytes, edit->len_bytes));
+}
+
+static void print_json(const struct cli_view *view, const char *name, const struct rdf_plan *plan,
+                       struct rdf_span code)
+{
+    const struct rdf_window *window = &plan->window;
+    const struct rdf_function *function = &window->function;
+    json_t *edits = json_array();
+    (void)json_array_append_new(edits, json_edit(&plan->edit));
+    for (size_t i = 0; i < plan->extra_count; i++)
+        (void)json_array_append_new(edits, json_edit(&plan->extra[i]));
+    struct rdf_span relay = {plan->code, RDF_JUMP_BYTES_MAX};
+    struct rdf_span trampoline = {plan->relocated.code, plan->relocated.len_bytes};
+    json_t *whole = json_pack("{s:i, s:o, s:o, s:I, s:I, s:I, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o}",
+                              "schema", 1, "name", cli_json_text(name), "object",
+                              cli_json_text(rdf_image_name(function->image)), "address",
+                              (json_int_t)function->start, "end", (json_int_t)function->end, "bias",
+                              (json_int_t)rdf_image_bias(function->image), "bounds",
+                              bounds_text(function->source), "strategy", rdf_strategy_name(window->strategy),
+                              "overwritten", (json_int_t)plan->edit.len_bytes, "displaced",
+                              (json_int_t)(window->end - function->start), "before",
+                              cli_json_code(view, function->start, code, window->end), "edits", edits,
+                              "relay", cli_json_code(view, plan->relay_addr, relay, 0), "trampoline",
+                              cli_json_code(view, plan->trampoline_addr, trampoline, 0));
+    if (whole)
+        (void)json_dumpf(whole, stdout, JSON_INDENT(1));
+    putchar('\n');
+    json_decref(whole);
+}
+
+static redefine_status show(const struct cli_view *view, struct cli_target *target, const char *name,
+                            bool is_json, struct rdf_error *err)
 {
     uint64_t entry;
     struct rdf_function function;
     struct rdf_window window;
-    redefine_status status = rdf_images_load(space, view->arch, arena, images, err);
+    redefine_status status = rdf_images_find(&target->images, name, &entry, err);
     if (status == REDEFINE_OK)
-        status = rdf_images_find(images, name, &entry, err);
+        status = rdf_images_function(&target->images, entry, &function, err);
     if (status == REDEFINE_OK)
-        status = rdf_images_function(images, entry, &function, err);
+        status = rdf_plan_window(&target->images, &function, &window, err);
+    struct rdf_reliance reliance;
     if (status == REDEFINE_OK)
-        status = rdf_plan_window(images, &function, &window, err);
-    struct rdf_near *near = rdf_arena_alloc(arena, sizeof *near);
-    struct rdf_plan *plan = rdf_arena_alloc(arena, sizeof *plan);
+        status = rdf_image_reliance(&target->images, function.image, &function, 1, &reliance, err);
+    if (status == REDEFINE_OK)
+        (void)rdf_plan_keep(view->arch, &reliance, &window);
+    struct rdf_near *near = rdf_arena_alloc(&target->arena, sizeof *near);
+    struct rdf_plan *plan = rdf_arena_alloc(&target->arena, sizeof *plan);
     if (status == REDEFINE_OK && (!near || !plan))
         status = rdf_fail(err, REDEFINE_ENOMEM, "no memory for the plan");
     if (status != REDEFINE_OK)
         return status;
-    *near = (struct rdf_near){.space = space, .arch = view->arch, .pages = &rdf_os_pages};
-    status = rdf_plan_make(near, images, &window, 0, plan, err);
+    *near = (struct rdf_near){.space = &target->space, .arch = view->arch, .pages = &rdf_os_pages};
+    status = rdf_plan_make(near, &target->images, &window, 0, plan, err);
+    size_t len = (size_t)(function.end - function.start);
+    struct rdf_span code = {target->space.ops->view(&target->space, function.start, len), len};
     if (status == REDEFINE_OK)
-        print_plan(view, name, plan,
-                   space->ops->view(space, function.start, (size_t)(function.end - function.start)));
+        (is_json ? print_json : print_plan)(view, name, plan, code);
     return status;
-}
-
-/* Where the file lies, without "." and links, which the loader would look at in its own way; null: a sentence
- * has been said. A library is no program: a regular file that lies here needs no slash and no permission. */
-static char *find_file(const char *name)
-{
-    struct stat st;
-    int status;
-    bool is_file = *name && stat(name, &st) == 0 && S_ISREG(st.st_mode);
-    char *found = is_file ? strdup(name) : cli_find_program(name, &status);
-    char *path = found ? realpath(found, NULL) : NULL;
-    if (found && !path)
-        cli_say("%s: %s", found, strerror(errno));
-    free(found);
-    return path;
 }
 
 int cli_show(int argc, char **argv)
 {
-    if (argc > 0 && strcmp(argv[0], "--") == 0) {
+    bool is_json = false;
+    for (; argc > 0 && argv[0][0] == '-'; argc--, argv++) {
+        if (strcmp(argv[0], "--") == 0) {
+            argc--;
+            argv++;
+            break;
+        }
+        if (strcmp(argv[0], "--json") != 0) {
+            cli_say("show has no option %s; see redefine --help", argv[0]);
+            return EXIT_OWN_FAILURE;
+        }
+        is_json = true;
+    }
+    if (argc == 3 && strcmp(argv[2], "--json") == 0) {
+        is_json = true;
         argc--;
-        argv++;
-    } else if (argc > 0 && argv[0][0] == '-') {
-        cli_say("show has no option %s; see redefine --help", argv[0]);
-        return EXIT_OWN_FAILURE;
     }
     if (argc != 2) {
         cli_say("show takes PROGRAM and NAME; see redefine --help");
         return EXIT_OWN_FAILURE;
     }
-    int status = EXIT_OWN_FAILURE;
-    char *path = find_file(argv[0]);
-    struct rdf_space space;
-    uint16_t machine = 0;
-    struct cli_filespace *files = path ? cli_filespace_new(path, &space, &machine) : NULL;
-    free(path);
-    if (!files)
-        return status;
-    struct view view = {.arch = arch_for(machine),
-                        .colour = isatty(STDOUT_FILENO) && !(getenv("NO_COLOR") && *getenv("NO_COLOR"))};
+    struct cli_target target;
     struct rdf_error err = {0};
-    struct rdf_arena arena;
-    struct rdf_images images = {0};
-    rdf_arena_init(&arena, &rdf_os_pages);
-    if (view.arch)
-        (void)show(&view, &space, &arena, &images, argv[1], &err);
-    else
-        (void)rdf_fail(&err, REDEFINE_EUNSUPPORTED, "its CPU (ELF machine %u) has no room in this build",
-                       machine);
+    bool is_open = cli_target_open(argv[0], &target);
+    struct cli_view view = {.arch = target.arch, .has_colour = cli_has_colour(stdout)};
+    if (is_open)
+        (void)show(&view, &target, argv[1], is_json, &err);
     if (err.status == REDEFINE_OK && fflush(stdout) != 0)
         (void)rdf_fail(&err, REDEFINE_ESYSTEM, "the output could not be written: %s", strerror(errno));
     if (err.status != REDEFINE_OK)
         cli_say("%s: %s", argv[0], err.sentence);
-    rdf_images_free(&images);
-    rdf_arena_free(&arena);
-    cli_filespace_free(files);
-    return err.status == REDEFINE_OK ? 0 : EXIT_OWN_FAILURE;
+    cli_target_close(&target);
+    return is_open && err.status == REDEFINE_OK ? 0 : EXIT_OWN_FAILURE;
 }

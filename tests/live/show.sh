@@ -13,10 +13,10 @@ show()
     run "$redefine" show "$@"
 }
 
-# The bytes of the section "before", in hexadecimal. (A mark, the address in 12 columns, ten bytes.)
+# The bytes of the section "before", in hexadecimal. (A mark, the address in 12 columns, seven bytes.)
 before_bytes()
 {
-    perl -ne '$in = 0 if /^after$/; print unpack("x16 A30", $_), " " if $in && /^[| ] [ 0-9a-f]{12}  /;
+    perl -ne '$in = 0 if /^after$/; print unpack("x16 A21", $_), " " if $in && /^[| ] [ 0-9a-f]{12}  /;
               $in = 1 if /^before$/' out | tr -d ' \n'
 }
 
@@ -227,6 +227,53 @@ fi
 
 # ---- How it prints ----
 
+cat >loop.c <<'C'
+int main(int argc, char **argv)
+{
+    int sum = 0;
+    for (int i = 0; i < argc; i++)
+        sum += argv[i][0] == 'x' ? i * 3 : sum % 7;
+    return sum;
+}
+C
+"$CC" -O1 -o loop loop.c
+show ./loop main
+result "arrows: every head has a tail" sh -c '
+    heads=$(grep -c "▸" out); tails=$(grep -cE "[╭╰├]" out)
+    [ "$heads" -gt 0 ] && [ "$tails" -gt "$heads" ] || { cat out; false; }'
+if [ "$machine" = x86_64 ]; then
+    # At most four arrows lie side by side: others are not drawn. What is drawn leads to the line of a target.
+    result "arrows: heads are where branches lead" perl -ne '
+        $in = 0 if /^after$/; $in = 1 if /^before$/;
+        next unless $in && /^[| ] +([0-9a-f]+)  /;
+        my $at = $1; $head{$at} = 1 if /▸/; $target{$1} = 1 if / j\w+ 0x([0-9a-f]+)/;
+        END { for (keys %head) { $target{$_} or print "nothing leads to $_\n" and $bad = 1 }
+              $bad = 1 if keys %head < keys(%target) - 1; exit $bad // 0 }' out
+fi
+result "80 columns" sh -c '[ "$(LC_ALL=C.UTF-8 wc -L <out)" -le 80 ]'
+show --json ./loop main
+result "JSON: the plan as data" perl -MJSON::PP -e '
+    local $/; open my $f, "<", "out"; my $plan = decode_json(<$f>);
+    $plan->{schema} == 1 && $plan->{name} eq "main" && @{ $plan->{before} } > 5 && $plan->{before}[0]{marked}
+        && @{ $plan->{edits} } && length $plan->{edits}[0]{old} == length $plan->{edits}[0]{new}
+        && @{ $plan->{trampoline} } && grep { $_->{target} } @{ $plan->{before} } or die "not as expected"'
+show ./loop main --json
+result "JSON: the option behind the names" test "$status" = 0
+show --json ./loop nothing
+refused "JSON: a name that is not there" 125 "nothing"
+sleep 60 &
+sleeper=$!
+show $sleeper nanosleep
+result "a process: a function of a library, where the process has it" sh -c '
+    base=$(awk -v lib=libc.so.6 "\$6 ~ lib { sub(/-.*/, \"\", \$1); print \$1; exit }" /proc/'$sleeper'/maps)
+    cut=$(echo "$base" | cut -c1-6)
+    grep -q "^  runs at *$cut" out || { echo "$base"; cat out err; false; }'
+kill $sleeper
+show 4194304999 main
+refused "no such process" 125 "no such program"
+show 4194303 main
+refused "no process of that number" 125 "no process 4194303"
+
 # terminal COMMAND: what it prints on one.
 terminal()
 {
@@ -272,8 +319,8 @@ show ./program
 refused "no name" 125 "show takes PROGRAM and NAME"
 show ./program parse main
 refused "one argument too many" 125 "show takes PROGRAM and NAME"
-show --json ./program
-refused "an unknown option" 125 "--json"
+show --jsn ./program
+refused "an unknown option" 125 "--jsn"
 show -- ./program parse
 result "-- before the program" shown_well objdump
 for program in ./nothing nothing-of-that-name ''; do

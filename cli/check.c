@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * redefine check: what a redefinition of functions would meet, before anything is touched.
+ */
+#include "cli.h"
+
+#include "api/judge.h"
+#include "minisymbols.h"
+#include "patchfile.h"
+#include "text.h"
+#include "indexcache.h"
+#include "target.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    EXIT_HAZARD = 1,
+    EXIT_CANNOT_TELL = 2,
+    ALL_MAX = 200000, /* functions of one object */
+};
+
+struct checking {
+    struct cli_target target;
+    struct rdf_judge judge;
+    struct rdf_report *report;
+    size_t count, room;
+    bool json;
+    bool failed; /* a name could not be looked at */
+    bool all;    /* no names were given: only what is not in order is shown */
+};
+
+/* ---- Names → reports ---- */
+
+static struct rdf_report *new_report(struct checking *checking)
+{
+    if (checking->count == checking->room) {
+        size_t room = checking->room ? 2 * checking->room : 64;
+        struct rdf_report *bigger = realloc(checking->report, room * sizeof *bigger);
+        if (!bigger)
+            return NULL;
+        checking->report = bigger;
+        checking->room = room;
+    }
+    return &checking->report[checking->count];
+}
+
+/* Whether a function of the index is what the user calls NAME: plain, linkage name, or C++ with or without
+ * its parameters; NAME@FILE too. */
+static bool is_named(const struct rdf_debug_index *index, const struct rdf_debug_function *function,
+                     const char *name)
+{
+    const char *linkage = index->text + function->name;
+    const char *at = strchr(name, '@');
+    size_t len = at ? (size_t)(at - name) : strlen(name);
+    if (at && strcmp(index->text + function->decl_file, at + 1) != 0) {
+        const char *slash = strrchr(index->text + function->decl_file, '/');
+        if (!slash || strcmp(slash + 1, at + 1) != 0)
+            return false;
+    }
+    if (strncmp(linkage, name, len) == 0 && !linkage[len])
+        return true;
+    /* A static function of C++ has no mangled name, and so no parameters in it. */
+    size_t own_len = strcspn(name, "(") < len ? strcspn(name, "(") : len;
+    if (strncmp(linkage, "_Z", 2) != 0 && strncmp(linkage, name, own_len) == 0 && !linkage[own_len])
+        return true;
+    char text[1024];
+    if (strncmp(linkage, "_Z", 2) != 0 || !rdf_image_demangle(linkage, text, sizeof text) ||
+        strncmp(text, name, len) != 0)
+        return false;
+    return !text[len] || text[len] == '(';
+}
+
+/* A function that was inlined everywhere has no symbol; debug data knows it. False: there is none such. */
+static bool check_bodiless(struct checking *checking, const char *name)
+{
+    struct cli_target *target = &checking->target;
+    const struct rdf_error *why;
+    const struct rdf_debug_index *index = rdf_judge_index(&checking->judge, target->images.image[0], &why);
+    struct rdf_error err = {0};
+    for (uint32_t i = 0; index && i < index->function_count; i++) {
+        const struct rdf_debug_function *function = &index->function[i];
+        struct rdf_check_debug debug;
+        if (function->flags & RDF_DEBUG_HAS_BODY || function->site_count == 0 ||
+            !is_named(index, function, name))
+            continue;
+        struct rdf_report *report = new_report(checking);
+        if (!report || !rdf_judge_sites(&checking->judge, index, function, &debug)) {
+            cli_say("no memory");
+            return false;
+        }
+        struct rdf_check_subject subject = {.name = name, .debug = &debug};
+        if (rdf_check_verdict(&subject, &target->arena, report, &err) != REDEFINE_OK)
+            return false;
+        checking->count++;
+        return true;
+    }
+    return false;
+}
+
+/* Where the name's code is; false: a sentence has been said, or the name was reported otherwise. */
+static bool find(struct checking *checking, const char *name, struct rdf_function *ret)
+{
+    struct rdf_error err = {0};
+    uint64_t entry;
+    redefine_status status = rdf_images_find(&checking->target.images, name, &entry, &err);
+    if (status == REDEFINE_ENOTFOUND && check_bodiless(checking, name))
+        return false;
+    struct rdf_image *program = checking->target.images.image[0];
+    uint64_t in_file;
+    if (status == REDEFINE_ENOTFOUND && cli_minisymbol_find(rdf_image_name(program), name, &in_file)) {
+        entry = in_file + rdf_image_bias(program);
+        status = REDEFINE_OK;
+    }
+    if (status == REDEFINE_OK)
+        status = rdf_images_function(&checking->target.images, entry, ret, &err);
+    if (status == REDEFINE_OK)
+        return true;
+    cli_say("%s", err.sentence);
+    checking->failed = true;
+    return false;
+}
+
+static struct rdf_report *check_name(struct checking *checking, const char *name)
+{
+    struct rdf_function function;
+    struct rdf_error err = {0};
+    if (!find(checking, name, &function))
+        return NULL;
+    struct rdf_report *report = new_report(checking);
+    if (report && rdf_judge_functions(&checking->judge, &function, 1, report, &err) == REDEFINE_OK) {
+        report->name = rdf_arena_copy(&checking->target.arena, name, strlen(name));
+        if (!report->name)
+            report->name = "";
+        checking->count++;
+        return report;
+    }
+    cli_say("%s: %s", name, report ? err.sentence : "no memory");
+    checking->failed = true;
+    return NULL;
+}
+
+/* ---- Patches ---- */
+
+static void compare_types(struct checking *checking, struct rdf_judge *patch, uint64_t replacement,
+                          const char *name, struct rdf_report *report)
+{
+    struct rdf_error err = {0};
+    struct rdf_image *patch_image = patch->images->image[0];
+    if (rdf_judge_types(&checking->judge, report, rdf_images_at(&checking->target.images, report->addr),
+                        patch, patch_image, replacement + rdf_image_bias(patch_image), &err) != REDEFINE_OK)
+        cli_say("%s: %s", name, err.sentence);
+}
+
+static bool is_chosen(const char *name, char **names, size_t name_count)
+{
+    for (size_t i = 0; i < name_count; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return name_count == 0;
+}
+
+static void check_patch(struct checking *checking, const char *path, char **names, size_t name_count)
+{
+    struct cli_patch_record *record;
+    size_t count;
+    struct cli_target patch = {0};
+    struct rdf_judge judge;
+    if (!cli_patch_read(path, &record, &count) || !cli_target_open(path, &patch)) {
+        checking->failed = true;
+        return;
+    }
+    size_t chosen = 0;
+    judge = cli_judge_of(&patch, RDF_DEBUG_ANYWHERE);
+    for (size_t i = 0; i < count; i++) {
+        if (!is_chosen(record[i].name, names, name_count))
+            continue;
+        chosen++;
+        struct rdf_report *report = check_name(checking, record[i].name);
+        if (report)
+            compare_types(checking, &judge, record[i].replacement, record[i].name, report);
+    }
+    if (chosen == 0) {
+        cli_say("patch %s redefines %s", path,
+                count ? "none of these functions" : "nothing: it has no REDEFINE_PATCH");
+        checking->failed = true;
+    }
+    cli_patch_free(record, count);
+    rdf_judge_free(&judge);
+    cli_target_close(&patch);
+}
+
+/* ---- All functions ---- */
+
+struct gathering {
+    struct checking *checking;
+    struct rdf_function *function;
+    size_t count, room;
+};
+
+static enum rdf_visit gather(void *ctx, struct rdf_image *image, const char *name, const char *readable,
+                             uint64_t addr, bool is_ifunc)
+{
+    struct gathering *gathering = ctx;
+    struct rdf_images *images = &gathering->checking->target.images;
+    struct rdf_error ignored = {0};
+    (void)readable;
+    if (image != images->image[0] || is_ifunc || gathering->count == ALL_MAX)
+        return RDF_VISIT_TAKEN;
+    if (gathering->count == gathering->room) {
+        size_t room = gathering->room ? 2 * gathering->room : 1024;
+        struct rdf_function *bigger = realloc(gathering->function, room * sizeof *bigger);
+        if (!bigger)
+            return RDF_VISIT_STOP;
+        gathering->function = bigger;
+        gathering->room = room;
+    }
+    struct rdf_function *function = &gathering->function[gathering->count];
+    if (rdf_images_function(images, addr, function, &ignored) == REDEFINE_OK) {
+        function->name = function->name ? function->name : name;
+        gathering->count++;
+    }
+    return RDF_VISIT_TAKEN;
+}
+
+static int by_start(const void *a, const void *b)
+{
+    const struct rdf_function *left = a, *right = b;
+    return left->start < right->start ? -1 : left->start > right->start;
+}
+
+static void check_all(struct checking *checking)
+{
+    struct gathering gathering = {.checking = checking};
+    struct rdf_error err = {0};
+    checking->all = true;
+    rdf_images_each(&checking->target.images, "*", gather, &gathering);
+    qsort(gathering.function, gathering.count, sizeof *gathering.function, by_start);
+    checking->report = calloc(gathering.count + 1, sizeof *checking->report);
+    checking->room = gathering.count + 1;
+    if (!checking->report || rdf_judge_functions(&checking->judge, gathering.function, gathering.count,
+                                                 checking->report, &err) != REDEFINE_OK) {
+        cli_say("%s", checking->report ? err.sentence : "no memory");
+        checking->failed = true;
+    } else {
+        checking->count = gathering.count;
+    }
+    if (gathering.count == 0) {
+        cli_say(
+            "the object has no named functions: it was stripped; name one of a library's, or build it again");
+        checking->failed = true;
+    }
+    free(gathering.function);
+}
+
+/* ---- Output ---- */
+
+static json_t *hazard_json(const struct rdf_hazard *hazard)
+{
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "kind", rdf_hazard_name(hazard->kind), "severity",
+                     rdf_severity_name(hazard->severity), "file",
+                     hazard->file ? cli_json_text(hazard->file) : json_null(), "line",
+                     json_integer(hazard->line), "caller",
+                     hazard->caller ? cli_json_text(hazard->caller) : json_null(), "detail",
+                     cli_json_text(hazard->detail));
+}
+
+static bool print_json(const struct checking *checking)
+{
+    json_t *functions = json_array();
+    for (size_t i = 0; i < checking->count; i++) {
+        const struct rdf_report *report = &checking->report[i];
+        json_t *hazards = json_array();
+        for (const struct rdf_hazard *hazard = report->hazard; hazard; hazard = hazard->next)
+            json_array_append_new(hazards, hazard_json(hazard));
+        json_array_append_new(functions,
+                              json_pack("{s:o, s:I, s:I, s:s, s:o}", "name", cli_json_text(report->name),
+                                        "address", (json_int_t)report->addr, "size",
+                                        (json_int_t)report->size_bytes, "verdict",
+                                        rdf_verdict_name(report->verdict), "hazards", hazards));
+    }
+    json_t *root = json_pack("{s:i, s:o}", "schema", 1, "functions", functions);
+    bool done = root && json_dumpf(root, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF;
+    json_decref(root);
+    return done;
+}
+
+/* Names come from files: nothing in them speaks to the terminal. Lines of a table are kept apart. */
+static void print_text(const char *text, const char *indent)
+{
+    for (; *text; text++)
+        if (*text == '\n')
+            printf("\n%s", indent);
+        else
+            putchar((unsigned char)*text < ' ' || *text == '\177' ? '?' : *text);
+}
+
+static void print_report(const struct rdf_report *report, bool colour)
+{
+    static const char *const colours[] = {[RDF_VERDICT_OK] = "\033[32m",
+                                          [RDF_VERDICT_PARTIAL] = "\033[33m",
+                                          [RDF_VERDICT_UNSAFE] = "\033[31m",
+                                          [RDF_VERDICT_UNKNOWN] = "\033[35m"};
+    print_text(report->name, "");
+    if (report->addr)
+        printf(" at 0x%" PRIx64 ", %" PRIu64 " bytes", report->addr, report->size_bytes);
+    printf(": %s%s%s\n", colour ? colours[report->verdict] : "", rdf_verdict_name(report->verdict),
+           colour ? "\033[0m" : "");
+    for (const struct rdf_hazard *hazard = report->hazard; hazard; hazard = hazard->next) {
+        printf("  %s: %s: ", rdf_severity_name(hazard->severity), rdf_hazard_name(hazard->kind));
+        if (hazard->file) {
+            print_text(hazard->file, "");
+            printf(":%u: ", hazard->line);
+        }
+        print_text(hazard->detail, "    ");
+        putchar('\n');
+    }
+}
+
+static int finish(const struct checking *checking)
+{
+    size_t of[4] = {0};
+    bool colour = cli_has_colour(stdout);
+    for (size_t i = 0; i < checking->count; i++) {
+        const struct rdf_report *report = &checking->report[i];
+        of[report->verdict]++;
+        if (!checking->json && (!checking->all || report->verdict != RDF_VERDICT_OK))
+            print_report(report, colour);
+    }
+    if (checking->json && !print_json(checking))
+        cli_say("no memory for the output");
+    else if (!checking->json && checking->count > 1)
+        printf("%zu functions: %zu ok, %zu partial, %zu unsafe, %zu unknown\n", checking->count,
+               of[RDF_VERDICT_OK], of[RDF_VERDICT_PARTIAL], of[RDF_VERDICT_UNSAFE], of[RDF_VERDICT_UNKNOWN]);
+    if (fflush(stdout) != 0) {
+        cli_say("the output could not be written: %s", strerror(errno));
+        return EXIT_CANNOT_TELL;
+    }
+    if (of[RDF_VERDICT_PARTIAL] || of[RDF_VERDICT_UNSAFE])
+        return EXIT_HAZARD;
+    return checking->failed || of[RDF_VERDICT_UNKNOWN] || checking->count == 0 ? EXIT_CANNOT_TELL : 0;
+}
+
+/* ---- The verb ---- */
+
+struct arguments {
+    const char *program;
+    char **names;
+    size_t name_count;
+    const char **patch;
+    size_t patch_count;
+    bool json;
+};
+
+/* Options stand anywhere. */
+static bool parse(int argc, char **argv, struct arguments *ret)
+{
+    enum { PATCH = 256, JSON };
+    static const struct option options[] = {{"patch", required_argument, NULL, PATCH},
+                                            {"json", no_argument, NULL, JSON},
+                                            {0}};
+    /* getopt counts from the program's name; ours is one word further left. */
+    argc++;
+    argv--;
+    opterr = 0;
+    ret->patch = calloc((size_t)argc, sizeof *ret->patch);
+    for (int option; ret->patch && (option = getopt_long(argc, argv, ":", options, NULL)) != -1;)
+        switch (option) {
+        case PATCH: ret->patch[ret->patch_count++] = optarg; break;
+        case JSON: ret->json = true; break;
+        case ':': cli_say("%s needs a value; see redefine --help", argv[optind - 1]); return false;
+        default: cli_say("check has no option %s; see redefine --help", argv[optind - 1]); return false;
+        }
+    if (!ret->patch || optind >= argc) {
+        cli_say("check needs a program, a library or the number of a process; see redefine --help");
+        return false;
+    }
+    ret->program = argv[optind];
+    ret->names = argv + optind + 1;
+    ret->name_count = (size_t)(argc - optind - 1);
+    return true;
+}
+
+int cli_check(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct checking checking = {0};
+    int status = EXIT_CANNOT_TELL;
+    if (parse(argc, argv, &arguments) && cli_target_open(arguments.program, &checking.target)) {
+        checking.json = arguments.json;
+        checking.judge = cli_judge_of(&checking.target, RDF_DEBUG_ANYWHERE);
+        for (size_t i = 0; i < arguments.patch_count; i++)
+            check_patch(&checking, arguments.patch[i], arguments.names, arguments.name_count);
+        for (size_t i = 0; !arguments.patch_count && i < arguments.name_count; i++)
+            (void)check_name(&checking, arguments.names[i]);
+        if (!arguments.patch_count && !arguments.name_count)
+            check_all(&checking);
+        status = finish(&checking);
+        free(checking.report);
+        rdf_judge_free(&checking.judge);
+    }
+    cli_target_close(&checking.target);
+    free(arguments.patch);
+    return status;
+}

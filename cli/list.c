@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * redefine list: the functions of a program or process, with the strategy that the planner would choose and
+ * the verdict of a check of each. Nothing is run and nothing is changed.
+ */
+#include "cli.h"
+
+#include "check/check.h"
+#include "check/sites.h"
+#include "core/plan.h"
+#include "target.h"
+#include "text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { VERDICTS = RDF_VERDICT_UNKNOWN + 1 };
+
+struct row {
+    struct rdf_function function;
+    enum rdf_verdict verdict;
+    const char *strategy; /* null: none fits */
+    const char *hazard;   /* the first that is more than a note; null: none */
+};
+
+struct list {
+    struct cli_target target;
+    const char *object; /* of OBJECT!GLOB; null: the program */
+    const char *glob;
+    bool is_json, only_names, all_objects;
+    struct row *row;
+    size_t count, capacity;
+    bool out_of_memory;
+};
+
+/* ---- Which ---- */
+
+/* C++ names are matched as they are mangled and as people write them, with and without their parameters. */
+static bool is_wanted(const struct list *list, const char *name)
+{
+    if (rdf_image_glob(list->glob, name))
+        return true;
+    char *demangled = cli_demangle(name);
+    bool matches = demangled && rdf_image_glob(list->glob, demangled);
+    if (demangled && !matches) {
+        demangled[strcspn(demangled, "(")] = '\0';
+        matches = rdf_image_glob(list->glob, demangled);
+    }
+    free(demangled);
+    return matches;
+}
+
+static const char *short_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static bool is_wanted_object(const struct list *list, struct rdf_image *image)
+{
+    const char *path = rdf_image_name(image);
+    if (list->object)
+        return rdf_image_glob(list->object, path) || rdf_image_glob(list->object, short_name(path));
+    return list->all_objects || image == list->target.images.image[0];
+}
+
+static enum rdf_visit add(void *ctx, struct rdf_image *image, const char *name, const char *readable,
+                          uint64_t addr, bool is_ifunc)
+{
+    struct list *list = ctx;
+    struct rdf_error unused = {0};
+    (void)readable, (void)is_ifunc;
+    if (!is_wanted(list, name))
+        return RDF_VISIT_OTHER;
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 1024;
+        struct row *row = realloc(list->row, capacity * sizeof *row);
+        list->out_of_memory |= !row;
+        if (!row)
+            return RDF_VISIT_STOP;
+        list->row = row;
+        list->capacity = capacity;
+    }
+    struct row *row = &list->row[list->count];
+    *row = (struct row){.function = {.image = image, .start = addr, .end = addr, .name = name}};
+    if (!list->only_names &&
+        rdf_images_function(&list->target.images, addr, &row->function, &unused) != REDEFINE_OK)
+        return RDF_VISIT_OTHER; /* a name in the middle of something */
+    row->function.name = name;
+    list->count++;
+    return RDF_VISIT_TAKEN;
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const struct row *left = a, *right = b;
+    if (left->function.start != right->function.start)
+        return left->function.start < right->function.start ? -1 : 1;
+    return strcmp(left->function.name, right->function.name);
+}
+
+/* By address, each once. */
+static void collect(struct list *list)
+{
+    struct rdf_images *images = &list->target.images;
+    for (size_t i = 0; i < images->count; i++)
+        if (!is_wanted_object(list, images->image[i]))
+            rdf_image_hide(images->image[i]);
+    rdf_images_each(images, "*", add, list);
+    if (list->count)
+        qsort(list->row, list->count, sizeof *list->row, by_address);
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++)
+        if (kept == 0 || list->row[kept - 1].function.start != list->row[i].function.start)
+            list->row[kept++] = list->row[i];
+    list->count = kept;
+}
+
+/* ---- What of them ---- */
+
+/* The debug data of one object, as far as there is any. */
+struct inlining {
+    struct rdf_arena arena;
+    struct rdf_debug *debug;
+    struct rdf_debug_index index;
+    bool is_known;
+    char why[RDF_SENTENCE_BYTES];
+};
+
+static void open_inlining(struct list *list, struct rdf_image *image, struct inlining *ret)
+{
+    struct rdf_error err = {0};
+    *ret = (struct inlining){.is_known = false};
+    rdf_arena_init(&ret->arena, &rdf_os_pages);
+    redefine_status status = rdf_debug_open(&list->target.space, &ret->arena, rdf_image_name(image), 0, 0,
+                                            RDF_DEBUG_ANYWHERE, &ret->debug, &err);
+    if (status == REDEFINE_OK)
+        status = rdf_debug_build_index(ret->debug, &rdf_os_pages, (struct rdf_span){NULL, 0}, &ret->index,
+                                       &err);
+    ret->is_known = status == REDEFINE_OK;
+    (void)snprintf(ret->why, sizeof ret->why, "%s", err.sentence);
+}
+
+static void close_inlining(struct inlining *inlining)
+{
+    if (inlining->is_known)
+        rdf_os_pages.put(rdf_os_pages.ctx, (void *)(uintptr_t)inlining->index.blob.data,
+                         inlining->index.blob.len_bytes);
+    rdf_debug_close(inlining->debug);
+    rdf_arena_free(&inlining->arena);
+}
+
+static const char *short_strategy(enum rdf_strategy strategy)
+{
+    switch (strategy) {
+    case RDF_STRATEGY_SLED: return "sled";
+    case RDF_STRATEGY_ENTRY_JUMP: return "jump";
+    case RDF_STRATEGY_PADDED_JUMP: return "padded";
+    case RDF_STRATEGY_SHORT_JUMP: return "short";
+    case RDF_STRATEGY_TRAP: return "trap";
+    }
+    return "none";
+}
+
+/* The verdict on one function; false: no memory. */
+static bool judge(struct list *list, const struct inlining *inlining, const struct rdf_facts *facts,
+                  struct rdf_arena *arena, struct row *row)
+{
+    struct rdf_error why = {0}, err = {0};
+    struct rdf_window window;
+    struct rdf_check_window seen = {
+        .status = rdf_plan_window(&list->target.images, &row->function, &window, &why)};
+    seen.sentence = why.sentence;
+    if (seen.status == REDEFINE_OK) {
+        row->strategy = short_strategy(window.strategy);
+        seen.strategy = rdf_strategy_name(window.strategy);
+        seen.is_slow = window.strategy == RDF_STRATEGY_TRAP;
+    }
+    const struct rdf_debug_function *known = NULL;
+    if (inlining->is_known)
+        known = rdf_debug_index_at(&inlining->index,
+                                   row->function.start - rdf_image_bias(row->function.image));
+    struct rdf_check_debug debug;
+    if (known && !rdf_check_sites(&inlining->index, known, 1, arena, &debug))
+        return false;
+    struct rdf_check_subject subject = {.name = row->function.name,
+                                        .addr = row->function.start,
+                                        .size_bytes = row->function.end - row->function.start,
+                                        .facts = facts,
+                                        .debug = known ? &debug : NULL,
+                                        .no_debug_reason = inlining->why,
+                                        .window = &seen};
+    struct rdf_report report;
+    if (rdf_check_verdict(&subject, arena, &report, &err) != REDEFINE_OK)
+        return false;
+    row->verdict = report.verdict;
+    for (const struct rdf_hazard *hazard = report.hazard; hazard && !row->hazard; hazard = hazard->next)
+        if (hazard->severity != RDF_SEVERITY_NOTE)
+            row->hazard = rdf_hazard_name(hazard->kind);
+    return true;
+}
+
+/* The functions of one object: [first, end). */
+static redefine_status judge_object(struct list *list, size_t first, size_t end, struct rdf_error *err)
+{
+    struct rdf_arena facts_arena;
+    struct inlining inlining;
+    size_t count = end - first;
+    rdf_arena_init(&facts_arena, &rdf_os_pages);
+    struct rdf_function *functions = rdf_arena_alloc(&facts_arena, count * sizeof *functions);
+    struct rdf_facts *facts = rdf_arena_alloc(&facts_arena, count * sizeof *facts);
+    redefine_status status = REDEFINE_OK;
+    if (!functions || !facts)
+        status = rdf_fail(err, REDEFINE_ENOMEM, "no memory for %zu functions", count);
+    for (size_t i = 0; i < count && status == REDEFINE_OK; i++)
+        functions[i] = list->row[first + i].function;
+    if (status == REDEFINE_OK)
+        status = rdf_facts_gather(&list->target.images, functions, count, &facts_arena, facts, err);
+    open_inlining(list, list->row[first].function.image, &inlining);
+    for (size_t i = 0; i < count && status == REDEFINE_OK; i++) {
+        struct rdf_arena_mark mark = rdf_arena_take_mark(&facts_arena);
+        if (!judge(list, &inlining, &facts[i], &facts_arena, &list->row[first + i]))
+            status = rdf_fail(err, REDEFINE_ENOMEM, "no memory for the verdicts on %zu functions", count);
+        rdf_arena_rollback(&facts_arena, mark);
+        cli_progress("functions looked at", first + i, list->count);
+    }
+    close_inlining(&inlining);
+    rdf_arena_free(&facts_arena);
+    return status;
+}
+
+static redefine_status judge_all(struct list *list, struct rdf_error *err)
+{
+    redefine_status status = REDEFINE_OK;
+    cli_progress("functions looked at", 0, list->count + 1);
+    for (size_t first = 0, end; first < list->count && status == REDEFINE_OK; first = end) {
+        end = first + 1;
+        while (end < list->count && list->row[end].function.image == list->row[first].function.image)
+            end++;
+        status = judge_object(list, first, end, err);
+    }
+    cli_progress("functions looked at", 1, 1);
+    return status;
+}
+
+/* ---- How it is told ---- */
+
+static const char *colour_of(enum rdf_verdict verdict)
+{
+    static const char *const colours[VERDICTS] = {
+        [RDF_VERDICT_OK] = "\033[32m",
+        [RDF_VERDICT_PARTIAL] = "\033[33m",
+        [RDF_VERDICT_UNSAFE] = "\033[31m",
+        [RDF_VERDICT_UNKNOWN] = "\033[2m",
+    };
+    return colours[verdict];
+}
+
+static uint64_t shown_address(const struct list *list, const struct row *row)
+{
+    return row->function.start - (list->target.is_process ? 0 : rdf_image_bias(row->function.image));
+}
+
+static void print_rows(const struct list *list)
+{
+    bool has_colour = cli_has_colour(stdout);
+    bool is_terminal = cli_columns(stdout) && isatty(fileno(stdout));
+    int rest = is_terminal ? cli_columns(stdout) - 48 : INT32_MAX;
+    printf("%-8s %12s %7s %-7s %-9s %s\n", "verdict", "address", "bytes", "by", "because", "function");
+    for (size_t i = 0; i < list->count; i++) {
+        const struct row *row = &list->row[i];
+        char *demangled = cli_demangle(row->function.name);
+        printf("%s%-8s%s %12" PRIx64 " %7" PRIu64 " %-7s %-9.9s ", has_colour ? colour_of(row->verdict) : "",
+               rdf_verdict_name(row->verdict), has_colour ? "\033[0m" : "", shown_address(list, row),
+               row->function.end - row->function.start, row->strategy ? row->strategy : "none",
+               row->hazard ? row->hazard : "");
+        cli_put_text(stdout, demangled ? demangled : row->function.name, rest > 20 ? rest : 20);
+        putchar('\n');
+        free(demangled);
+    }
+}
+
+static void count_verdicts(const struct list *list, size_t ret_counts[VERDICTS])
+{
+    memset(ret_counts, 0, VERDICTS * sizeof *ret_counts);
+    for (size_t i = 0; i < list->count; i++)
+        ret_counts[list->row[i].verdict]++;
+}
+
+/* "12,480 functions: 12,391 ok, 61 partial, 28 unknown" */
+static void print_summary(const struct list *list)
+{
+    size_t counts[VERDICTS];
+    count_verdicts(list, counts);
+    printf("%s function%s:", cli_number(list->count), list->count == 1 ? "" : "s");
+    const char *before = " ";
+    for (int i = 0; i < VERDICTS; i++) {
+        if (counts[i])
+            printf("%s%s %s", before, cli_number(counts[i]), rdf_verdict_name((enum rdf_verdict)i));
+        before = counts[i] ? ", " : before;
+    }
+    putchar('\n');
+}
+
+static json_t *json_row(const struct list *list, const struct row *row)
+{
+    char *demangled = cli_demangle(row->function.name);
+    json_t *object = json_pack("{s:o, s:s, s:I, s:I, s:o, s:s, s:o}", "name",
+                               cli_json_text(row->function.name), "object",
+                               short_name(rdf_image_name(row->function.image)), "address",
+                               (json_int_t)shown_address(list, row), "size",
+                               (json_int_t)(row->function.end - row->function.start), "strategy",
+                               row->strategy ? json_string(row->strategy) : json_null(), "verdict",
+                               rdf_verdict_name(row->verdict), "because",
+                               row->hazard ? json_string(row->hazard) : json_null());
+    if (object && demangled)
+        (void)json_object_set_new(object, "demangled", cli_json_text(demangled));
+    free(demangled);
+    return object;
+}
+
+static void print_json(const struct list *list)
+{
+    size_t counts[VERDICTS];
+    json_t *functions = json_array(), *summary = json_object();
+    count_verdicts(list, counts);
+    for (size_t i = 0; i < list->count; i++)
+        (void)json_array_append_new(functions, json_row(list, &list->row[i]));
+    for (int i = 0; i < VERDICTS; i++)
+        (void)json_object_set_new(summary, rdf_verdict_name((enum rdf_verdict)i),
+                                  json_integer((json_int_t)counts[i]));
+    json_t *whole = json_pack("{s:i, s:o, s:o}", "schema", 1, "functions", functions, "summary", summary);
+    (void)json_dumpf(whole, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(whole);
+}
+
+static void print_names(const struct list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        cli_put_text(stdout, list->row[i].function.name, INT32_MAX);
+        putchar('\n');
+    }
+}
+
+static bool read_options(int argc, char **argv, struct list *list, const char **ret_program)
+{
+    int at = 0;
+    for (; at < argc && argv[at][0] == '-' && argv[at][1]; at++) {
+        if (strcmp(argv[at], "--") == 0) {
+            at++;
+            break;
+        }
+        if (strcmp(argv[at], "--json") == 0)
+            list->is_json = true;
+        else if (strcmp(argv[at], "--names") == 0)
+            list->only_names = true;
+        else if (strcmp(argv[at], "--all") == 0)
+            list->all_objects = true;
+        else {
+            cli_say("list has no option %s; see redefine --help", argv[at]);
+            return false;
+        }
+    }
+    int end = argc;
+    for (; end > at && (strcmp(argv[end - 1], "--json") == 0); end--)
+        list->is_json = true; /* also behind the names */
+    if (end - at < 1 || end - at > 2) {
+        cli_say("list takes PROGRAM or PID, and perhaps a GLOB; see redefine --help");
+        return false;
+    }
+    *ret_program = argv[at];
+    list->glob = end - at == 2 ? argv[at + 1] : "*";
+    char *bang = strchr(list->glob, '!');
+    if (bang) {
+        *bang = '\0';
+        list->object = list->glob;
+        list->glob = bang + 1;
+    }
+    return true;
+}
+
+static bool list_functions(struct list *list, const char *program)
+{
+    struct rdf_error err = {0};
+    collect(list);
+    if (list->out_of_memory)
+        (void)rdf_fail(&err, REDEFINE_ENOMEM, "no memory for the list");
+    else if (list->count == 0 && !list->only_names)
+        (void)rdf_fail(&err, REDEFINE_ENOTFOUND,
+                       "no function that has a name matches %s%s%s; a stripped program "
+                       "names only what it exports",
+                       list->object ? list->object : "", list->object ? "!" : "", list->glob);
+    else if (!list->only_names)
+        (void)judge_all(list, &err);
+    if (err.status != REDEFINE_OK) {
+        cli_say("%s: %s", program, err.sentence);
+        return false;
+    }
+    if (list->is_json) {
+        print_json(list);
+    } else if (list->only_names) {
+        print_names(list);
+    } else {
+        print_rows(list);
+        print_summary(list);
+    }
+    if (fflush(stdout) == 0)
+        return true;
+    cli_say("%s: the output could not be written: %s", program, strerror(errno));
+    return false;
+}
+
+int cli_list(int argc, char **argv)
+{
+    struct list list = {.glob = "*"};
+    const char *program;
+    if (!read_options(argc, argv, &list, &program))
+        return EXIT_OWN_FAILURE;
+    bool is_listed = cli_target_open(program, &list.target) && list_functions(&list, program);
+    free(list.row);
+    cli_target_close(&list.target);
+    return is_listed ? 0 : EXIT_OWN_FAILURE;
+}

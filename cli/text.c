@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "text.h"
+
+#include <dlfcn.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { COLUMNS_DEFAULT = 80 };
+
+bool cli_has_colour(FILE *out)
+{
+    const char *no_color = getenv("NO_COLOR");
+    return isatty(fileno(out)) && !(no_color && *no_color);
+}
+
+int cli_columns(FILE *out)
+{
+    struct winsize window = {0};
+    bool is_told = isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &window) == 0 && window.ws_col;
+    return is_told ? window.ws_col : COLUMNS_DEFAULT;
+}
+
+char *cli_demangle(const char *name)
+{
+    static union {
+        void *object;
+        char *(*function)(const char *, char *, size_t *, int *);
+    } demangler;
+    static bool tried;
+    if (strncmp(name, "_Z", 2) != 0)
+        return NULL;
+    if (!tried) {
+        tried = true;
+        void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_LOCAL);
+        demangler.object = library ? dlsym(library, "__cxa_demangle") : NULL;
+    }
+    int status = 0;
+    return demangler.function ? demangler.function(name, NULL, NULL, &status) : NULL;
+}
+
+void cli_put_text(FILE *out, const char *text, int columns_max)
+{
+    for (int column = 0; *text && column < columns_max; text++) {
+        fputc((unsigned char)*text < ' ' || *text == '\177' ? '?' : *text, out);
+        column += ((unsigned char)text[1] & 0xc0) != 0x80; /* UTF-8: what goes on with a character is none */
+    }
+}
+
+const char *cli_number(uint64_t value)
+{
+    static char buffers[4][32];
+    static unsigned turn;
+    char plain[24];
+    char *out = buffers[turn++ % 4];
+    int len = snprintf(plain, sizeof plain, "%" PRIu64, value);
+    int put = 0;
+    for (int i = 0; i < len; i++) {
+        if (i > 0 && (len - i) % 3 == 0)
+            out[put++] = ',';
+        out[put++] = plain[i];
+    }
+    out[put] = '\0';
+    return out;
+}
+
+json_t *cli_json_text(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string)
+        return string;
+    char *copy = strdup(text);
+    for (char *at = copy; at && *at; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    string = json_string(copy);
+    free(copy);
+    return string;
+}
+
+void cli_progress(const char *what, uint64_t done, uint64_t total)
+{
+    static struct timespec begun, shown;
+    static bool is_shown;
+    struct timespec now;
+    if (!isatty(STDERR_FILENO))
+        return;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!begun.tv_sec)
+        begun = now;
+    if (done == total) {
+        if (is_shown)
+            fputs("\r\033[K", stderr);
+        is_shown = false;
+        begun = (struct timespec){0};
+        return;
+    }
+    double age_s = (double)(now.tv_sec - begun.tv_sec) + (double)(now.tv_nsec - begun.tv_nsec) / 1e9;
+    double since_s = (double)(now.tv_sec - shown.tv_sec) + (double)(now.tv_nsec - shown.tv_nsec) / 1e9;
+    if (age_s < 1 || since_s < 0.1)
+        return;
+    shown = now;
+    is_shown = true;
+    fprintf(stderr, "\r\033[K%s: %s of %s", what, cli_number(done), cli_number(total));
+}

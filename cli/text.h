@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is printed: for people, at the width of their terminal, with nothing in it that is for the terminal
+ * but what comes from here.
+ */
+#ifndef RDF_CLI_TEXT_H
+#define RDF_CLI_TEXT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* On a terminal, unless NO_COLOR says otherwise (no-color.org). */
+bool cli_has_colour(FILE *out);
+
+/* The columns of a terminal; 80 where it is none. */
+int cli_columns(FILE *out);
+
+/* As people write a C++ name, by the C++ runtime of this system, if there is one. A new string, or null. */
+char *cli_demangle(const char *name);
+
+/* At most so many columns; names come from files, so control characters are shown as "?". */
+void cli_put_text(FILE *out, const char *text, int columns_max);
+
+/* "12,480", in one of four buffers that take turns. */
+const char *cli_number(uint64_t value);
+
+/* A string for JSON: a name that is no UTF-8 becomes one, or there would be no JSON. */
+struct json_t;
+struct json_t *cli_json_text(const char *text);
+
+/* Progress of something that may take long: on a terminal, and only when a second has passed. Call it as
+ * often as you like; with done == total it is wiped away. */
+void cli_progress(const char *what, uint64_t done, uint64_t total);
+
+#endif
