@@ -3,6 +3,7 @@
  * C++ names, by the demangler of the C++ runtime: the target's own when it has one loaded, else the
  * system's, opened for this question. A program without C++ never gets here.
  */
+#include "image/image.h"
 #include "image/names.h"
 
 #include <dlfcn.h>

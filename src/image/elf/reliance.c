@@ -20,7 +20,7 @@
  * Source: gcc, final.cc (collect_fn_hard_reg_usage), cfgexpand.cc (preferred stack boundary)
  */
 #include "image/calls.h"
-#include "image/internal.h"
+#include "image/elf/internal.h"
 
 #include <stdio.h>
 

@@ -4,7 +4,7 @@
  * word (which holds the addends of relocations too).
  */
 #include "image/calls.h"
-#include "image/internal.h"
+#include "image/elf/internal.h"
 
 enum {
     CONFIRMED_MIN =
