@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+extern char **environ; /* which not every <unistd.h> declares */
+
 enum { HEAD_BYTES = 64, SITES_TOLD = 4, ROOM_BYTES = 512 * 1024 };
 
 /* Objects are never forgotten: another one may come to lie at the same place, so its first bytes are

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Debug data of PE objects is not read: nothing is known of inlined copies.
+ * Debug data of objects other than ELF is not read: nothing is known of inlined copies.
  */
 #include "api/inlined.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Of PE objects nothing is known of what callers rely on beyond the ABI: docs/limits.md.
+ * Of objects other than ELF nothing is known of what callers rely on beyond the ABI: docs/limits.md.
  */
 #include "image/calls.h"
 
