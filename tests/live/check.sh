@@ -328,11 +328,7 @@ result "run warns of copies" grep -q 'warning: parse is inlined into outer (inli
 
 sleep 60 &
 sleeper=$!
-# It is a shell at first, and has no library yet.
-for _ in $(seq 100); do
-    grep -q 'libc\.so' "/proc/$sleeper/maps" && [ "$(cat "/proc/$sleeper/comm")" = sleep ] && break
-    sleep 0.1
-done
+await_program "$sleeper" sleep
 check "$sleeper" 'libc.so.6!qsort'
 result "a process: a function of its library" says 'qsort'
 kill "$sleeper"

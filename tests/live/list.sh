@@ -88,6 +88,7 @@ fi
 
 sleep 60 &
 sleeper=$!
+await_program "$sleeper" sleep
 list $sleeper 'libc.so.6!nanosleep'
 result "a process" is_a_list
 result "… at its addresses" sh -c '

@@ -263,6 +263,7 @@ show --json ./loop nothing
 refused "JSON: a name that is not there" 125 "nothing"
 sleep 60 &
 sleeper=$!
+await_program "$sleeper" sleep
 show $sleeper nanosleep
 result "a process: a function of a library, where the process has it" sh -c '
     base=$(awk -v lib=libc.so.6 "\$6 ~ lib { sub(/-.*/, \"\", \$1); print \$1; exit }" /proc/'$sleeper'/maps)

@@ -134,3 +134,12 @@ clock_patches()
     patch three_am.so three_am.c
     export TZ=UTC
 }
+
+# await_program PID NAME: a process in the background is a shell at first, and has no library yet.
+await_program()
+{
+    for _ in $(seq 100); do
+        grep -q 'libc\.so' "/proc/$1/maps" && [ "$(cat "/proc/$1/comm")" = "$2" ] && break
+        sleep 0.1
+    done
+}
