@@ -24,4 +24,11 @@ case $target in
 esac
 [ -f "build-$target/build.ninja" ] || cmake --preset "$target" >/dev/null
 cmake --build --preset "$target"
+# Two programs that start side by side would both lay out wine's folder.
+if [ "$target" = windows ]; then
+    WINEPREFIX=$PWD/build-windows/wine WINEDEBUG=-all wine cmd /c exit >build-windows/wine.log 2>&1 || {
+        cat build-windows/wine.log >&2
+        exit 1
+    }
+fi
 [ "${CROSS_ONLY_BUILD:-}" ] || TEST_TIMEOUT=${TEST_TIMEOUT:-1200} exec tools/run-tests "build-$target" "$@"
