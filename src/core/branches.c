@@ -77,8 +77,10 @@ static void note_branch(void *ctx, uint64_t addr, uint64_t target)
         note_target(touched, target);
 }
 
-/* A word of the object that is the address of such a byte: of a jump table, or of a label as a value. */
-static void scan_words(void *ctx, uint64_t start, uint64_t end)
+/* A word of the object that is the address of such a byte: of a jump table, or of a label as a value. A
+ * program's data is read whole, what a sanitizer has laid between its objects too. */
+__attribute__((no_sanitize("address", "thread", "undefined"))) static void
+scan_words(void *ctx, uint64_t start, uint64_t end)
 {
     struct scan *scan = ctx;
     struct rdf_space *space = scan->commit->engine->space;

@@ -10,7 +10,7 @@
 
 /* Every piece of memory is asked for by itself, so that each can be refused. In a test program the
  * archive's own arena.c is then not linked. */
-#define RDF_ARENA_CHUNK_BYTES 1
+#define RDF_ARENA_CHUNK_BYTES 16
 #include "base/arena.c"
 
 #include "support/program.h"

@@ -23,6 +23,25 @@ enum {
 
 static const char info_magic[] = "\xff Go buildinf:";
 
+/* Where in a segment's bytes the magic is, from `off` on; UINT64_MAX: nowhere. Copied part by part: a
+ * program's data may be watched (valgrind, sanitizers), and other threads write it. */
+static uint64_t find_magic(struct rdf_images *images, const struct rdf_segment *segment, uint64_t off,
+                           uint64_t len_bytes)
+{
+    uint8_t part[4096];
+    while (off + HEADER_BYTES <= len_bytes) {
+        uint64_t left = len_bytes - off;
+        size_t len = left < sizeof part ? (size_t)left : sizeof part;
+        if (!rdf_images_read(images, segment->start + off, part, len))
+            break;
+        for (size_t at = 0; at + HEADER_BYTES <= len; at += MAGIC_ALIGN)
+            if (part[at] == 0xff && memcmp(part + at, info_magic, sizeof info_magic - 1) == 0)
+                return off + at;
+        off += sizeof part - MAGIC_ALIGN;
+    }
+    return UINT64_MAX;
+}
+
 /* The build information in the first `limit` bytes of a writable segment; empty when there is none. */
 static struct rdf_span find_info(struct rdf_images *images, struct rdf_image *image, uint64_t limit)
 {
@@ -32,9 +51,9 @@ static struct rdf_span find_info(struct rdf_images *images, struct rdf_image *im
             continue;
         struct rdf_span bytes = rdf_image_tail(images, image, segment->start);
         uint64_t off = (MAGIC_ALIGN - segment->start % MAGIC_ALIGN) % MAGIC_ALIGN;
-        for (; off < limit && off + HEADER_BYTES <= bytes.len_bytes; off += MAGIC_ALIGN)
-            if (bytes.data[off] == 0xff && memcmp(bytes.data + off, info_magic, sizeof info_magic - 1) == 0)
-                return rdf_span_slice(bytes, off, bytes.len_bytes - off);
+        off = find_magic(images, segment, off, bytes.len_bytes < limit ? bytes.len_bytes : limit);
+        if (off != UINT64_MAX)
+            return rdf_span_slice(bytes, off, bytes.len_bytes - off);
     }
     return (struct rdf_span){NULL, 0};
 }
