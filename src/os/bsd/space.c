@@ -2,6 +2,7 @@
  *
  * The table of this process, and the small rest: files, resolvers, the lock.
  */
+#include "os/lock.h"
 #include "os/bsd/room.h"
 
 #include <fcntl.h>
@@ -66,25 +67,15 @@ static void close_file(struct rdf_space *space, struct rdf_span file)
 
 /* ---- the lock ---- */
 
-/* `state` is 0 or the thread id of the owner. Who waits sleeps: nothing here is held for long. An owner that
- * is no thread of this process held the lock when fork copied its memory, or has ended. */
+static void nap(void)
+{
+    static const struct timespec time = {0, 1000 * 1000};
+    (void)rdf_sys(SYS_nanosleep, &time, NULL);
+}
+
 bool rdf_os_lock(struct rdf_os_lock *lock)
 {
-    static const struct timespec nap = {0, 1000 * 1000};
-    uint32_t self = rdf_os_thread_id();
-    for (;;) {
-        uint32_t owner = 0;
-        if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED))
-            return true;
-        if (owner == self)
-            return false;
-        if (rdf_os_thread_exists(owner))
-            (void)rdf_sys(SYS_nanosleep, &nap, NULL);
-        else if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
-                                             __ATOMIC_RELAXED))
-            return true;
-    }
+    return rdf_lock_by_naps(lock, nap);
 }
 
 void rdf_os_unlock(struct rdf_os_lock *lock)

@@ -2,6 +2,7 @@
  *
  * The table of this process, and the small rest: errors translated, files, the lock.
  */
+#include "os/lock.h"
 #include "os/darwin/room.h"
 
 #include <errno.h>
@@ -85,24 +86,15 @@ static uint64_t call_resolver(struct rdf_space *space, uint64_t resolver_addr)
 
 /* ---- the lock ---- */
 
-/* `state` is 0 or the number of the owner. Who waits sleeps: nothing here is held for long. */
+static void nap(void)
+{
+    enum { TIME_MS = 1 };
+    (void)thread_switch(MACH_PORT_NULL, SWITCH_OPTION_WAIT, TIME_MS);
+}
+
 bool rdf_os_lock(struct rdf_os_lock *lock)
 {
-    enum { NAP_MS = 1 };
-    uint32_t self = rdf_os_thread_id();
-    for (;;) {
-        uint32_t owner = 0;
-        if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED))
-            return true;
-        if (owner == self)
-            return false;
-        if (rdf_os_thread_exists(owner))
-            (void)thread_switch(MACH_PORT_NULL, SWITCH_OPTION_WAIT, NAP_MS);
-        else if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
-                                             __ATOMIC_RELAXED))
-            return true;
-    }
+    return rdf_lock_by_naps(lock, nap);
 }
 
 void rdf_os_unlock(struct rdf_os_lock *lock)

@@ -2,6 +2,7 @@
  *
  * The table of this process, and the small rest: errors translated, files, the lock.
  */
+#include "os/lock.h"
 #include "os/windows/room.h"
 
 #include <errno.h>
@@ -115,24 +116,15 @@ static uint64_t call_resolver(struct rdf_space *space, uint64_t resolver_addr)
 
 /* ---- the lock ---- */
 
-/* `state` is 0 or the thread id of the owner. Who waits sleeps: nothing here is held for long. */
+static void nap(void)
+{
+    enum { TIME_100NS = 5 * 1000 };
+    rdf_nap(TIME_100NS);
+}
+
 bool rdf_os_lock(struct rdf_os_lock *lock)
 {
-    enum { NAP_100NS = 5 * 1000 };
-    uint32_t self = rdf_os_thread_id();
-    for (;;) {
-        uint32_t owner = 0;
-        if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED))
-            return true;
-        if (owner == self)
-            return false;
-        if (rdf_os_thread_exists(owner))
-            rdf_nap(NAP_100NS);
-        else if (__atomic_compare_exchange_n(&lock->state, &owner, self, false, __ATOMIC_ACQUIRE,
-                                             __ATOMIC_RELAXED))
-            return true;
-    }
+    return rdf_lock_by_naps(lock, nap);
 }
 
 void rdf_os_unlock(struct rdf_os_lock *lock)
