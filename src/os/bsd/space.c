@@ -2,6 +2,7 @@
  *
  * The table of this process, and the small rest: files, resolvers, the lock.
  */
+#include "os/alone.h"
 #include "os/lock.h"
 #include "os/bsd/room.h"
 
@@ -85,23 +86,16 @@ void rdf_os_unlock(struct rdf_os_lock *lock)
 
 /* ---- a process of one thread ---- */
 
-static int no_thread_to_move(struct rdf_world *world, size_t index, uint64_t pc)
-{
-    (void)world, (void)index, (void)pc;
-    return -EINVAL;
-}
-
 /* With every signal blocked no handler of this thread runs, and there is no other thread. */
 static int with_signals_held(struct rdf_space *space, rdf_stopped_body *body, void *ctx, int *ret_body)
 {
     (void)space;
-    struct rdf_world world = {.set_pc = no_thread_to_move};
     sigset_t all, former;
     (void)sigfillset(&all);
     int64_t status = rdf_sys(SYS_sigprocmask, SIG_SETMASK, &all, &former);
     if (status < 0)
         return (int)status;
-    *ret_body = body(&world, ctx);
+    *ret_body = rdf_call_alone(body, ctx);
     (void)rdf_sys(SYS_sigprocmask, SIG_SETMASK, &former, NULL);
     return 0;
 }

@@ -2,6 +2,7 @@
  *
  * The table of this process, and the small rest: errors translated, files, the lock.
  */
+#include "os/alone.h"
 #include "os/lock.h"
 #include "os/darwin/room.h"
 
@@ -104,22 +105,15 @@ void rdf_os_unlock(struct rdf_os_lock *lock)
 
 /* ---- a process of one thread ---- */
 
-static int no_thread_to_move(struct rdf_world *world, size_t index, uint64_t pc)
-{
-    (void)world, (void)index, (void)pc;
-    return -EINVAL;
-}
-
 /* With every signal blocked no handler of this thread runs, and there is no other thread. */
 static int with_signals_held(struct rdf_space *space, rdf_stopped_body *body, void *ctx, int *ret_body)
 {
     (void)space;
-    struct rdf_world world = {.set_pc = no_thread_to_move};
     sigset_t all, former;
     (void)sigfillset(&all);
     if (sigprocmask(SIG_SETMASK, &all, &former) < 0)
         return -errno;
-    *ret_body = body(&world, ctx);
+    *ret_body = rdf_call_alone(body, ctx);
     (void)sigprocmask(SIG_SETMASK, &former, NULL);
     return 0;
 }

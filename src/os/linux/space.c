@@ -3,6 +3,7 @@
  * The table of this process, and the small rest: threads counted, files, resolvers, the lock.
  */
 #include "os/linux/room.h"
+#include "os/alone.h"
 #include "os/linux/syscall.h"
 
 #include <fcntl.h>
@@ -193,23 +194,16 @@ void rdf_os_unlock(struct rdf_os_lock *lock)
 
 /* ---- a process of one thread ---- */
 
-static int no_thread_to_move(struct rdf_world *world, size_t index, uint64_t pc)
-{
-    (void)world, (void)index, (void)pc;
-    return -EINVAL;
-}
-
 /* With every signal blocked no handler of this thread runs, and there is no other thread. */
 static int with_signals_held(struct rdf_space *space, rdf_stopped_body *body, void *ctx, int *ret_body)
 {
     (void)space;
-    struct rdf_world world = {.set_pc = no_thread_to_move};
     uint64_t all = ~UINT64_C(0);
     uint64_t former;
     long status = rdf_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &former, sizeof former);
     if (status < 0)
         return (int)status;
-    *ret_body = body(&world, ctx);
+    *ret_body = rdf_call_alone(body, ctx);
     (void)rdf_sys(SYS_rt_sigprocmask, SIG_SETMASK, &former, NULL, sizeof former);
     return 0;
 }

@@ -1,30 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every other thread of this process, suspended.
- *
- *   1. Go through the threads and suspend each that was not met before; again, until a whole round meets no
- *      new one: a thread that runs can make others, one that stands cannot.
- *   2. Read where each stands. Only that makes sure that it does: NtSuspendThread merely asks.
- *   3. body. It may change where a thread stands.
- *   4. Everyone goes on, in the reverse order.
- *
- * From 1 to 4 nothing is called but the system itself: a thread may have been suspended with any lock, the
- * heap's and the loader's too.
+ * Every other thread of this process, suspended in the steps of os/suspend.h. Reading where a thread stands
+ * is what makes sure that it does: NtSuspendThread merely asks.
  */
 #include "os/windows/room.h"
 
-#include <errno.h>
-
-enum { THREADS_MAX = 4096, NAP_100NS = 10 * 1000 };
+#include "os/suspend.h"
 
 static const ACCESS_MASK wanted_access = THREAD_SUSPEND_RESUME | THREAD_GET_CONTEXT | THREAD_SET_CONTEXT |
                                          THREAD_QUERY_INFORMATION;
-
-struct stopped {
-    HANDLE handle[THREADS_MAX];
-    struct rdf_thread thread[THREADS_MAX];
-    size_t count;
-};
 
 /* Thread information class 0. */
 struct basic_information {
@@ -45,49 +29,41 @@ static int tid_of(HANDLE thread)
     return NT_SUCCESS(status) && about.exit_status == running ? (int)(uintptr_t)about.id.UniqueThread : 0;
 }
 
-static bool is_known(const struct stopped *stopped, int tid)
+static bool is_known(const struct rdf_suspended *suspended, int tid)
 {
-    for (size_t i = 0; i < stopped->count; i++)
-        if (stopped->thread[i].tid == tid)
+    for (size_t i = 0; i < suspended->count; i++)
+        if (suspended->thread[i].tid == tid)
             return true;
     return false;
 }
 
-static int fail(struct rdf_stop_report *report, int tid, const char *step, int err)
-{
-    report->blocking_tid = tid;
-    report->step = step;
-    report->err = err;
-    return err;
-}
-
 /* Takes the handle: keeps or closes it. 1: a thread was suspended that was not known. */
-static int take(struct stopped *stopped, HANDLE thread, struct rdf_stop_report *report)
+static int take(struct rdf_suspended *suspended, HANDLE thread, struct rdf_stop_report *report)
 {
     int tid = tid_of(thread);
     ULONG count;
     NTSTATUS status = 0;
-    bool is_other = tid && (uint32_t)tid != rdf_os_thread_id() && !is_known(stopped, tid);
-    if (is_other && stopped->count == THREADS_MAX) {
+    bool is_other = tid && (uint32_t)tid != rdf_os_thread_id() && !is_known(suspended, tid);
+    if (is_other && suspended->count == RDF_SUSPENDED_MAX) {
         (void)NtClose(thread);
-        return fail(report, tid, "the list of threads", -ENOSPC);
+        return rdf_suspend_fail(report, tid, "the list of threads", -ENOSPC);
     }
     if (is_other)
         status = NtSuspendThread(thread, &count);
     if (is_other && NT_SUCCESS(status)) {
-        stopped->handle[stopped->count] = thread;
-        stopped->thread[stopped->count++] = (struct rdf_thread){.tid = tid};
+        suspended->handle[suspended->count] = (uintptr_t)thread;
+        suspended->thread[suspended->count++] = (struct rdf_thread){.tid = tid};
         return 1;
     }
     bool has_ended = tid_of(thread) ==
                      0; /* meanwhile, or is about to: it runs no code of this process any more */
     (void)NtClose(thread);
     int err = rdf_errno_of(status);
-    return err == 0 || err == -ESRCH || has_ended ? 0 : fail(report, tid, "suspend", err);
+    return err == 0 || err == -ESRCH || has_ended ? 0 : rdf_suspend_fail(report, tid, "suspend", err);
 }
 
 /* The handle that the walk stands at must stay open until the next one is there. */
-static int one_round(struct stopped *stopped, struct rdf_stop_report *report)
+static int one_round(struct rdf_suspended *suspended, struct rdf_stop_report *report)
 {
     HANDLE at = NULL, next;
     int news = 0, took = 0;
@@ -98,10 +74,10 @@ static int one_round(struct stopped *stopped, struct rdf_stop_report *report)
         at = next;
         if (!NT_SUCCESS(NtDuplicateObject(RDF_THIS_PROCESS, at, RDF_THIS_PROCESS, &kept, 0, 0,
                                           DUPLICATE_SAME_ACCESS))) {
-            took = fail(report, tid_of(at), "duplicate handle", -EMFILE);
+            took = rdf_suspend_fail(report, tid_of(at), "duplicate handle", -EMFILE);
             break;
         }
-        took = take(stopped, kept, report);
+        took = take(suspended, kept, report);
         news |= took > 0;
     }
     if (at)
@@ -109,38 +85,35 @@ static int one_round(struct stopped *stopped, struct rdf_stop_report *report)
     return took < 0 ? took : news;
 }
 
-static int read_places(struct stopped *stopped, struct rdf_stop_report *report)
+static int read_places(struct rdf_suspended *suspended, struct rdf_stop_report *report)
 {
-    for (size_t i = 0; i < stopped->count; i++) {
+    for (size_t i = 0; i < suspended->count; i++) {
         CONTEXT context = {.ContextFlags = CONTEXT_CONTROL};
-        NTSTATUS status = NtGetContextThread(stopped->handle[i], &context);
+        NTSTATUS status = NtGetContextThread((HANDLE)(uintptr_t)suspended->handle[i], &context);
         if (!NT_SUCCESS(status))
-            return fail(report, stopped->thread[i].tid, "get context", rdf_errno_of(status));
-        stopped->thread[i].pc = context.Rip;
-        stopped->thread[i].sp = context.Rsp;
+            return rdf_suspend_fail(report, suspended->thread[i].tid, "get context", rdf_errno_of(status));
+        suspended->thread[i].pc = context.Rip;
+        suspended->thread[i].sp = context.Rsp;
     }
     return 0;
 }
 
 static int set_pc(struct rdf_world *world, size_t index, uint64_t pc)
 {
-    const struct stopped *stopped = world->os;
+    const struct rdf_suspended *suspended = world->os;
     CONTEXT context = {.ContextFlags = CONTEXT_CONTROL};
-    NTSTATUS status = NtGetContextThread(stopped->handle[index], &context);
+    NTSTATUS status = NtGetContextThread((HANDLE)(uintptr_t)suspended->handle[index], &context);
     context.Rip = pc;
     if (NT_SUCCESS(status))
-        status = NtSetContextThread(stopped->handle[index], &context);
+        status = NtSetContextThread((HANDLE)(uintptr_t)suspended->handle[index], &context);
     return rdf_errno_of(status);
 }
 
-static void resume(struct stopped *stopped)
+static void resume(uint64_t handle)
 {
-    while (stopped->count > 0) {
-        ULONG count;
-        HANDLE thread = stopped->handle[--stopped->count];
-        (void)NtResumeThread(thread, &count);
-        (void)NtClose(thread);
-    }
+    ULONG count;
+    (void)NtResumeThread((HANDLE)(uintptr_t)handle, &count);
+    (void)NtClose((HANDLE)(uintptr_t)handle);
 }
 
 static uint64_t now_ns(void)
@@ -150,30 +123,6 @@ static uint64_t now_ns(void)
     uint64_t whole = (uint64_t)(ticks.QuadPart / per_second.QuadPart);
     uint64_t part = (uint64_t)(ticks.QuadPart % per_second.QuadPart);
     return whole * 1000000000 + part * 1000000000 / (uint64_t)per_second.QuadPart;
-}
-
-/* 0, or why the threads could not be stopped. */
-static int attempt(struct stopped *stopped, rdf_stopped_body *body, void *ctx, int *ret_body,
-                   struct rdf_stop_report *report)
-{
-    uint64_t began_ns = now_ns();
-    int status = 1;
-    while (status > 0)
-        status = one_round(stopped, report);
-    if (status == 0)
-        status = read_places(stopped, report);
-    if (status == 0) {
-        struct rdf_world world = {.thread = stopped->thread,
-                                  .thread_count = stopped->count,
-                                  .set_pc = set_pc,
-                                  .os = stopped};
-        *ret_body = body(&world, ctx);
-        report->blocking_tid = *ret_body == -EAGAIN ? world.blocking_tid : 0;
-    }
-    report->thread_count = stopped->count;
-    resume(stopped);
-    report->stopped_ns = now_ns() - began_ns;
-    return status;
 }
 
 bool rdf_local_has_other_threads(struct rdf_space *space)
@@ -193,30 +142,16 @@ bool rdf_local_has_other_threads(struct rdf_space *space)
     return found;
 }
 
+static void nap(void)
+{
+    enum { TIME_100NS = 10 * 1000 };
+    rdf_nap(TIME_100NS);
+}
+
 int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, rdf_stopped_body *body,
                                  void *ctx, int *ret_body, struct rdf_stop_report *ret_report)
 {
+    static const struct rdf_suspend_ops ops = {one_round, read_places, set_pc, resume, now_ns, nap};
     (void)space;
-    static const uint64_t ns_per_ms = 1000000;
-    struct stopped *stopped = rdf_os_pages.get(rdf_os_pages.ctx, sizeof *stopped);
-    struct rdf_stop_report report = {0};
-    if (!stopped)
-        return -ENOMEM;
-    uint64_t until_ns = now_ns() + deadline_ms * ns_per_ms;
-    int answer = 0, status;
-    for (;;) {
-        status = attempt(stopped, body, ctx, &answer, &report);
-        if (status < 0 || answer != -EAGAIN)
-            break;
-        if (now_ns() >= until_ns) {
-            status = fail(&report, report.blocking_tid, "deadline", -ETIMEDOUT);
-            break;
-        }
-        rdf_nap(NAP_100NS);
-    }
-    rdf_os_pages.put(rdf_os_pages.ctx, stopped, sizeof *stopped);
-    *ret_report = report;
-    if (status == 0)
-        *ret_body = answer;
-    return status;
+    return rdf_suspend_world(&ops, deadline_ms, body, ctx, ret_body, ret_report);
 }
