@@ -97,8 +97,11 @@ static bool describe(struct gather *gather, const struct die definition, struct 
                           (found.is_noreturn ? RDF_DEBUG_NORETURN : 0);
         if (!found.specification.form)
             break;
-        if (!rdf_debug_refer(gather->debug, die.unit, &found.specification, &die) || !die.abbrev ||
-            !read_found(gather, &die, &found, &off))
+        if (!rdf_debug_refer(gather->debug, die.unit, &found.specification, &die))
+            return false;
+        if (!die.abbrev)
+            return rdf_debug_damaged(gather->debug, die.unit, die.off, "a declaration's entry is none");
+        if (!read_found(gather, &die, &found, &off))
             return false;
     }
     place(gather, &definition, &function);
