@@ -22,6 +22,8 @@ struct scan {
     struct rdf_byte_set set;
     struct rdf_span code; /* the segment under way … */
     uint64_t code_addr;   /* … and where it begins */
+    uint64_t function;    /* that was decoded last, and … */
+    uint64_t decoded_to;  /* … the last instruction's start that was reached: what is looked at ascends */
 };
 
 static struct rdf_references *asked_at(const struct scan *scan, uint64_t addr)
@@ -39,16 +41,20 @@ static struct rdf_references *asked_at(const struct scan *scan, uint64_t addr)
 
 /* The instruction that holds `field_addr`, decoded from the start of its function; from a little before it
  * where nothing knows one. */
-static bool instruction_at(const struct scan *scan, uint64_t field_addr, struct rdf_insn *ret)
+static bool instruction_at(struct scan *scan, uint64_t field_addr, struct rdf_insn *ret)
 {
     const struct rdf_arch *arch = scan->images->arch;
     uint64_t start = rdf_images_start_of(scan->images, field_addr);
     uint64_t at = start ? start : field_addr - LEAD_BYTES / arch->insn_align_bytes * arch->insn_align_bytes;
     if (at < scan->code_addr || at > field_addr)
         at = scan->code_addr;
+    else if (start && start == scan->function && scan->decoded_to <= field_addr)
+        at = scan->decoded_to;
+    scan->function = start;
     while (at <= field_addr) {
         size_t off = (size_t)(at - scan->code_addr);
         struct rdf_span code = {scan->code.data + off, scan->code.len_bytes - off};
+        scan->decoded_to = at;
         if (!arch->decode(code, at, ret)) {
             at += arch->insn_align_bytes;
             continue;
@@ -61,8 +67,8 @@ static bool instruction_at(const struct scan *scan, uint64_t field_addr, struct 
 }
 
 /* Whether the bytes that look like a reference are one. */
-static bool is_confirmed(const struct scan *scan, uint64_t field_addr, uint64_t target,
-                         enum rdf_reference kind, uint64_t *ret_addr)
+static bool is_confirmed(struct scan *scan, uint64_t field_addr, uint64_t target, enum rdf_reference kind,
+                         uint64_t *ret_addr)
 {
     struct rdf_insn insn;
     if (!instruction_at(scan, field_addr, &insn))
