@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/go_function.h"
 
+#include "api/go_plan.h"
 #include "base/bytes.h"
 
 enum { BUCKETS = 256, LIST_ROOM = 16, STACK_BYTES_MAX = 64 << 10 };
@@ -82,13 +83,7 @@ static struct rdf_go_choice *chosen(struct rdf_go_choice *list, uint64_t key)
 /* ---- a function's first redefinition ---- */
 
 struct placing {
-    const struct rdf_go_abi *abi;
-    const struct rdf_go_target *target;
-    struct rdf_images *images;
-    struct rdf_span moved; /* of a function without a check: its first instructions, which run elsewhere … */
-    uint64_t jump_bytes;   /* … and the first of them are overwritten … */
-    uint64_t padding_addr; /* … by a short jump to this, where the jump to the relay is; 0: by that one */
-    struct rdf_relocated relocated;
+    struct rdf_go_plan plan;
     struct rdf_go_function *function;
 };
 
@@ -96,90 +91,25 @@ static redefine_status emit(void *ctx, const struct rdf_near_place *place, uint8
                             uint32_t *ret_len_bytes, struct rdf_error *err)
 {
     struct placing *placing = ctx;
-    const struct rdf_go_target *target = placing->target;
-    struct rdf_go_emit request = {.entry = &target->entry,
-                                  .addr = target->func.entry,
-                                  .code_addr = place->code_addr,
-                                  .slot_addr = place->slot_addr,
-                                  .wrapper = target->is_generic ? &target->wrapper : NULL};
-    if (placing->moved.len_bytes) {
-        struct rdf_relocate_request move = {.window = placing->moved,
-                                            .window_addr = request.addr,
-                                            .patched_start = request.addr,
-                                            .patched_end = request.addr + placing->jump_bytes,
-                                            .trampoline_addr = place->code_addr + placing->abi->original_off};
-        redefine_status status = placing->images->arch->relocate(&move, &placing->relocated, err);
-        if (status != REDEFINE_OK)
-            return status;
-        request.relocated = &placing->relocated;
-    }
-    struct rdf_go_code *code = &placing->function->code;
-    if (!placing->abi->emit(&request, ret_code, code))
-        return rdf_fail(err, REDEFINE_ENOMEM, "the code for %s is out of reach of it", target->func.name);
-    *ret_len_bytes = code->len_bytes;
-    return REDEFINE_OK;
+    redefine_status status = rdf_go_plan_emit(&placing->plan, place, ret_code, ret_len_bytes, err);
+    placing->function->code = placing->plan.code;
+    return status;
 }
 
 static void fill_record(const struct placing *placing)
 {
-    const struct rdf_go_abi *abi = placing->abi;
+    const struct rdf_go_abi *abi = placing->plan.abi;
     struct rdf_go_function *function = placing->function;
     struct rdf_go_record *record = function->record;
     record->slow = (uint64_t)(uintptr_t)abi->slow;
     record->note = (uint64_t)(uintptr_t)abi->note;
     record->select = function->code.select;
     record->original = function->code.original;
-    record->more = placing->target->entry.more;
+    record->more = placing->plan.target.entry.more;
     record->notes = notes;
     record->own.code = (uint64_t)(uintptr_t)abi->own;
     record->own.record = record;
     record->closure = (uint64_t)(uintptr_t)&record->own;
-}
-
-/* Where threads inside the entry jump's bytes go on: the same instruction of the original. */
-static void note_points(const struct placing *placing)
-{
-    struct rdf_go_function *function = placing->function;
-    const struct rdf_go_entry *entry = &placing->target->entry;
-    for (size_t i = 0; entry->has_check && i < entry->point_count; i++)
-        function->pcs[function->pc_count++] = (struct rdf_pc_pair){entry->point[i], entry->point[i]};
-    for (size_t i = 0; !entry->has_check && i < placing->relocated.pc_count; i++)
-        if (placing->relocated.pcs[i].old_off > 0 &&
-            placing->relocated.pcs[i].old_off < function->edit.len_bytes &&
-            function->pc_count < RDF_GO_POINTS_MAX)
-            function->pcs[function->pc_count++] = placing->relocated.pcs[i];
-}
-
-/* Where nobody can be parked; else the window that the core would take, if it suits Go. */
-static redefine_status find_way_in(struct placing *placing, struct rdf_window *window, struct rdf_error *err)
-{
-    const struct rdf_go_func *func = &placing->target->func;
-    const struct rdf_arch *arch = placing->images->arch;
-    struct rdf_go_place place;
-    if (rdf_go_target_place(placing->images, placing->target, &place)) {
-        placing->moved = rdf_span_slice(placing->target->code, 0, place.window_bytes);
-        placing->jump_bytes = place.padding_addr ? arch->short_jump_bytes : arch->jump_bytes;
-        placing->padding_addr = place.padding_addr;
-        return REDEFINE_OK;
-    }
-    struct rdf_function function = {.image = rdf_go_image(func->go),
-                                    .start = func->entry,
-                                    .end = func->end,
-                                    .source = RDF_BOUNDS_GO,
-                                    .name = func->name};
-    redefine_status status = rdf_plan_window(placing->images, &function, window, err);
-    if (status != REDEFINE_OK)
-        return status;
-    placing->moved = (struct rdf_span){window->bytes, (size_t)(window->end - func->entry)};
-    placing->jump_bytes = arch->jump_bytes;
-    bool is_jump = window->strategy <= RDF_STRATEGY_PADDED_JUMP && window->patched_start == func->entry;
-    if (!is_jump || window->branch_count || window->branches_back ||
-        !placing->abi->may_move(placing->moved, func->entry))
-        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                        "the first instructions of %s cannot be moved: outside of its own code the runtime "
-                        "could not preempt them, or not tell where a fault came from",
-                        func->name);
-    return REDEFINE_OK;
 }
 
 static void publish_padding(void *ctx)
@@ -189,27 +119,21 @@ static void publish_padding(void *ctx)
 
 /* The entry's edit; and the padding's, which is made at once and stays: nothing leads there before, and who
  * is on the way there afterwards must find it. */
-static redefine_status make_edits(struct rdf_engine *engine, const struct placing *placing,
-                                  uint64_t caller_sp, struct rdf_error *err)
+static redefine_status make_edits(struct rdf_engine *engine, struct placing *placing, uint64_t caller_sp,
+                                  struct rdf_error *err)
 {
     struct rdf_go_function *function = placing->function;
-    struct rdf_shape padding = {.publish = publish_padding, .stack_bytes_max = STACK_BYTES_MAX};
-    struct rdf_edit *long_jump = placing->padding_addr ? &padding.edit : &function->edit;
-    function->edit.addr = function->entry;
-    if (placing->padding_addr) {
-        padding.edit.addr = placing->padding_addr;
-        function->edit.len_bytes = (uint8_t)engine->arch->emit_short_jump(function->edit.new_bytes,
-                                                                          function->entry,
-                                                                          placing->padding_addr);
-    }
-    long_jump->len_bytes = (uint8_t)engine->arch->emit_jump(long_jump->new_bytes, long_jump->addr,
-                                                            function->code.relay);
-    for (struct rdf_edit *edit = long_jump; edit; edit = edit == &padding.edit ? &function->edit : NULL)
-        if (edit->len_bytes == 0 ||
-            rdf_plan_read(placing->images, edit->addr, edit->old_bytes, edit->len_bytes) < 0)
-            return rdf_fail(err, REDEFINE_ESYSTEM, "the code of %s could not be read",
-                            placing->target->func.name);
-    return placing->padding_addr ? rdf_shape_switch(engine, &padding, true, caller_sp, err) : REDEFINE_OK;
+    struct rdf_go_plan *plan = &placing->plan;
+    redefine_status status = rdf_go_plan_edits(plan, err);
+    function->edit = plan->edit;
+    function->pc_count = plan->pc_count;
+    rdf_bytes_copy(function->pcs, plan->pcs, sizeof function->pcs);
+    if (status != REDEFINE_OK || plan->padding.len_bytes == 0)
+        return status;
+    struct rdf_shape padding = {.edit = plan->padding,
+                                .publish = publish_padding,
+                                .stack_bytes_max = STACK_BYTES_MAX};
+    return rdf_shape_switch(engine, &padding, true, caller_sp, err);
 }
 
 redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_abi *abi,
@@ -223,13 +147,10 @@ redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_ab
     *function = (struct rdf_go_function){.entry = target->func.entry,
                                          .record = record,
                                          .is_generic = target->is_generic};
-    struct placing placing = {.abi = abi,
-                              .target = target,
-                              .images = &engine->snapshot.images,
-                              .function = function};
-    struct rdf_window window;
+    struct rdf_images *images = &engine->snapshot.images;
+    struct placing placing = {.function = function};
     struct rdf_near_place place;
-    redefine_status status = target->entry.has_check ? REDEFINE_OK : find_way_in(&placing, &window, err);
+    redefine_status status = rdf_go_plan_way(images, abi, target, &placing.plan, err);
     if (status == REDEFINE_OK)
         status = rdf_shape_place(engine, function->entry, RDF_GO_CODE_BYTES_MAX, emit, &placing,
                                  (uint64_t)(uintptr_t)record, &place, err);
@@ -237,9 +158,8 @@ redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_ab
         return status;
     fill_record(&placing);
     status = make_edits(engine, &placing, caller_sp, err);
-    note_points(&placing);
     if (status == REDEFINE_OK && !target->entry.has_check && function->pc_count)
-        status = rdf_go_find_goroutines(placing.images, target->func.go, g, &function->goroutines_addr, err);
+        status = rdf_go_find_goroutines(images, target->func.go, g, &function->goroutines_addr, err);
     if (status != REDEFINE_OK)
         return status;
     struct rdf_go_function **at = place_of(function->entry);
