@@ -5,9 +5,12 @@
  */
 #include "cli.h"
 
+#include "api/judge.h"
 #include "check/check.h"
 #include "check/sites.h"
 #include "core/plan.h"
+#include "image/go.h"
+#include "indexcache.h"
 #include "target.h"
 #include "text.h"
 
@@ -154,16 +157,13 @@ static void close_inlining(struct inlining *inlining)
     rdf_arena_free(&inlining->arena);
 }
 
-static const char *short_strategy(enum rdf_strategy strategy)
+static void tell_verdict(struct row *row, const struct rdf_report *report)
 {
-    switch (strategy) {
-    case RDF_STRATEGY_SLED: return "sled";
-    case RDF_STRATEGY_ENTRY_JUMP: return "jump";
-    case RDF_STRATEGY_PADDED_JUMP: return "padded";
-    case RDF_STRATEGY_SHORT_JUMP: return "short";
-    case RDF_STRATEGY_TRAP: return "trap";
-    }
-    return "none";
+    row->strategy = report->strategy;
+    row->verdict = report->verdict;
+    for (const struct rdf_hazard *hazard = report->hazard; hazard && !row->hazard; hazard = hazard->next)
+        if (hazard->severity != RDF_SEVERITY_NOTE)
+            row->hazard = rdf_hazard_name(hazard->kind);
 }
 
 /* The verdict on one function; false: no memory. */
@@ -176,7 +176,7 @@ static bool judge(struct list *list, const struct inlining *inlining, const stru
         .status = rdf_plan_window(&list->target.images, &row->function, &window, &why)};
     seen.sentence = why.sentence;
     if (seen.status == REDEFINE_OK) {
-        row->strategy = short_strategy(window.strategy);
+        row->strategy = rdf_strategy_word(window.strategy);
         seen.strategy = rdf_strategy_name(window.strategy);
         seen.is_slow = window.strategy == RDF_STRATEGY_TRAP;
     }
@@ -197,11 +197,29 @@ static bool judge(struct list *list, const struct inlining *inlining, const stru
     struct rdf_report report;
     if (rdf_check_verdict(&subject, arena, &report, &err) != REDEFINE_OK)
         return false;
-    row->verdict = report.verdict;
-    for (const struct rdf_hazard *hazard = report.hazard; hazard && !row->hazard; hazard = hazard->next)
-        if (hazard->severity != RDF_SEVERITY_NOTE)
-            row->hazard = rdf_hazard_name(hazard->kind);
+    report.strategy = row->strategy;
+    tell_verdict(row, &report);
     return true;
+}
+
+/* The same of an object with Go code in it, of which Go's own tables tell what debug data tells of others. */
+static redefine_status judge_go(struct list *list, size_t first, size_t end, struct rdf_error *err)
+{
+    size_t count = end - first;
+    struct rdf_judge judge = cli_judge_of(&list->target, RDF_DEBUG_ANYWHERE);
+    struct rdf_function *functions = rdf_arena_alloc(judge.arena, count * sizeof *functions);
+    struct rdf_report *reports = rdf_arena_alloc(judge.arena, count * sizeof *reports);
+    redefine_status status = REDEFINE_OK;
+    if (!functions || !reports)
+        status = rdf_fail(err, REDEFINE_ENOMEM, "no memory for %zu functions", count);
+    for (size_t i = 0; i < count && status == REDEFINE_OK; i++)
+        functions[i] = list->row[first + i].function;
+    if (status == REDEFINE_OK)
+        status = rdf_judge_functions(&judge, functions, count, reports, err);
+    for (size_t i = 0; i < count && status == REDEFINE_OK; i++)
+        tell_verdict(&list->row[first + i], &reports[i]);
+    rdf_judge_free(&judge);
+    return status;
 }
 
 /* The functions of one object: [first, end). */
@@ -238,10 +256,11 @@ static redefine_status judge_all(struct list *list, struct rdf_error *err)
     redefine_status status = REDEFINE_OK;
     cli_progress("functions looked at", 0, list->count + 1);
     for (size_t first = 0, end; first < list->count && status == REDEFINE_OK; first = end) {
+        struct rdf_image *image = list->row[first].function.image;
         end = first + 1;
-        while (end < list->count && list->row[end].function.image == list->row[first].function.image)
+        while (end < list->count && list->row[end].function.image == image)
             end++;
-        status = judge_object(list, first, end, err);
+        status = (rdf_go_is_go(&list->target.images, image) ? judge_go : judge_object)(list, first, end, err);
     }
     cli_progress("functions looked at", 1, 1);
     return status;

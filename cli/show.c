@@ -5,10 +5,9 @@
  */
 #include "cli.h"
 
-#include "core/plan.h"
-#include "disassembly.h"
+#include "api/go_judge.h"
 #include "image/calls.h"
-#include "target.h"
+#include "show.h"
 #include "text.h"
 
 #include <errno.h>
@@ -25,20 +24,24 @@ static const char *bounds_text(enum rdf_bounds_source source)
     }
 }
 
-static void print_head(const struct cli_view *view, const char *name, const struct rdf_plan *plan)
+void cli_show_head(const struct cli_view *view, const struct cli_shown *shown)
 {
-    const struct rdf_window *window = &plan->window;
-    const struct rdf_function *function = &window->function;
+    const struct rdf_function *function = shown->function;
     uint64_t bias = rdf_image_bias(function->image);
-    printf("%s%s%s in %s\n", cli_paint(view, "\033[1m"), name, cli_paint(view, "\033[0m"),
+    printf("%s%s%s in %s\n", cli_paint(view, "\033[1m"), shown->name, cli_paint(view, "\033[0m"),
            rdf_image_name(function->image));
     printf("  runs at     %" PRIx64 "..%" PRIx64, function->start, function->end);
     printf(", %" PRIu64 " bytes, as the %s says\n", function->end - function->start,
            bounds_text(function->source));
     if (bias)
         printf("  in the file %" PRIx64 "..%" PRIx64 "\n", function->start - bias, function->end - bias);
-    uint64_t displaced = window->end - function->start;
-    printf("  strategy    %s\n", rdf_strategy_name(window->strategy));
+    printf("  strategy    %s\n", shown->strategy);
+}
+
+static void print_overwritten(const struct rdf_plan *plan)
+{
+    const struct rdf_window *window = &plan->window;
+    uint64_t displaced = window->end - window->function.start;
     printf("  overwrites  %u bytes at %" PRIx64 ", displaces %" PRIu64 " byte%s, %zu instruction%s\n",
            plan->edit.len_bytes, plan->edit.addr, displaced, displaced == 1 ? "" : "s", window->insn_count,
            window->insn_count == 1 ? "" : "s");
@@ -90,19 +93,18 @@ static void print_after(const struct cli_view *view, const struct rdf_plan *plan
                              "\033[32m", purpose_of(window, plan->extra[i].addr));
 }
 
-static void print_plan(const struct cli_view *view, const char *name, const struct rdf_plan *plan,
-                       struct rdf_span code)
+static void print_plan(const struct cli_view *view, const struct cli_shown *shown,
+                       const struct rdf_plan *plan)
 {
-    const struct rdf_function *function = &plan->window.function;
-    print_head(view, name, plan);
+    cli_show_head(view, shown);
+    print_overwritten(plan);
     printf("\nbefore\n");
-    cli_print_code(view, function->start, code, plan->window.end);
+    cli_print_code(view, shown->function->start, shown->code, plan->window.end);
     printf("\nafter\n");
     print_after(view, plan);
     printf("\nrelay (the slot holds the replacement's address%s)\n",
            plan->window.needs_frame ? "; callers rely on what it saves" : "");
-    struct rdf_span relay = {plan->code, RDF_JUMP_BYTES_MAX};
-    (void)cli_print_insn(view, plan->relay_addr, relay, " ", "",
+    (void)cli_print_insn(view, plan->relay_addr, shown->relay, " ", "",
                          plan->frame_addr ? "to the frame" : "to the replacement");
     if (plan->frame_addr) {
         size_t off = (size_t)(plan->frame_addr - plan->relay_addr);
@@ -116,8 +118,7 @@ static void print_plan(const struct cli_view *view, const char *name, const stru
         return;
     }
     printf("\ntrampoline (calling it is calling the original)\n");
-    cli_print_code(view, plan->trampoline_addr,
-                   (struct rdf_span){plan->relocated.code, plan->relocated.len_bytes}, 0);
+    cli_print_code(view, plan->trampoline_addr, shown->trampoline, 0);
 }
 
 /* ---- JSON ---- */
@@ -137,32 +138,50 @@ static json_t *json_edit(const struct rdf_edit *edit)
                      json_bytes(edit->new_bytes, edit->len_bytes));
 }
 
-static void print_json(const struct cli_view *view, const char *name, const struct rdf_plan *plan,
-                       struct rdf_span code)
+void cli_show_json(const struct cli_view *view, const struct cli_shown *shown)
 {
-    const struct rdf_window *window = &plan->window;
-    const struct rdf_function *function = &window->function;
+    const struct rdf_function *function = shown->function;
     json_t *edits = json_array();
-    (void)json_array_append_new(edits, json_edit(&plan->edit));
-    for (size_t i = 0; i < plan->extra_count; i++)
-        (void)json_array_append_new(edits, json_edit(&plan->extra[i]));
-    struct rdf_span relay = {plan->code, RDF_JUMP_BYTES_MAX};
-    struct rdf_span trampoline = {plan->relocated.code, plan->relocated.len_bytes};
+    (void)json_array_append_new(edits, json_edit(&shown->edit));
+    for (size_t i = 0; i < shown->extra_count; i++)
+        (void)json_array_append_new(edits, json_edit(&shown->extra[i]));
     json_t *whole = json_pack("{s:i, s:o, s:o, s:I, s:I, s:I, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o}",
-                              "schema", 1, "name", cli_json_text(name), "object",
+                              "schema", 1, "name", cli_json_text(shown->name), "object",
                               cli_json_text(rdf_image_name(function->image)), "address",
                               (json_int_t)function->start, "end", (json_int_t)function->end, "bias",
                               (json_int_t)rdf_image_bias(function->image), "bounds",
-                              bounds_text(function->source), "strategy", rdf_strategy_name(window->strategy),
-                              "overwritten", (json_int_t)plan->edit.len_bytes, "displaced",
-                              (json_int_t)(window->end - function->start), "before",
-                              cli_json_code(view, function->start, code, window->end), "edits", edits,
-                              "relay", cli_json_code(view, plan->relay_addr, relay, 0), "trampoline",
-                              cli_json_code(view, plan->trampoline_addr, trampoline, 0));
+                              bounds_text(function->source), "strategy", shown->strategy, "overwritten",
+                              (json_int_t)shown->edit.len_bytes, "displaced",
+                              (json_int_t)(shown->displaced_end - function->start), "before",
+                              cli_json_code(view, function->start, shown->code, shown->displaced_end),
+                              "edits", edits, "relay",
+                              cli_json_code(view, shown->relay_addr, shown->relay, 0), "trampoline",
+                              cli_json_code(view, shown->trampoline_addr, shown->trampoline, 0));
     if (whole)
         (void)json_dumpf(whole, stdout, JSON_INDENT(1));
     putchar('\n');
     json_decref(whole);
+}
+
+static void print(const struct cli_view *view, const char *name, const struct rdf_plan *plan,
+                  struct rdf_span code, bool is_json)
+{
+    const struct cli_shown shown = {.name = name,
+                                    .function = &plan->window.function,
+                                    .code = code,
+                                    .strategy = rdf_strategy_name(plan->window.strategy),
+                                    .displaced_end = plan->window.end,
+                                    .edit = plan->edit,
+                                    .extra = plan->extra,
+                                    .extra_count = plan->extra_count,
+                                    .relay_addr = plan->relay_addr,
+                                    .relay = {plan->code, RDF_JUMP_BYTES_MAX},
+                                    .trampoline_addr = plan->trampoline_addr,
+                                    .trampoline = {plan->relocated.code, plan->relocated.len_bytes}};
+    if (is_json)
+        cli_show_json(view, &shown);
+    else
+        print_plan(view, &shown, plan);
 }
 
 static redefine_status show(const struct cli_view *view, struct cli_target *target, const char *name,
@@ -174,6 +193,8 @@ static redefine_status show(const struct cli_view *view, struct cli_target *targ
     redefine_status status = rdf_images_find(&target->images, name, &entry, err);
     if (status == REDEFINE_OK)
         status = rdf_images_function(&target->images, entry, &function, err);
+    if (status == REDEFINE_OK && rdf_go_judge_is_asked(&target->images, &function))
+        return cli_go_show(view, target, name, entry, is_json, err);
     if (status == REDEFINE_OK)
         status = rdf_plan_window(&target->images, &function, &window, err);
     struct rdf_reliance reliance;
@@ -192,7 +213,7 @@ static redefine_status show(const struct cli_view *view, struct cli_target *targ
     size_t len = (size_t)(function.end - function.start);
     struct rdf_span code = {target->space.ops->view(&target->space, function.start, len), len};
     if (status == REDEFINE_OK)
-        (is_json ? print_json : print_plan)(view, name, plan, code);
+        print(view, name, plan, code, is_json);
     return status;
 }
 

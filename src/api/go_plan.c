@@ -7,7 +7,7 @@ const char *rdf_go_way_name(enum rdf_go_way way)
     case RDF_GO_WAY_CHECK: return "a jump over the stack check";
     case RDF_GO_WAY_FIRST: return "a jump over the first instruction";
     case RDF_GO_WAY_PADDED: return "a short jump over the first instruction, to a jump in padding";
-    case RDF_GO_WAY_WINDOW: return "a jump over several instructions; stacks of goroutines are searched";
+    case RDF_GO_WAY_WINDOW: return "a jump over the first instructions";
     }
     return "";
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/judge.h"
 
+#include "api/go_judge.h"
 #include "check/compare.h"
 #include "check/sites.h"
 #include "core/plan.h"
@@ -163,10 +164,13 @@ static redefine_status judge_one(struct rdf_judge *judge, const struct rdf_funct
                                ? "the debug data of its object does not cover it; compile its source with -g"
                                : no_debug->sentence,
         .window = &window};
-    return rdf_check_verdict(&subject, arena, ret, err);
+    redefine_status status = rdf_check_verdict(&subject, arena, ret, err);
+    if (status == REDEFINE_OK && window.status == REDEFINE_OK)
+        ret->strategy = rdf_strategy_word(found.strategy);
+    return status;
 }
 
-redefine_status rdf_judge_functions(struct rdf_judge *judge, const struct rdf_function *function,
+static redefine_status judge_native(struct rdf_judge *judge, const struct rdf_function *function,
                                     size_t count, struct rdf_report *ret, struct rdf_error *err)
 {
     struct rdf_arena *arena = judge->arena;
@@ -177,4 +181,42 @@ redefine_status rdf_judge_functions(struct rdf_judge *judge, const struct rdf_fu
     for (size_t i = 0; status == REDEFINE_OK && i < count; i++)
         status = judge_one(judge, &function[i], &facts[i], &ret[i], err);
     return status;
+}
+
+/* The Go functions among them, and then the others, each kind in one go. */
+static redefine_status judge_mixed(struct rdf_judge *judge, const struct rdf_function *function, size_t count,
+                                   struct rdf_report *ret, struct rdf_error *err)
+{
+    struct rdf_arena *arena = judge->arena;
+    const struct rdf_function **go = rdf_arena_alloc(arena, count * sizeof *go);
+    struct rdf_report **report = rdf_arena_alloc(arena, count * sizeof *report);
+    struct rdf_function *native = rdf_arena_alloc(arena, count * sizeof *native);
+    struct rdf_report *native_report = rdf_arena_alloc(arena, count * sizeof *native_report);
+    size_t go_count = 0, native_count = 0;
+    if (!go || !report || !native || !native_report)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the verdicts on %zu functions", count);
+    for (size_t i = 0; i < count; i++) {
+        if (!rdf_go_judge_is_asked(judge->images, &function[i])) {
+            native[native_count++] = function[i];
+            continue;
+        }
+        go[go_count] = &function[i];
+        report[go_count++] = &ret[i];
+    }
+    redefine_status status = REDEFINE_OK;
+    if (go_count)
+        status = rdf_go_judge_functions(judge, go, go_count, report, err);
+    if (status == REDEFINE_OK && native_count)
+        status = judge_native(judge, native, native_count, native_report, err);
+    for (size_t i = 0, next = 0; status == REDEFINE_OK && i < count; i++)
+        if (next < native_count && native[next].start == function[i].start)
+            ret[i] = native_report[next++];
+    return status;
+}
+
+redefine_status rdf_judge_functions(struct rdf_judge *judge, const struct rdf_function *function,
+                                    size_t count, struct rdf_report *ret, struct rdf_error *err)
+{
+    bool is_go = count && rdf_go_is_go(judge->images, function[0].image);
+    return (is_go ? judge_mixed : judge_native)(judge, function, count, ret, err);
 }

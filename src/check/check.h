@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "check/facts.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -83,6 +84,7 @@ struct rdf_report {
     uint64_t addr; /* 0: no body of its own */
     uint64_t size_bytes;
     enum rdf_verdict verdict;
+    const char *strategy; /* by which it would be redefined, in a word; null: not asked, or none fits */
     const struct rdf_hazard *hazard; /* in the order of finding: inlined copies first */
     size_t hazard_count;
 };
@@ -131,5 +133,10 @@ redefine_status rdf_check_verdict(const struct rdf_check_subject *subject, struc
 /* One hazard more, worked out elsewhere (types); the verdict follows. */
 redefine_status rdf_check_add(struct rdf_report *report, struct rdf_arena *arena,
                               const struct rdf_hazard *hazard, struct rdf_error *err);
+
+/* The same, its detail written by `format`. */
+__attribute__((format(printf, 5, 0))) redefine_status
+rdf_check_vadd(struct rdf_report *report, struct rdf_arena *arena, struct rdf_hazard hazard,
+               struct rdf_error *err, const char *format, va_list args);
 
 #endif

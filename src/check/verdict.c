@@ -74,6 +74,18 @@ redefine_status rdf_check_add(struct rdf_report *report, struct rdf_arena *arena
     return REDEFINE_OK;
 }
 
+redefine_status rdf_check_vadd(struct rdf_report *report, struct rdf_arena *arena, struct rdf_hazard hazard,
+                               struct rdf_error *err, const char *format, va_list args)
+{
+    char text[2048];
+    int len = vsnprintf(text, sizeof text, format, args);
+    size_t used = len < 0 ? 0 : (size_t)len < sizeof text ? (size_t)len : sizeof text - 1;
+    hazard.detail = rdf_arena_copy(arena, text, used);
+    if (!hazard.detail)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
+    return rdf_check_add(report, arena, &hazard, err);
+}
+
 /* What the steps below share. */
 struct making {
     const struct rdf_check_subject *subject;
@@ -86,15 +98,11 @@ struct making {
 __attribute__((format(printf, 3, 4))) static void add(struct making *making, struct rdf_hazard hazard,
                                                       const char *format, ...)
 {
-    char text[2048];
     va_list args;
     va_start(args, format);
-    int len = vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    size_t used = len < 0 ? 0 : (size_t)len < sizeof text ? (size_t)len : sizeof text - 1;
-    hazard.detail = rdf_arena_copy(making->arena, text, used);
-    if (!hazard.detail || rdf_check_add(making->report, making->arena, &hazard, making->err) != REDEFINE_OK)
+    if (rdf_check_vadd(making->report, making->arena, hazard, making->err, format, args) != REDEFINE_OK)
         making->failed = true;
+    va_end(args);
 }
 
 /* ---- The hazards ---- */

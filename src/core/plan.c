@@ -20,6 +20,18 @@ const char *rdf_strategy_name(enum rdf_strategy strategy)
     return "unknown";
 }
 
+const char *rdf_strategy_word(enum rdf_strategy strategy)
+{
+    switch (strategy) {
+    case RDF_STRATEGY_SLED: return "sled";
+    case RDF_STRATEGY_ENTRY_JUMP: return "jump";
+    case RDF_STRATEGY_PADDED_JUMP: return "padded";
+    case RDF_STRATEGY_SHORT_JUMP: return "short";
+    case RDF_STRATEGY_TRAP: return "trap";
+    }
+    return "none";
+}
+
 int rdf_plan_read(const struct rdf_images *images, uint64_t addr, void *ret_bytes, size_t len_bytes)
 {
     struct rdf_space *space = images->space;

@@ -24,6 +24,7 @@ enum rdf_strategy {
 };
 
 const char *rdf_strategy_name(enum rdf_strategy strategy);
+const char *rdf_strategy_word(enum rdf_strategy strategy); /* in one */
 
 /* One change of live code. */
 struct rdf_edit {

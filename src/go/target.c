@@ -246,21 +246,14 @@ static bool note_site(void *ctx, const struct rdf_go_site *site)
     return true;
 }
 
-/* "-gcflags=PKG=-l" for the package of a function's name: all up to the first dot behind the last slash. */
-static void inlining_flag(const char *name, const char *main_package, char *ret, size_t bytes)
+bool rdf_go_target_can_vanish(const struct rdf_go_target *target)
 {
-    const char *slash = strchr(name, '[');
-    size_t end = slash ? (size_t)(slash - name) : strlen(name);
-    size_t start = 0;
-    for (size_t i = 0; i < end; i++)
-        start = name[i] == '/' ? i : start;
-    size_t len = start;
-    while (len < end && name[len] != '.')
-        len++;
-    if (len == 4 && memcmp(name, "main", 4) == 0)
-        (void)snprintf(ret, bytes, main_package[0] ? "-gcflags=%s=-l" : "-gcflags=-l%s", main_package);
-    else
-        (void)snprintf(ret, bytes, "-gcflags=%.*s=-l", (int)len, name);
+    /* A body that calls something, or has a loop of some size, leaves a trace wherever it is inlined. */
+    enum { FOLDABLE_BYTES_MAX = 32 };
+    const char *name = target->func.name;
+    bool is_small = !target->entry.has_check && target->code.len_bytes <= FOLDABLE_BYTES_MAX;
+    bool has_own_callers = strchr(name, '(') || strstr(name, ".func");
+    return is_small && !has_own_callers;
 }
 
 redefine_status rdf_go_target_is_noticed(struct rdf_images *images, const struct rdf_go_target *target,
@@ -271,16 +264,12 @@ redefine_status rdf_go_target_is_noticed(struct rdf_images *images, const struct
     const char *name = target->func.name;
     char flag[320];
     rdf_go_inlined(images, name, note_site, &looking);
-    inlining_flag(name, main_package, flag, sizeof flag);
+    rdf_go_inlining_flag(name, main_package, flag, sizeof flag);
     if (sites->count)
         return rdf_fail(err, REDEFINE_EINLINED,
                         "%s was inlined into %s%s; those callers would not notice; build with %s", name,
                         looking.first, sites->count > 1 ? " and others" : "", flag);
-    /* A body that calls something, or has a loop of some size, leaves a trace wherever it is inlined. */
-    enum { FOLDABLE_BYTES_MAX = 32 };
-    bool is_small = !target->entry.has_check && target->code.len_bytes <= FOLDABLE_BYTES_MAX;
-    bool has_own_callers = strchr(name, '(') || strstr(name, ".func");
-    if (is_small && !has_own_callers &&
+    if (rdf_go_target_can_vanish(target) &&
         rdf_go_each_call(images, target->func.go, target->func.entry, NULL, NULL) == 0)
         return rdf_fail(
             err, REDEFINE_EFOLDED,

@@ -46,6 +46,9 @@ bool rdf_go_target_place(struct rdf_images *images, const struct rdf_go_target *
 redefine_status rdf_go_target_named(struct rdf_images *images, const char *name, uint64_t *ret_code,
                                     struct rdf_error *err);
 
+/* Whether its calls can have been computed where they were, without a trace in any table: it is so small. */
+bool rdf_go_target_can_vanish(const struct rdf_go_target *target);
+
 /* Inlined copies, as lines "file\tline\tcaller\n". */
 struct rdf_go_sites {
     char *text;

@@ -127,6 +127,10 @@ void rdf_go_each_inlined(const struct rdf_go *go, const char *name, rdf_go_site_
 /* The same over all Go images. */
 void rdf_go_inlined(struct rdf_images *images, const char *name, rdf_go_site_visit *visit, void *ctx);
 
+/* "-gcflags=PKG=-l": what keeps the function of that name from being inlined. `main_package` is the import
+ * path of package main, whose functions are called main.F whatever it is; "" when it is not known. */
+void rdf_go_inlining_flag(const char *name, const char *main_package, char *ret_text, size_t text_bytes);
+
 /* Direct calls (and tail jumps, each counted as one) of `entry` in the module's text, found by decoding every
  * function. `visit` may be null; returns how many. */
 typedef bool rdf_go_call_visit(void *ctx, const struct rdf_go_func *caller, uint64_t pc);

@@ -273,33 +273,44 @@ static bool list_site(void *ctx, const struct rdf_go_site *site)
     return true;
 }
 
-/* "-gcflags=PKG=-l": the package of a function ends at the first dot behind the last slash. */
-static void flag_text(const char *name, char *ret_text, size_t text_bytes)
+/* The package of a function ends at the first dot behind the last slash; type arguments may hold slashes. */
+static size_t package_bytes(const char *name)
 {
-    int len = 0;
-    const char *base = rdf_text_base(name);
-    while (base[len] && base[len] != '.' && base[len] != '(' && base[len] != '[')
+    size_t len = 0;
+    for (size_t i = 0; name[i] && name[i] != '[' && name[i] != '('; i++)
+        len = name[i] == '/' ? i : len;
+    while (name[len] && name[len] != '.' && name[len] != '(' && name[len] != '[')
         len++;
-    len += (int)(base - name);
-    if (rdf_text_starts(name, "main.")) /* the linker's name for whatever path the program has */
-        (void)snprintf(ret_text, text_bytes, "-gcflags=-l");
-    else
-        (void)snprintf(ret_text, text_bytes, "-gcflags=%.*s=-l", len < 128 ? len : 128, name);
+    return len;
+}
+
+void rdf_go_inlining_flag(const char *name, const char *main_package, char *ret_text, size_t text_bytes)
+{
+    char package[RDF_IMAGE_NAME_MAX];
+    size_t len = package_bytes(name), put = 0;
+    for (size_t i = 0; i < len && put + 1 < sizeof package; i++) {
+        bool is_escaped = i + 2 < len && name[i] == '%' && name[i + 1] == '2' && name[i + 2] == 'e';
+        package[put++] = is_escaped ? '.' : name[i];
+        i += is_escaped ? 2 : 0;
+    }
+    package[put] = 0;
+    const char *path = rdf_text_same(package, "main") ? main_package : package;
+    (void)snprintf(ret_text, text_bytes, path[0] ? "-gcflags=%s=-l" : "-gcflags=-l%s", path);
 }
 
 redefine_status rdf_go_fail_inlined(const struct rdf_go *go, const char *name, struct rdf_error *err)
 {
     struct listing list = {.put = 0};
-    char more[48] = "", flag[160];
+    char more[48] = "", flag[RDF_IMAGE_NAME_MAX + 16];
     rdf_go_each_inlined(go, name, list_site, &list, NULL);
     if (!list.count)
         return REDEFINE_OK;
     if (list.count > list.listed)
         (void)snprintf(more, sizeof more, " and %zu more places", list.count - list.listed);
-    flag_text(name, flag, sizeof flag);
-    return rdf_fail(
-        err, REDEFINE_EINLINED,
-        "%.128s has no code of its own in %.128s: all its calls were inlined, into %s%s; build with %s, or "
-        "put //go:noinline above it",
-        name, rdf_image_short_name(go->image), list.text, more, flag);
+    rdf_go_inlining_flag(name, "", flag, sizeof flag);
+    return rdf_fail(err, REDEFINE_EINLINED,
+                    "%.128s has no code of its own in %.128s: all its calls were inlined, into %s%s; build "
+                    "with %.160s, or "
+                    "put //go:noinline above it",
+                    name, rdf_image_short_name(go->image), list.text, more, flag);
 }
