@@ -5,7 +5,6 @@
  */
 #include "cli.h"
 
-#include "api/go_judge.h"
 #include "image/calls.h"
 #include "show.h"
 #include "text.h"
@@ -19,7 +18,8 @@ static const char *bounds_text(enum rdf_bounds_source source)
 {
     switch (source) {
     case RDF_BOUNDS_UNWIND: return "unwind table";
-    case RDF_BOUNDS_GO: return "table of Go functions";
+    case RDF_BOUNDS_GO:
+    case RDF_BOUNDS_GO_C: return "table of Go functions";
     default: return "symbol table";
     }
 }
@@ -193,7 +193,7 @@ static redefine_status show(const struct cli_view *view, struct cli_target *targ
     redefine_status status = rdf_images_find(&target->images, name, &entry, err);
     if (status == REDEFINE_OK)
         status = rdf_images_function(&target->images, entry, &function, err);
-    if (status == REDEFINE_OK && rdf_go_judge_is_asked(&target->images, &function))
+    if (status == REDEFINE_OK && function.source == RDF_BOUNDS_GO)
         return cli_go_show(view, target, name, entry, is_json, err);
     if (status == REDEFINE_OK)
         status = rdf_plan_window(&target->images, &function, &window, err);

@@ -4,6 +4,7 @@
  */
 #include <redefine/apply.h>
 
+#include "api/counted_go.h"
 #include "api/enter.h"
 #include "api/inlined.h"
 #include "api/internal.h"
@@ -507,7 +508,8 @@ static enum rdf_visit count_this(void *ctx, struct rdf_image *image, const char 
 {
     struct counting *counting = ctx;
     struct rdf_error why = {0};
-    if (is_ifunc && rdf_images_follow(counting->images, addr, &addr, &why) != REDEFINE_OK) {
+    if ((is_ifunc && rdf_images_follow(counting->images, addr, &addr, &why) != REDEFINE_OK) ||
+        rdf_counted_go_refuse(counting->images, addr, &why) != REDEFINE_OK) {
         counting->not_counted(counting->ctx, name, why.sentence);
         return RDF_VISIT_OTHER;
     }

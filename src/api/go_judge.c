@@ -17,14 +17,6 @@ const struct rdf_go_abi *rdf_go_abi_of(const struct rdf_images *images)
     return images->arch == rdf_arch_native() ? rdf_go_abi_native() : NULL;
 }
 
-bool rdf_go_judge_is_asked(struct rdf_images *images, const struct rdf_function *function)
-{
-    const struct rdf_go *go = rdf_go_at(images, function->start);
-    struct rdf_go_func func;
-    return go && rdf_go_func_at(go, function->start, &func) && func.entry == function->start &&
-           !func.is_foreign;
-}
-
 /* ---- The plan ---- */
 
 /* Of an assembly function, which keeps arguments on the stack, Go code calls a wrapper of the same name. */
@@ -186,6 +178,13 @@ static void tell_callers(struct judging *judging, size_t index, const struct rdf
              report->name);
 }
 
+/* An instantiation's body, and no function that the compiler made for a type (type:.eq.[2]T; type..eq before
+ * Go 1.20). */
+static bool is_shared_by_instantiations(const char *name)
+{
+    return strchr(name, '[') && strncmp(name, "type:", 5) != 0 && strncmp(name, "type..", 6) != 0;
+}
+
 /* What is redefined is not what was named. */
 static void tell_target(struct judging *judging, struct rdf_report *report, const struct rdf_go_plan *plan)
 {
@@ -203,7 +202,7 @@ static void tell_target(struct judging *judging, struct rdf_report *report, cons
              "it is written in assembly; Go code calls the wrapper of that name at 0x%" PRIx64
              ", whose entry is changed: calls from other assembly do not notice",
              target->func.entry);
-    else if (strchr(target->func.name, '[') && !target->func.is_wrapper) {
+    else if (is_shared_by_instantiations(target->func.name)) {
         hazard.caller = NULL;
         tell(judging, report, hazard,
              "all instantiations of this shape run it: give the package the function itself, F[T], to "

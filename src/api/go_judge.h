@@ -12,9 +12,6 @@
 /* The Go convention of the images' CPU; null: it is not known in this build. */
 const struct rdf_go_abi *rdf_go_abi_of(const struct rdf_images *images);
 
-/* Whether the function is Go's own, and not C that its linker took in. */
-bool rdf_go_judge_is_asked(struct rdf_images *images, const struct rdf_function *function);
-
 /* The function at `entry` as the package would enter it: of an assembly function the wrapper that Go code
  * calls. Errors: as rdf_go_target, rdf_go_target_begin and rdf_go_plan_way */
 redefine_status rdf_go_judge_plan(struct rdf_images *images, uint64_t entry, struct rdf_go_plan *ret,

@@ -196,7 +196,7 @@ static redefine_status judge_mixed(struct rdf_judge *judge, const struct rdf_fun
     if (!go || !report || !native || !native_report)
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the verdicts on %zu functions", count);
     for (size_t i = 0; i < count; i++) {
-        if (!rdf_go_judge_is_asked(judge->images, &function[i])) {
+        if (function[i].source != RDF_BOUNDS_GO) {
             native[native_count++] = function[i];
             continue;
         }

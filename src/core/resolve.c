@@ -253,6 +253,12 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
             *at = (*at)->below;
         return REDEFINE_OK;
     }
+    if (change->kind != RDF_CHANGE_COUNT && touched->is_new && touched->function.source == RDF_BOUNDS_GO)
+        return rdf_fail(
+            commit->err, REDEFINE_EUNSUPPORTED,
+            "%s is a Go function: a C replacement cannot run on a goroutine's stack, nor find its "
+            "arguments; write the replacement in Go, with the package redefine",
+            touched->function.name);
     if (change->kind == RDF_CHANGE_COUNT && !touched->is_new)
         return rdf_fail(commit->err, REDEFINE_EBUSY,
                         "the function at 0x%" PRIx64 " is redefined already, or was: its "

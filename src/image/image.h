@@ -66,7 +66,12 @@ uint64_t rdf_image_end(const struct rdf_image *image);                          
 uint64_t rdf_image_bias(const struct rdf_image *image);    /* added to addresses in the file */
 uint16_t rdf_image_machine(const struct rdf_image *image); /* e_machine */
 
-enum rdf_bounds_source { RDF_BOUNDS_UNWIND, RDF_BOUNDS_SYMBOL, RDF_BOUNDS_GO };
+enum rdf_bounds_source {
+    RDF_BOUNDS_UNWIND,
+    RDF_BOUNDS_SYMBOL,
+    RDF_BOUNDS_GO,   /* Go's own table; so it is a Go function … */
+    RDF_BOUNDS_GO_C, /* … but this is C that Go's linker took in */
+};
 
 struct rdf_function {
     struct rdf_image *image;

@@ -149,7 +149,8 @@ static redefine_status bounds_of_go(struct rdf_images *images, struct rdf_image 
 {
     if (func->entry != addr)
         return fail_inside(images, image, addr, func->entry, err);
-    *ret = (struct rdf_function){image, func->entry, func->end, RDF_BOUNDS_GO, func->name};
+    enum rdf_bounds_source source = func->is_foreign ? RDF_BOUNDS_GO_C : RDF_BOUNDS_GO;
+    *ret = (struct rdf_function){image, func->entry, func->end, source, func->name};
     return REDEFINE_OK;
 }
 
