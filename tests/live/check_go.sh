@@ -74,16 +74,19 @@ lists_of_time()
         tell "functions of package time were expected, and no others"
 }
 
-# Each damage is a sentence or an answer, and soon.
+# Each damage is a sentence or an answer, and soon. The tables begin with read-only data and end with .gopclntab.
 survives()
 {
     start=$(readelf -SW whole | perl -ne '
-        print hex($2), " ", hex($3) if /\.gopclntab\s+\S+\s+(\S+)\s+(\S+)\s+(\S+)/')
+        $from = hex $1 if / \.rodata +\S+ +\S+ +(\S+)/;
+        print $from, " ", hex($1) + hex($2) - $from if / \.gopclntab +\S+ +\S+ +(\S+) +(\S+)/')
     for seed in $(seq 1 24); do
         SEED=$seed RANGE="$start" perl -0777 -pe '
             srand $ENV{SEED}; my ($at, $len) = split / /, $ENV{RANGE};
-            if ($ENV{SEED} % 6 == 0) { $_ = substr $_, 0, $at + int rand $len }
-            else { substr($_, $at + int(rand($ENV{SEED} % 2 ? 4096 : $len)), 1) = chr int rand 256 for 1 .. 16 }' \
+            $_ = substr $_, 0, $at + int rand $len if $ENV{SEED} % 6 == 0;
+            for my $i (1 .. $ENV{SEED} % 6 ? 2 ** (4 + $ENV{SEED} % 8) : 0) {
+                substr($_, $at + int(rand $len), 1) = chr int rand 256;
+            }' \
             whole >damaged
         for verb in "check damaged time.Now" "list damaged" "show damaged main.main" "check damaged"; do
             # shellcheck disable=SC2086
