@@ -49,7 +49,7 @@ static void print_plan(const struct cli_view *view, const struct pieces *pieces,
     const struct rdf_go_plan *plan = &pieces->plan;
     const struct rdf_go_code *code = &plan->code;
     cli_show_head(view, shown);
-    printf("  overwrites  %u bytes at %" PRIx64 ", displaces %" PRIu64 "%s\n", plan->edit.len_bytes,
+    printf("  overwrites  %u bytes at %" PRIx64 ", displaces %" PRIu64 " bytes%s\n", plan->edit.len_bytes,
            plan->edit.addr, shown->displaced_end - shown->function->start,
            !plan->target.entry.has_check && plan->pc_count ? "; stacks of goroutines are searched before"
                                                            : "");

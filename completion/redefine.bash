@@ -18,10 +18,17 @@ _redefine_fill()
 # Functions of a program whose names begin with what is there.
 _redefine_functions()
 {
-    # The names are taken as they are: no "*" or "?" in them.
-    case $2 in *[*?!]*) return ;; esac
-    local words
-    _redefine_fill redefine list --names --all "$1" "$2*"
+    # A pattern is left alone. Behind a backslash it is a name's: main.(*counter).Inc of a Go program.
+    case ${2//\\[*]/} in *[*?!]*) return ;; esac
+    local words word=${2//\\/} i
+    _redefine_fill redefine list --names --all "$1" "$word*"
+    for i in "${!COMPREPLY[@]}"; do
+        if [[ ${COMPREPLY[i]} == "$word"* ]]; then
+            printf -v "COMPREPLY[i]" %q "${COMPREPLY[i]}"
+        else
+            unset "COMPREPLY[i]"
+        fi
+    done
     # ":" divides words for readline: what it has already is not put in again.
     if [[ $2 == *:* && $COMP_WORDBREAKS == *:* ]]; then
         words=${2%"${2##*:}"}

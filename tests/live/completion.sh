@@ -49,6 +49,14 @@ completes "functions, behind an option" "redefine show --json ./program zpri" "z
 completes "functions of check, the second one" "redefine check ./program zparse_line zparse_w" "zparse_word"
 completes "no function begins so" "redefine show ./program nothing_" ""
 completes "a pattern is left alone" "redefine list ./program zparse*" ""
+if (cd "$SRC/tests/fixtures/go" && GOFLAGS='' GOPROXY=off GOTOOLCHAIN=local GO111MODULE=off HOME="${HOME:-$OLDPWD}" \
+    go build -ldflags='-s -w' -o "$OLDPWD/go_program" main.go) 2>why; then
+    completes "functions of Go" "redefine show ./go_program main.ca" "main.call main.caller"
+    completes "methods of Go, for the shell to read" "redefine show ./go_program main.\\(\\*count" \
+        "main.\\(\\*counter\\).Inc main.\\(\\*counter\\).Inc-fm"
+else
+    skip "functions of Go" "no Go program can be built: $(head -1 why)"
+fi
 completes "patch files" "redefine run --patch a_" "a_patch.so"
 completes "a program" "redefine show ./prog" "./program ./program.c"
 completes "a program that is not there" "redefine show ./nothing par" ""

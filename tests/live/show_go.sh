@@ -20,6 +20,26 @@ shown_as()
         tell "$1 was expected, by the table of Go functions"
 }
 
+# shown_with REGEX…
+shown_with()
+{
+    [ "$status" = 0 ] || { tell "the plan was expected"; return; }
+    for regex; do
+        grep -qE -e "$regex" out || { tell "this was expected: $regex"; return; }
+    done
+}
+
+# The edit is a jump to the relay, over the old bytes of the check: cmp rsp, [r14+16], or lea r12, [rsp-n].
+is_plan()
+{
+    perl -MJSON::PP -0777 -ne '
+        my $plan = decode_json $_;
+        my $edit = $plan->{edits}[0];
+        my $to = $edit->{address} + 5 + unpack "l<", pack "H*", substr $edit->{new}, 2;
+        exit !($plan->{schema} == 1 && $edit->{address} == $plan->{address} && $edit->{new} =~ /^e9/ &&
+            $edit->{old} =~ /^(493b66|4c8d)/ && $to == $plan->{relay}[0]{address} && $plan->{displaced} >= 6)' out
+}
+
 # build GO FILE OPTION…
 build()
 {
@@ -45,7 +65,17 @@ for go in go /usr/lib/go-1.19/bin/go; do
         run "$redefine" show plain "$name"
         result "$release: $name" shown_as "$range"
     done
+    run "$redefine" show stripped main.main
+    result "$release: over the stack check" shown_with 'a jump over the stack check' '^\|.* cmp r(sp|12), \[r14' \
+        'what is left of the check stays' '^original \(the check again, then the body' 'jmp 0x'
+    run "$redefine" show stripped 'main.(*value).Get'
+    refused "$release: a wrapper" 125 'only calls main.value.Get, which is what others call'
+    run "$redefine" show stripped runtime.memmove
+    refused "$release: assembly" 125 'is written in assembly'
+    run "$redefine" show --json stripped main.main
+    result "$release: in JSON" is_plan
     run "$redefine" show stripped 'main.(*counter).Inc'
+    result "$release: in padding" shown_with 'to a jump in padding' 'in padding, to the relay' '^original'
     result "$release: stripped" shown_as '[0-9a-f]*..[0-9a-f]*'
     run "$redefine" show stripped main.gone
     refused "$release: inlined everywhere" 125 \

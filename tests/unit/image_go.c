@@ -626,6 +626,29 @@ static void test_refusals(void **state)
     end(&session);
 }
 
+/* The flag names the package as the go command knows it, whatever the linker makes of its path. */
+static void test_flags(void **state)
+{
+    static const struct {
+        const char *name, *main_package, *flag;
+    } cases[] = {
+        {"time.Now", "", "-gcflags=time=-l"},
+        {"net/http.(*Client).Do", "", "-gcflags=net/http=-l"},
+        {"gopkg.in/yaml%2ev2.Marshal", "", "-gcflags=gopkg.in/yaml.v2=-l"},
+        {"slices.SortFunc[go.shape.[]example.com/a.T,go.shape.int]", "", "-gcflags=slices=-l"},
+        {"example.com/m/list.(*List[go.shape.int]).Push", "", "-gcflags=example.com/m/list=-l"},
+        {"main.main.func1", "", "-gcflags=-l"},
+        {"main.(*counter).Inc", "example.com/m/cmd/x", "-gcflags=example.com/m/cmd/x=-l"},
+        {"maintenance.Do", "", "-gcflags=maintenance=-l"},
+    };
+    char flag[128];
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rdf_go_inlining_flag(cases[i].name, cases[i].main_package, flag, sizeof flag);
+        assert_string_equal(flag, cases[i].flag);
+    }
+}
+
 /* A program that is no Go program has none of this, and says so. */
 static void test_other_programs(void **state)
 {
@@ -647,7 +670,7 @@ int main(void)
     enum { WAYS = sizeof ways / sizeof *ways, MOST = 8 * (WAYS + 3) };
     static struct fixture fixtures[MOST];
     static char names[MOST][128], list[1024];
-    static struct CMUnitTest tests[MOST + 1];
+    static struct CMUnitTest tests[MOST + 2];
     const char *commands[8] = {go_commands[0], go_commands[1]};
     size_t count = 0, used = 0, command_count = 2;
     snprintf(list, sizeof list, "%s", getenv("GO_TOOLCHAINS") ? getenv("GO_TOOLCHAINS") : "");
@@ -674,5 +697,6 @@ int main(void)
         }
     }
     tests[count++] = (struct CMUnitTest){"other programs", test_other_programs, NULL, NULL, NULL};
+    tests[count++] = (struct CMUnitTest){"flags", test_flags, NULL, NULL, NULL};
     return run_group("image_go", tests, count);
 }
