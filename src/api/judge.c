@@ -94,6 +94,15 @@ redefine_status rdf_judge_types(struct rdf_judge *judge, struct rdf_report *repo
                                 struct rdf_image *replacement_image, uint64_t replacement,
                                 struct rdf_error *err)
 {
+    struct rdf_function target;
+    struct rdf_error why = {0};
+    if (rdf_images_function(judge->images, report->addr, &target, &why) == REDEFINE_OK &&
+        rdf_plan_refuse_go(&target, &why) != REDEFINE_OK) {
+        struct rdf_hazard other = {.kind = RDF_HAZARD_SIGNATURE, .severity = RDF_SEVERITY_BLOCKER};
+        other.detail = rdf_arena_copy(judge->arena, why.sentence, sizeof why.sentence);
+        return other.detail ? rdf_check_add(report, judge->arena, &other, err)
+                            : rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
+    }
     const struct rdf_type *of_target = rdf_judge_type(judge, target_image, report->addr);
     const struct rdf_type *of_replacement = rdf_judge_type(replacement_judge, replacement_image, replacement);
     if (of_target && of_replacement)

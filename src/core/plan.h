@@ -111,6 +111,9 @@ redefine_status rdf_plan_refuse(const struct rdf_tried *tried, size_t count, str
 redefine_status rdf_plan_refuse_bytes(const char *name, uint64_t start, uint64_t addr, struct rdf_span code,
                                       struct rdf_error *err);
 
+/* A Go function must not be given a replacement in C. REDEFINE_EUNSUPPORTED; of any other function: OK */
+redefine_status rdf_plan_refuse_go(const struct rdf_function *function, struct rdf_error *err);
+
 /* Padding that another redefinition has been given, though nothing may be written there yet, or any more. */
 struct rdf_taken {
     bool (*is_taken)(void *ctx, uint64_t start, uint64_t end);

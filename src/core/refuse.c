@@ -64,3 +64,13 @@ redefine_status rdf_plan_refuse_bytes(const char *name, uint64_t start, uint64_t
                     "of one, so they cannot be moved\n   %s\n    ^",
                     place, name, addr, hex);
 }
+
+redefine_status rdf_plan_refuse_go(const struct rdf_function *function, struct rdf_error *err)
+{
+    if (function->source != RDF_BOUNDS_GO)
+        return REDEFINE_OK;
+    return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                    "%s is a Go function: a C replacement cannot run on a goroutine's stack, nor find its "
+                    "arguments; write the replacement in Go, with the package redefine",
+                    function->name);
+}

@@ -253,19 +253,15 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
             *at = (*at)->below;
         return REDEFINE_OK;
     }
-    if (change->kind != RDF_CHANGE_COUNT && touched->is_new && touched->function.source == RDF_BOUNDS_GO)
-        return rdf_fail(
-            commit->err, REDEFINE_EUNSUPPORTED,
-            "%s is a Go function: a C replacement cannot run on a goroutine's stack, nor find its "
-            "arguments; write the replacement in Go, with the package redefine",
-            touched->function.name);
     if (change->kind == RDF_CHANGE_COUNT && !touched->is_new)
         return rdf_fail(commit->err, REDEFINE_EBUSY,
                         "the function at 0x%" PRIx64 " is redefined already, or was: its "
                         "trampoline does not count",
                         touched->entry);
     redefine_status status = REDEFINE_OK;
-    if (change->kind != RDF_CHANGE_COUNT)
+    if (change->kind != RDF_CHANGE_COUNT && touched->is_new)
+        status = rdf_plan_refuse_go(&touched->function, commit->err);
+    if (change->kind != RDF_CHANGE_COUNT && status == REDEFINE_OK)
         status = check_replacement(commit, change->replacement, touched->entry);
     const struct rdf_selector *selector = NULL;
     if (status == REDEFINE_OK && change->kind == RDF_CHANGE_SELECT)

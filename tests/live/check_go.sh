@@ -169,6 +169,17 @@ for i in 1 2 3; do
 done
 echo 'long five(void) { return 5; }' >five.c
 patch five.so five.c
+cat >deep.c <<'C'
+#include <redefine/patch.h>
+static long five(long n) { (void)n; return 5; }
+REDEFINE_PATCH("main.deep", five);
+C
+patch deep.so deep.c
+run "$redefine" check --patch deep.so cgo
+result "cgo: check of a C patch for a Go function" says 1 '^main\.deep at .*: unsafe$' \
+    'blocker: signature: main\.deep is a Go function: a C replacement cannot run on a goroutine'
+run "$redefine" run --patch deep.so -- ./cgo
+refused "cgo: a C patch for a Go function" 125 "main\.deep is a Go function"
 run "$redefine" run --replace main.deep=five.so:five -- ./cgo
 refused "cgo: a C replacement for a Go function" 125 "main\.deep is a Go function: a C replacement cannot run on a gor"
 # 50 calls in each of 32 goroutines return 5 each instead of 2450 together.
