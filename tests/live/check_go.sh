@@ -84,7 +84,7 @@ survives()
         SEED=$seed RANGE="$start" perl -0777 -pe '
             srand $ENV{SEED}; my ($at, $len) = split / /, $ENV{RANGE};
             $_ = substr $_, 0, $at + int rand $len if $ENV{SEED} % 6 == 0;
-            for my $i (1 .. $ENV{SEED} % 6 ? 2 ** (4 + $ENV{SEED} % 8) : 0) {
+            for my $i (1 .. ($ENV{SEED} % 6 ? 2 ** (4 + $ENV{SEED} % 8) : 0)) {
                 substr($_, $at + int(rand $len), 1) = chr int rand 256;
             }' \
             whole >damaged
