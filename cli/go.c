@@ -61,9 +61,9 @@ static void print_plan(const struct cli_view *view, const struct pieces *pieces,
     print_edits(view, plan, shown->code);
     printf("\nrelay (its record, which the slot leads to, says what runs instead, and for whom)\n");
     cli_print_code(view, code->relay, shown->relay, 0);
-    printf("\noriginal (%s)\n", plan->target.entry.has_check
-                                    ? "the check again, then the body; else a note, and for more stack"
-                                    : "the displaced instructions, then the body");
+    printf("\ntrampoline (the original: %s)\n",
+           plan->target.entry.has_check ? "the check again, then the body; else a note, and for more stack"
+                                        : "the displaced instructions, then the body");
     cli_print_code(view, code->original, shown->trampoline, 0);
     if (!code->select)
         return;

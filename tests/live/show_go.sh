@@ -67,7 +67,7 @@ for go in go /usr/lib/go-1.19/bin/go; do
     done
     run "$redefine" show stripped main.main
     result "$release: over the stack check" shown_with 'a jump over the stack check' '^\|.* cmp r(sp|12), \[r14' \
-        'what is left of the check stays' '^original \(the check again, then the body' 'jmp 0x'
+        'what is left of the check stays' '^trampoline \(the original: the check again, then the body' 'jmp 0x'
     run "$redefine" show stripped 'main.(*value).Get'
     refused "$release: a wrapper" 125 'only calls main.value.Get, which is what others call'
     run "$redefine" show stripped runtime.memmove
@@ -75,7 +75,7 @@ for go in go /usr/lib/go-1.19/bin/go; do
     run "$redefine" show --json stripped main.main
     result "$release: in JSON" is_plan
     run "$redefine" show stripped 'main.(*counter).Inc'
-    result "$release: in padding" shown_with 'to a jump in padding' 'in padding, to the relay' '^original'
+    result "$release: in padding" shown_with 'to a jump in padding' 'in padding, to the relay' '^trampoline'
     result "$release: stripped" shown_as '[0-9a-f]*..[0-9a-f]*'
     run "$redefine" show stripped main.gone
     refused "$release: inlined everywhere" 125 \
