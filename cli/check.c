@@ -7,14 +7,13 @@
 #include "api/go_judge.h"
 #include "minisymbols.h"
 #include "patchfile.h"
+#include "report.h"
 #include "text.h"
 #include "indexcache.h"
 #include "target.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,68 +274,6 @@ static void check_all(struct checking *checking)
 
 /* ---- Output ---- */
 
-static json_t *hazard_json(const struct rdf_hazard *hazard)
-{
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "kind", rdf_hazard_name(hazard->kind), "severity",
-                     rdf_severity_name(hazard->severity), "file",
-                     hazard->file ? cli_json_text(hazard->file) : json_null(), "line",
-                     json_integer(hazard->line), "caller",
-                     hazard->caller ? cli_json_text(hazard->caller) : json_null(), "detail",
-                     cli_json_text(hazard->detail));
-}
-
-static bool print_json(const struct checking *checking)
-{
-    json_t *functions = json_array();
-    for (size_t i = 0; i < checking->count; i++) {
-        const struct rdf_report *report = &checking->report[i];
-        json_t *hazards = json_array();
-        for (const struct rdf_hazard *hazard = report->hazard; hazard; hazard = hazard->next)
-            json_array_append_new(hazards, hazard_json(hazard));
-        json_array_append_new(functions,
-                              json_pack("{s:o, s:I, s:I, s:s, s:o}", "name", cli_json_text(report->name),
-                                        "address", (json_int_t)report->addr, "size",
-                                        (json_int_t)report->size_bytes, "verdict",
-                                        rdf_verdict_name(report->verdict), "hazards", hazards));
-    }
-    json_t *root = json_pack("{s:i, s:o}", "schema", 1, "functions", functions);
-    bool done = root && json_dumpf(root, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF;
-    json_decref(root);
-    return done;
-}
-
-/* Names come from files: nothing in them speaks to the terminal. Lines of a table are kept apart. */
-static void print_text(const char *text, const char *indent)
-{
-    for (; *text; text++)
-        if (*text == '\n')
-            printf("\n%s", indent);
-        else
-            putchar((unsigned char)*text < ' ' || *text == '\177' ? '?' : *text);
-}
-
-static void print_report(const struct rdf_report *report, bool colour)
-{
-    static const char *const colours[] = {[RDF_VERDICT_OK] = "\033[32m",
-                                          [RDF_VERDICT_PARTIAL] = "\033[33m",
-                                          [RDF_VERDICT_UNSAFE] = "\033[31m",
-                                          [RDF_VERDICT_UNKNOWN] = "\033[35m"};
-    print_text(report->name, "");
-    if (report->addr)
-        printf(" at 0x%" PRIx64 ", %" PRIu64 " bytes", report->addr, report->size_bytes);
-    printf(": %s%s%s\n", colour ? colours[report->verdict] : "", rdf_verdict_name(report->verdict),
-           colour ? "\033[0m" : "");
-    for (const struct rdf_hazard *hazard = report->hazard; hazard; hazard = hazard->next) {
-        printf("  %s: %s: ", rdf_severity_name(hazard->severity), rdf_hazard_name(hazard->kind));
-        if (hazard->file) {
-            print_text(hazard->file, "");
-            printf(":%u: ", hazard->line);
-        }
-        print_text(hazard->detail, "    ");
-        putchar('\n');
-    }
-}
-
 static int finish(const struct checking *checking)
 {
     size_t of[4] = {0};
@@ -345,9 +282,9 @@ static int finish(const struct checking *checking)
         const struct rdf_report *report = &checking->report[i];
         of[report->verdict]++;
         if (!checking->json && (!checking->all || report->verdict != RDF_VERDICT_OK))
-            print_report(report, colour);
+            cli_report_print(stdout, report, colour);
     }
-    if (checking->json && !print_json(checking))
+    if (checking->json && !cli_report_json(stdout, checking->report, checking->count))
         cli_say("no memory for the output");
     else if (!checking->json && checking->count > 1)
         printf("%zu functions: %zu ok, %zu partial, %zu unsafe, %zu unknown\n", checking->count,

@@ -43,10 +43,20 @@ char *cli_demangle(const char *name)
     return demangler.function ? demangler.function(name, NULL, NULL, &status) : NULL;
 }
 
+int cli_control_bytes(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0)
+        return 2;
+    return at[0] < ' ' || at[0] == 0x7f;
+}
+
 void cli_put_text(FILE *out, const char *text, int columns_max)
 {
     for (int column = 0; *text && column < columns_max; text++) {
-        fputc((unsigned char)*text < ' ' || *text == '\177' ? '?' : *text, out);
+        int control = cli_control_bytes(text);
+        fputc(control ? '?' : *text, out);
+        text += control > 1;
         column += ((unsigned char)text[1] & 0xc0) != 0x80; /* UTF-8: what goes on with a character is none */
     }
 }

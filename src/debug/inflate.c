@@ -222,6 +222,32 @@ static bool inflate_stored(struct bits *bits, struct output *out)
     return !bits->is_short;
 }
 
+/* RFC 1950, 9: two sums, which stay below 2^32 for so many bytes. */
+static uint32_t adler32(const uint8_t *data, size_t len_bytes)
+{
+    enum { MODULUS = 65521, BYTES_MAX = 5552 };
+    uint32_t low = 1, high = 0;
+    while (len_bytes > 0) {
+        size_t part = len_bytes < BYTES_MAX ? len_bytes : BYTES_MAX;
+        for (size_t i = 0; i < part; i++)
+            high += low += data[i];
+        low %= MODULUS;
+        high %= MODULUS;
+        data += part;
+        len_bytes -= part;
+    }
+    return high << 16 | low;
+}
+
+static uint32_t take_sum(struct bits *bits)
+{
+    uint32_t sum = 0;
+    (void)take(bits, bits->held_bits % 8);
+    for (int i = 0; i < 4; i++)
+        sum = sum << 8 | take(bits, 8);
+    return sum;
+}
+
 bool rdf_debug_inflate(struct rdf_span in, uint8_t *out_data, size_t out_bytes)
 {
     struct bits bits = {.in = in};
@@ -242,5 +268,5 @@ bool rdf_debug_inflate(struct rdf_span in, uint8_t *out_data, size_t out_bytes)
         if (!ok)
             return false;
     }
-    return out.at == out_bytes;
+    return out.at == out_bytes && take_sum(&bits) == adler32(out_data, out_bytes) && !bits.is_short;
 }
