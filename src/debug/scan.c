@@ -18,6 +18,7 @@ enum {
 struct level {
     uint32_t function, via;
     uint32_t scope; /* text: the namespaces, "a::b" */
+    bool is_local;  /* in a subprogram, with code or not */
 };
 
 /* An entry's attributes, as far as they matter here. */
@@ -208,7 +209,8 @@ static bool note_copy(struct gather *gather, const struct die *die, const struct
 
 /* ---- All of them ---- */
 
-/* Types hold no code. (Bodies of member functions lie outside of their class.) */
+/* Types hold no code: bodies of member functions lie outside of their class. (Not of classes that are local to a
+ * function, lambdas among them.) */
 static bool is_type(uint32_t tag)
 {
     switch (tag) {
@@ -234,6 +236,7 @@ static bool scan_die(struct gather *gather, const struct die *die, struct level 
     if (tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine) {
         if (!read_found(gather, die, &found, ret_off))
             return false;
+        level->is_local = true;
         if (tag == DW_TAG_inlined_subroutine)
             return note_copy(gather, die, &found, level);
         return note_scope(gather, die, &found, level->scope) && note_body(gather, die, &found, level);
@@ -246,7 +249,7 @@ static bool scan_die(struct gather *gather, const struct die *die, struct level 
             !rdf_gather_joined(gather, level->scope, text, &level->scope))
             return false;
     }
-    if (*ret_enter && is_type(tag) && rdf_debug_attr(die, DW_AT_sibling, &sibling)) {
+    if (*ret_enter && !level->is_local && is_type(tag) && rdf_debug_attr(die, DW_AT_sibling, &sibling)) {
         uint64_t off = unit->off + sibling.number;
         if (sibling.form == DW_FORM_ref_addr || sibling.number >= unit->end || off <= die->off ||
             off >= unit->end)
@@ -263,7 +266,7 @@ static bool scan_unit(struct gather *gather, struct unit *unit)
 {
     struct level level[LEVELS_MAX];
     size_t depth = 0;
-    level[0] = (struct level){NO_FUNCTION, NO_FUNCTION, 0};
+    level[0] = (struct level){NO_FUNCTION, NO_FUNCTION, 0, false};
     for (uint64_t off = unit->die; off < unit->end;) {
         struct die die;
         bool enter;

@@ -40,10 +40,25 @@ static const char *name_of(const struct die *die)
     return rdf_debug_attr(die, DW_AT_name, &value) ? rdf_debug_string(die->unit, &value) : NULL;
 }
 
+static bool is_constant(const struct value *value)
+{
+    switch (value->form) {
+    case DW_FORM_data1:
+    case DW_FORM_data2:
+    case DW_FORM_data4:
+    case DW_FORM_data8:
+    case DW_FORM_udata:
+    case DW_FORM_sdata:
+    case DW_FORM_implicit_const: return true;
+    default: return false;
+    }
+}
+
+/* A size may also be an expression, or a reference to a variable: then nobody knows it before run time. */
 static uint64_t number_of(const struct die *die, uint16_t name, uint64_t otherwise)
 {
     struct value value;
-    return rdf_debug_attr(die, name, &value) && !value.block.data ? value.number : otherwise;
+    return rdf_debug_attr(die, name, &value) && is_constant(&value) ? value.number : otherwise;
 }
 
 static bool has(const struct die *die, uint16_t name)
