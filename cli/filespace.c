@@ -2,6 +2,7 @@
 #include "filespace.h"
 
 #include "cli.h"
+#include "unpack.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -19,7 +20,6 @@
 #include <unistd.h>
 
 extern char **environ;
-
 enum { OBJECTS_MAX = 512, SEGMENTS_MAX = 16 };
 
 /* Where things lie when addresses are not randomised. */
@@ -445,6 +445,7 @@ static const struct rdf_space_ops file_ops = {
     .call_resolver = file_call_resolver,
     .open_file = file_open,
     .close_file = file_close,
+    .unpack = cli_unpack,
 };
 
 struct cli_filespace *cli_filespace_new(const char *path, struct rdf_space *ret_space, uint16_t *ret_machine)

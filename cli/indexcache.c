@@ -211,10 +211,12 @@ void cli_index_store(struct rdf_span build_id, const struct rdf_debug_index *ind
 
 struct rdf_judge cli_judge_of(struct cli_target *target, enum rdf_debug_where where)
 {
+    const char *servers = getenv("DEBUGINFOD_URLS");
     return (struct rdf_judge){.images = &target->images,
                               .arena = &target->arena,
                               .pages = &rdf_os_pages,
                               .load = cli_index_load,
                               .store = cli_index_store,
-                              .where = where};
+                              .where = where,
+                              .tells_fetching = servers && *servers};
 }

@@ -6,6 +6,8 @@
 #include "check/sites.h"
 #include "core/plan.h"
 
+#include <stdio.h>
+
 enum { SITES_MAX = 1000 };
 
 /* What is known of one object from debug data. */
@@ -40,6 +42,23 @@ static bool open_debug(struct rdf_judge *judge, struct rdf_judge_object *object)
                           judge->where, &object->debug, &object->why) == REDEFINE_OK;
 }
 
+/* Appended to why there is none: a command that puts it where it is looked for. */
+static void tell_fetching(struct rdf_error *why, struct rdf_span id)
+{
+    char text[2 * RDF_DEBUG_ID_BYTES_MAX + 1];
+    size_t used = 0;
+    if (why->status != REDEFINE_ENOTFOUND || id.len_bytes < 2)
+        return;
+    for (size_t i = 0; i < id.len_bytes; i++)
+        (void)snprintf(text + 2 * i, 3, "%02x", id.data[i]);
+    while (why->sentence[used])
+        used++;
+    (void)snprintf(why->sentence + used, sizeof why->sentence - used,
+                   "; or fetch it from DEBUGINFOD_URLS: install -D \"$(debuginfod-find debuginfo %s)\" "
+                   "/usr/lib/debug/.build-id/%.2s/%s.debug",
+                   text, text, text + 2);
+}
+
 static struct rdf_judge_object *object_of(struct rdf_judge *judge, struct rdf_image *image)
 {
     struct rdf_judge_object *object = judge->objects;
@@ -56,8 +75,13 @@ static struct rdf_judge_object *object_of(struct rdf_judge *judge, struct rdf_im
     if (judge->load)
         (void)rdf_debug_identify(judge->images->space, rdf_image_name(image), id, &key.len_bytes);
     object->has_index = key.len_bytes && judge->load(key, &object->index);
-    if (object->has_index || !open_debug(judge, object))
+    if (object->has_index)
         return object;
+    if (!open_debug(judge, object)) {
+        if (judge->tells_fetching)
+            tell_fetching(&object->why, key);
+        return object;
+    }
     object->has_index = rdf_debug_build_index(object->debug, judge->pages, key, &object->index,
                                               &object->why) == REDEFINE_OK;
     if (object->has_index && key.len_bytes)

@@ -8,11 +8,13 @@
 #include "debug/internal.h"
 
 #include <elf.h>
+#include <errno.h>
 
-enum { NAME_BYTES = 40 };
+enum { NAME_BYTES = 40, METHOD_ZSTD = 2 };
 
-/* A packed section says how long it is; deflate cannot do better than this. */
-static const uint64_t inflate_ratio_max = 1032;
+/* A packed section says how long it is; deflate cannot do better than this, and zstd (128 KB of one byte in a block
+ * of 4) not than that. */
+static const uint64_t inflate_ratio_max = 1032, zstd_ratio_max = 32768;
 static const uint64_t unpacked_bytes_max = UINT64_C(2) << 30;
 
 static const char *const section_name[SECTIONS] = {
@@ -62,6 +64,15 @@ static enum dwarf_section which(const char *name, bool *ret_split)
     return SECTIONS;
 }
 
+static bool unread_method(struct rdf_debug *debug, const char *path, uint32_t method)
+{
+    (void)rdf_fail(debug->err, REDEFINE_EUNSUPPORTED,
+                   "%s: its debug data is compressed by method %u%s, which is not read here; unpack it with "
+                   "objcopy --decompress-debug-sections",
+                   path, method, method == METHOD_ZSTD ? " (zstd)" : "");
+    return false;
+}
+
 static bool unpack(struct rdf_debug *debug, const char *path, struct rdf_span packed, struct rdf_span *ret)
 {
     Elf64_Chdr head;
@@ -70,14 +81,11 @@ static bool unpack(struct rdf_debug *debug, const char *path, struct rdf_span pa
                false;
     rdf_bytes_copy(&head, packed.data, sizeof head);
     struct rdf_span body = {packed.data + sizeof head, packed.len_bytes - sizeof head};
-    if (head.ch_type != ELFCOMPRESS_ZLIB) {
-        (void)rdf_fail(debug->err, REDEFINE_EUNSUPPORTED,
-                       "%s: its debug data is compressed by method %u, and only zlib's is read here; "
-                       "unpack it with objcopy --decompress-debug-sections",
-                       path, head.ch_type);
-        return false;
-    }
-    if (head.ch_size > unpacked_bytes_max || head.ch_size / inflate_ratio_max > body.len_bytes) {
+    bool is_zlib = head.ch_type == ELFCOMPRESS_ZLIB;
+    if (!is_zlib && !debug->space->ops->unpack)
+        return unread_method(debug, path, head.ch_type);
+    if (head.ch_size > unpacked_bytes_max ||
+        head.ch_size / (is_zlib ? inflate_ratio_max : zstd_ratio_max) > body.len_bytes) {
         (void)rdf_fail(debug->err, REDEFINE_EUNSUPPORTED,
                        "%s: %zu compressed bytes of debug data claim to be %llu", path, body.len_bytes,
                        (unsigned long long)head.ch_size);
@@ -86,7 +94,11 @@ static bool unpack(struct rdf_debug *debug, const char *path, struct rdf_span pa
     uint8_t *out = rdf_arena_alloc(debug->arena, head.ch_size);
     if (!out)
         return rdf_fail(debug->err, REDEFINE_ENOMEM, "no memory to unpack the debug data of %s", path), false;
-    if (!rdf_debug_inflate(body, out, head.ch_size))
+    int status = is_zlib ? (rdf_debug_inflate(body, out, head.ch_size) ? 0 : -EBADMSG)
+                         : debug->space->ops->unpack(debug->space, head.ch_type, body, out, head.ch_size);
+    if (status == -ENOTSUP)
+        return unread_method(debug, path, head.ch_type);
+    if (status < 0)
         return rdf_fail(debug->err, REDEFINE_EUNSUPPORTED, "%s: compressed debug data is damaged", path),
                false;
     *ret = (struct rdf_span){out, head.ch_size};

@@ -191,6 +191,11 @@ struct rdf_space_ops {
     int (*open_file)(struct rdf_space *space, const char *path, uint64_t dev, uint64_t ino,
                      struct rdf_span *ret);
     void (*close_file)(struct rdf_space *space, struct rdf_span file);
+
+    /* Undo a compression that is not read here (`method`: an ELF section's ch_type), to exactly `len_bytes`.
+     * -ENOTSUP: nor is it there; -EBADMSG: it is damaged. A null function: none is there. */
+    int (*unpack)(struct rdf_space *space, uint32_t method, struct rdf_span packed, void *ret_bytes,
+                  size_t len_bytes);
 };
 
 /* This process. */
