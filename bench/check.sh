@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 #
 # check.sh REDEFINE [FOLDER]: how long `redefine check` of one function takes in a program of 100 MB, most of it
-# debug data, the first time and afterwards, beside gdb and pahole on the same file in the same run. The program
-# is made in FOLDER (a temporary one) and stays there when a folder was named: compiling it takes minutes.
+# debug data, the first time and afterwards, beside gdb and pahole on the same file in the same run; and our reader
+# alone beside elfutils' libdw, both finding every inlined copy, where the tests were built. The program is made in
+# FOLDER (a temporary one) and stays there when a folder was named: compiling it takes minutes.
 set -eu
 redefine=$(realpath "$1")
 kept=${2:-}
@@ -75,4 +76,9 @@ fi
 if command -v pahole >/dev/null; then
     timed "pahole, one type" pahole -C item ./big
     timed "pahole, all" pahole ./big
+fi
+dump=$(dirname "$redefine")/tests/debug/dump
+if [ -x "$dump" ]; then
+    timed "our reader, every inlined copy" "$dump" own --silent ./big
+    timed "libdw, every inlined copy" "$dump" libdw --silent ./big
 fi

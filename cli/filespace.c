@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 extern char **environ;
+
 enum { OBJECTS_MAX = 512, SEGMENTS_MAX = 16 };
 
 /* Where things lie when addresses are not randomised. */

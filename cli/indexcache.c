@@ -2,7 +2,8 @@
  *
  * Indexes of debug data, kept from one command to the next: $XDG_CACHE_HOME/redefine/BUILD-ID.index. The
  * build-id is in the file as well, with a sum over everything; a file that is not exactly right is not there.
- * Programs are built again and again, so each index that is added may cost those that were not used for longest.
+ * Programs are built again and again, so each index that is added may cost those that were not used for
+ * longest.
  */
 #include "indexcache.h"
 

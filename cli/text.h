@@ -19,8 +19,8 @@ int cli_columns(FILE *out);
 /* As people write a C++ name, by the C++ runtime of this system, if there is one. A new string, or null. */
 char *cli_demangle(const char *name);
 
-/* How many bytes at `text` are a character that speaks to a terminal: a control of ASCII, or one of the other 32
- * that ISO 6429 has, as UTF-8 writes them. 0: none. */
+/* How many bytes at `text` are a character that speaks to a terminal: a control of ASCII, or one of the other
+ * 32 that ISO 6429 has, as UTF-8 writes them. 0: none. */
 int cli_control_bytes(const char *text);
 
 /* At most so many columns; names come from files, so control characters are shown as "?". */

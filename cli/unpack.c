@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Compressed debug sections beyond zlib's. The library reads none of them, which would need another library in the
- * program that is being changed; the command takes what this system has, when it is needed.
+ * Compressed debug sections beyond zlib's. The library reads none of them, which would need another library
+ * in the program that is being changed; the command takes what this system has, when it is needed.
  */
 #include "unpack.h"
 

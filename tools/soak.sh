@@ -54,4 +54,6 @@ if command -v go >/dev/null && [ "$(readlink -f "$build")" = "$(readlink -f buil
 else
     echo "soak: no go, or another build folder than build/: the Go package is not tried" >&2
 fi
+part "the command over damaged programs, cut off everywhere" \
+    env DAMAGED_ROUNDS=2000 TEST_TIMEOUT=7200 tools/run-tests "$build" live/check_damaged
 part "fuzzers, 60 s each" tools/fuzz.sh "$fuzz_build" 60

@@ -20,7 +20,8 @@ struct rdf_judge {
     bool (*load)(struct rdf_span build_id, struct rdf_debug_index *ret);
     void (*store)(struct rdf_span build_id, const struct rdf_debug_index *index);
     enum rdf_debug_where where;
-    bool tells_fetching; /* where there is no debug data: by debuginfod's command, for which servers are named */
+    bool tells_fetching; /* where there is no debug data: by debuginfod's command, for which servers are named
+                          */
     struct rdf_judge_object *objects; /* those that were asked about */
 };
 

@@ -12,8 +12,8 @@
 
 enum { NAME_BYTES = 40, METHOD_ZSTD = 2 };
 
-/* A packed section says how long it is; deflate cannot do better than this, and zstd (128 KB of one byte in a block
- * of 4) not than that. */
+/* A packed section says how long it is; deflate cannot do better than this, and zstd (128 KB of one byte in a
+ * block of 4) not than that. */
 static const uint64_t inflate_ratio_max = 1032, zstd_ratio_max = 32768;
 static const uint64_t unpacked_bytes_max = UINT64_C(2) << 30;
 

@@ -209,8 +209,8 @@ static bool note_copy(struct gather *gather, const struct die *die, const struct
 
 /* ---- All of them ---- */
 
-/* Types hold no code: bodies of member functions lie outside of their class. (Not of classes that are local to a
- * function, lambdas among them.) */
+/* Types hold no code: bodies of member functions lie outside of their class. (Not of classes that are local
+ * to a function, lambdas among them.) */
 static bool is_type(uint32_t tag)
 {
     switch (tag) {

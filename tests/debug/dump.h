@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What debug data says of an object's functions, by our own reader and by elfutils' libdw, in the same words: line
- * by line the same, or one of the two is wrong. live/debug_differential.sh compares, bench/check.sh measures.
+ * What debug data says of an object's functions, by our own reader and by elfutils' libdw, in the same words:
+ * line by line the same, or one of the two is wrong. live/debug_differential.sh compares, bench/check.sh
+ * measures.
  */
 #ifndef DEBUG_DUMP_H
 #define DEBUG_DUMP_H

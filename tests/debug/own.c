@@ -57,7 +57,8 @@ static bool put(struct type_text *text, const struct rdf_type *type, int levels)
         return type_text_add(text, "%s#%llu/%u", type->name ? type->name : "", size, type->encoding);
     case RDF_TYPE_ENUM: return type_text_add(text, "enum#%llu", size);
     case RDF_TYPE_POINTER: return type_text_add(text, "*%llu ", size) && put(text, type->target, levels - 1);
-    case RDF_TYPE_REFERENCE: return type_text_add(text, "&%llu ", size) && put(text, type->target, levels - 1);
+    case RDF_TYPE_REFERENCE:
+        return type_text_add(text, "&%llu ", size) && put(text, type->target, levels - 1);
     case RDF_TYPE_RVALUE_REFERENCE:
         return type_text_add(text, "&&%llu ", size) && put(text, type->target, levels - 1);
     case RDF_TYPE_MEMBER_POINTER:
@@ -106,7 +107,8 @@ static bool open_debug(struct dump *dump, struct rdf_space *space, struct rdf_ar
                        struct rdf_debug **ret)
 {
     rdf_arena_init(arena, &rdf_os_pages);
-    return rdf_debug_open(space, arena, path, 0, 0, RDF_DEBUG_ANYWHERE, ret, &err) == REDEFINE_OK || fail(dump);
+    return rdf_debug_open(space, arena, path, 0, 0, RDF_DEBUG_ANYWHERE, ret, &err) == REDEFINE_OK ||
+           fail(dump);
 }
 
 static bool put_types(struct dump *dump, struct rdf_space *space, const char *path,
@@ -128,8 +130,8 @@ static bool put_types(struct dump *dump, struct rdf_space *space, const char *pa
             return false;
         text.used = 0;
         (void)put(&text, type, TYPE_LEVELS);
-        dump_line(dump, "type %llx %s %s", (unsigned long long)index->entry[i].addr, index->text + function->name,
-                  text.bytes);
+        dump_line(dump, "type %llx %s %s", (unsigned long long)index->entry[i].addr,
+                  index->text + function->name, text.bytes);
     }
     if (debug) {
         rdf_debug_close(debug);

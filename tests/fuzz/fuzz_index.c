@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * An index that was kept in a file, which anybody may have written: what is taken for one answers every question
- * without a read outside of it, and what its head promises is its whole length.
+ * An index that was kept in a file, which anybody may have written: what is taken for one answers every
+ * question without a read outside of it, and what its head promises is its whole length.
  *
- * The input's first byte says whether its sum, its length and its key are made right first (else the fuzzer would
- * never come past them); the rest is the file.
+ * The input's first byte says whether its sum, its length and its key are made right first (else the fuzzer
+ * would never come past them); the rest is the file.
  */
 #include "check/sites.h"
 #include "debug/index.h"

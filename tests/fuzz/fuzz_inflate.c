@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Our own decompressor against zlib itself: what zlib compressed, at every level and strategy, comes out as it was;
- * any other bytes are undone by both to the same, or refused by both.
+ * Our own decompressor against zlib itself: what zlib compressed, at every level and strategy, comes out as
+ * it was; any other bytes are undone by both to the same, or refused by both.
  *
  * The first byte chooses: even, the rest is a compressed stream; odd, it is to be compressed, in the way the
  * second byte says.

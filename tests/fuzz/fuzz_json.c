@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Names come from files, and whatever is in them the output of `check` must stay JSON that says the same, in one
- * line, and a text without anything that speaks to a terminal.
+ * Names come from files, and whatever is in them the output of `check` must stay JSON that says the same, in
+ * one line, and a text without anything that speaks to a terminal.
  *
- * The input is texts, each ended by a zero byte: a function's name, then the file, the caller and the detail of
- * one hazard after the other; four hazards are one function's. The text's first byte, of a file or a caller: none.
+ * The input is texts, each ended by a zero byte: a function's name, then the file, the caller and the detail
+ * of one hazard after the other; four hazards are one function's. The text's first byte, of a file or a
+ * caller: none.
  */
 #include "report.h"
 #include "text.h"
