@@ -29,8 +29,9 @@ agree()
 # same NAME OBJECT [LINES]: and how many they are, in the name.
 same()
 {
-    lines=$("$dump" own "$2" 2>/dev/null | wc -l)
-    result "$1: $lines lines" agree "$2" "${3:-30}"
+    agree "$2" "${3:-30}" >told 2>&1
+    agreed=$?
+    result "$1: $(wc -l <own.txt) lines" sh -c "cat told; exit $agreed"
 }
 
 # ---- What compilers make of these two ----
@@ -141,13 +142,12 @@ built()
 cc=$CC
 cxx=$CXX
 for version in 4 5; do
-    for level in 0 2 3; do
+    for level in 0 2; do
         result "gcc, version $version, -O$level: it is built" built "gcc$version$level" -g -gdwarf-$version -O$level &&
             same "… and both say the same" "gcc$version$level"
     done
     built "sections$version" -g -gdwarf-$version -O2 -fdebug-types-section && same "version $version, type units" "sections$version"
     built "packed$version" -g -gdwarf-$version -O2 -gz=zlib && same "version $version, compressed" "packed$version"
-    built "strict$version" -g -gdwarf-$version -gstrict-dwarf -O2 && same "version $version, nothing of later ones" "strict$version"
     built "wide$version" -g -gdwarf-$version -gdwarf64 -O2 && same "version $version, offsets of 64 bits" "wide$version"
     built "lto$version" -g -gdwarf-$version -O2 -flto && same "version $version, optimised by the linker" "lto$version"
     built "split$version" -g -gdwarf-$version -O2 -gsplit-dwarf && same "version $version, split units" "split$version"
@@ -162,7 +162,7 @@ for version in 4 5; do
     rm -f -- *.dwo "split$version.dwp"
     if command -v dwz >/dev/null; then
         cp "gcc${version}2" alone && dwz alone 2>/dev/null && same "version $version, rewritten by dwz" alone
-        cp "gcc${version}2" shared_a && cp "gcc${version}3" shared_b
+        cp "gcc${version}2" shared_a && cp "gcc${version}2" shared_b
         dwz -m "shared$version.debug" -L none -l none shared_a shared_b 2>/dev/null && [ -s "shared$version.debug" ] &&
             same "version $version, part of it in a file that dwz shares" shared_a
     else
@@ -173,7 +173,6 @@ for version in 4 5; do
         cxx=clang++
         built "clang$version" -g -gdwarf-$version -O2 && same "clang, version $version" "clang$version"
         built "clang_split$version" -g -gdwarf-$version -O2 -gsplit-dwarf && same "clang, version $version, split" "clang_split$version"
-        built "clang_types$version" -g -gdwarf-$version -O1 -fdebug-types-section && same "clang, version $version, type units" "clang_types$version"
         cc=$CC
         cxx=$CXX
     else
