@@ -108,7 +108,9 @@ static void print_plan(const struct cli_view *view, const struct cli_shown *show
                          plan->frame_addr ? "to the frame" : "to the replacement");
     if (plan->frame_addr) {
         size_t off = (size_t)(plan->frame_addr - plan->relay_addr);
-        printf("\nframe (calls the replacement, and keeps what the original leaves alone)\n");
+        printf(
+            "\nframe (calls the replacement by way of the library, at 0 here; keeps what the original leaves "
+            "alone)\n");
         cli_print_code(view, plan->frame_addr, (struct rdf_span){plan->code + off, plan->code_bytes - off},
                        0);
     }

@@ -9,6 +9,7 @@
  *   registers.c rdf_<cpu>_registers, rdf_<cpu>_register_name
  *   relocate.c  rdf_<cpu>_relocate
  *   preserve.c  rdf_<cpu>_emit_preserve
+ *   native.c    rdf_arch_native, rdf_arch_frame_call
  *   emit.c      rdf_<cpu>_emit_jump, rdf_<cpu>_emit_short_jump, rdf_<cpu>_emit_slot_jump, rdf_<cpu>_retarget,
  *               rdf_<cpu>_emit_count, rdf_<cpu>_emit_select
  *   arch.c      const struct rdf_arch rdf_arch_<cpu>
@@ -236,13 +237,14 @@ struct rdf_arch {
      * the address stored at `slot_addr`. Changes what emit_slot_jump
      * may, and on x86-64 flags, and r11 on the way to the thread's own. Returns its length, 0 when something
      * is out of reach. */
-    size_t (*emit_select)(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from,
-                          struct rdf_thread_word word, uint32_t index, uint64_t slot_addr);
+    size_t (*emit_select)(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from, struct rdf_thread_word word,
+                          uint32_t index, uint64_t slot_addr);
     /* Instead of emit_slot_jump: a call of the function whose address is in the slot, with the stack aligned,
      * that leaves what `keep` says as it was; then a return. The callee finds copies of the words that lie
-     * behind the return address. Returns its length; 0: the slot is out of reach, or it cannot be kept. */
+     * behind the return address. The call itself is made by the code at `call_addr`, anywhere: that of
+     * rdf_arch_frame_call. Returns its length; 0: the slot is out of reach, or it cannot be kept. */
     size_t (*emit_preserve)(uint8_t ret_code[RDF_PRESERVE_BYTES_MAX], uint64_t from, uint64_t slot_addr,
-                            const struct rdf_keep *keep);
+                            uint64_t call_addr, const struct rdf_keep *keep);
 };
 
 extern const struct rdf_arch rdf_arch_x86_64;
@@ -251,5 +253,9 @@ extern const struct rdf_arch rdf_arch_riscv64;
 
 /* The CPU this build runs on; the build chooses the room that defines it. */
 const struct rdf_arch *rdf_arch_native(void);
+
+/* The piece of code, in this library and known to unwinders by its tables, from which the frames of
+ * emit_preserve call: what is on a stack while a replacement runs is this, never code that was made. */
+uint64_t rdf_arch_frame_call(void);
 
 #endif

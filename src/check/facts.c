@@ -373,7 +373,7 @@ static void keep_reliance(struct gather *gather, const struct rdf_reliance *reli
     const struct rdf_arch *arch = gather->images->arch;
     uint8_t code[RDF_PRESERVE_BYTES_MAX];
     const struct rdf_keep keep = {reliance->relied_on, reliance->vector_bytes, reliance->stack_words};
-    facts->relay_keeps = arch->emit_preserve(code, 0, 0, &keep) > 0;
+    facts->relay_keeps = arch->emit_preserve(code, 0, 0, 0, &keep) > 0;
     struct rdf_caller *relying = take(gather, gather->arena, sizeof *relying);
     char *names = take(gather, &gather->scratch, NAMES_TEXT_BYTES);
     if (!relying || !names)

@@ -463,7 +463,10 @@ void rdf_engine_init(struct rdf_engine *engine, struct rdf_space *space, const s
     engine->pages = pages;
     engine->snapshot_pages = snapshot_pages;
     engine->write_methods = (1u << RDF_WRITE_METHODS) - 1;
-    engine->near = (struct rdf_near){.space = space, .arch = arch, .pages = pages};
+    engine->near = (struct rdf_near){.space = space,
+                                     .arch = arch,
+                                     .pages = pages,
+                                     .frame_call_addr = rdf_arch_frame_call()};
     engine->last_stop = (struct rdf_stop_report){0};
     rdf_registry_init(&engine->registry, pages);
 }

@@ -33,6 +33,7 @@ struct rdf_near {
     struct rdf_space *space;
     const struct rdf_arch *arch;
     const struct rdf_page_source *pages;
+    uint64_t frame_call_addr; /* rdf_arch_frame_call; 0: nothing that is planned here is ever run */
     enum rdf_near_mode mode;
     bool is_refused; /* the last fill failed in a way that fresh chunks avoid: mode says so now */
     size_t chunk_count;

@@ -63,7 +63,7 @@ static redefine_status lay_out_frame(const struct rdf_near *near, struct rdf_pla
     uint32_t off = (plan->code_bytes + 7) / 8 * 8;
     plan->frame_addr = plan->relay_addr + off;
     size_t len = near->arch->emit_preserve(plan->code + off, plan->frame_addr, plan->place.slot_addr,
-                                           &plan->window.keep);
+                                           near->frame_call_addr, &plan->window.keep);
     plan->code_bytes = off + (uint32_t)len;
     if (len == 0 || near->arch->emit_jump(plan->code, plan->relay_addr, plan->frame_addr) == 0)
         return rdf_fail(err, REDEFINE_ENOMEM, "the relay's slot is out of its reach");

@@ -8,7 +8,7 @@
  * copies arguments that lie on the stack, calls the replacement, and puts the registers back.
  *
  * Only functions that something of their own object calls directly are looked at, and only what is proven of
- * their callers counts: a frame without need is one more that exceptions cannot pass.
+ * their callers counts: a frame without need is only slower.
  */
 #include "core/commit.h"
 #include "image/calls.h"
@@ -20,11 +20,11 @@ bool rdf_plan_keep(const struct rdf_arch *arch, const struct rdf_reliance *relia
     uint64_t addr = window->function.start;
     struct rdf_keep keep = {reliance->relied_on, reliance->vector_bytes, reliance->stack_words};
     window->needs_frame = (reliance->relied_on || reliance->is_misaligned) && arch->emit_preserve &&
-                          arch->emit_preserve(code, addr, addr, &keep) > 0;
+                          arch->emit_preserve(code, addr, addr, addr, &keep) > 0;
     if (!window->needs_frame)
         return false;
     keep.registers = reliance->relied_on | (reliance->left_alone & arch->plain_regs);
-    if (arch->emit_preserve(code, addr, addr, &keep) == 0)
+    if (arch->emit_preserve(code, addr, addr, addr, &keep) == 0)
         keep.registers = reliance->relied_on; /* that is too many of them */
     window->keep = keep;
     return true;

@@ -80,5 +80,15 @@ debug 'break ready' 'run' 'delete' 'continue'
 grep -q 'exited normally' output.txt
 result "a debugger that only watches: redefined and restored"
 
+# The frame is made code, but whoever is called from it is called from the library, which has tables.
+program=$BUILD/tests/live/helper_frame
+debug 'break inner' 'run' 'bt' 'finish' 'finish' 'continue'
+frames inner replacement rdf_frame_call keeps outer main
+result "below a frame that keeps what callers rely on: the whole stack"
+
+debug 'break inner' 'run' 'delete' 'finish' 'finish' 'finish' 'bt' 'continue'
+frames keeps outer main && grep -q 'exited normally' output.txt
+result "finished out of the replacement and the frame: back in the caller"
+
 echo "1..$number"
 exit $failures

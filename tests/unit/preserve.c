@@ -20,6 +20,9 @@
 #define BACK   UINT64_C(0x102000)
 #define SLOT   UINT64_C(0x103000)
 #define STACK  UINT64_C(0x200000)
+/* What makes the call, near the frame or far from it. */
+#define NEAR_CALL UINT64_C(0x103800)
+#define FAR_CALL  UINT64_C(0x7f1234560000)
 enum { STACK_BYTES = 0x4000 };
 
 struct machine {
@@ -28,6 +31,10 @@ struct machine {
     uc_mode mode;
     int sp, link; /* link: the register of the return address; 0: it is on the stack */
     int (*id)(unsigned number);
+    const char *frame_call; /* what rdf_arch_frame_call is on this CPU */
+    size_t frame_call_bytes;
+    const char *ret;
+    size_t ret_bytes;
 };
 
 static int x86_id(unsigned number)
@@ -47,9 +54,28 @@ static int arm_id(unsigned number)
                           : 0;
 }
 
-static const struct machine x86 = {&rdf_arch_x86_64, UC_ARCH_X86, UC_MODE_64, UC_X86_REG_RSP, 0, x86_id};
-static const struct machine arm = {&rdf_arch_aarch64, UC_ARCH_ARM64,    UC_MODE_ARM,
-                                   UC_ARM64_REG_SP,   UC_ARM64_REG_X30, arm_id};
+#define BYTES(text) text, sizeof text - 1
+static const struct machine x86 = {
+    &rdf_arch_x86_64,
+    UC_ARCH_X86,
+    UC_MODE_64,
+    UC_X86_REG_RSP,
+    0,
+    x86_id,
+    BYTES("\xf3\x0f\x1e\xfa\xff\x55\xf8\xff\x65\xf0"), /* endbr64; call [rbp - 8]; jmp [rbp - 16] */
+    BYTES("\xc3"),
+};
+static const struct machine arm = {
+    &rdf_arch_aarch64,
+    UC_ARCH_ARM64,
+    UC_MODE_ARM,
+    UC_ARM64_REG_SP,
+    UC_ARM64_REG_X30,
+    arm_id,
+    BYTES("\x5f\x24\x03\xd5\x00\x02\x3f\xd6\xb0\x83\x5f\xf8\x00\x02\x1f\xd6"), /* bti c; blr x16; ldur; br x16
+                                                                                */
+    BYTES("\xc0\x03\x5f\xd6"),
+};
 
 static uint64_t chance_state = 3;
 
@@ -83,11 +109,13 @@ static void change_all(uc_engine *engine, uint64_t addr, uint32_t size, void *ct
 static void try_registers(const struct machine *machine, uint64_t registers, uint64_t sp_misalign,
                           uint16_t words)
 {
+    uint64_t call_addr = any() & 64 ? NEAR_CALL : FAR_CALL;
     uint8_t code[RDF_PRESERVE_BYTES_MAX];
     uint64_t before[64][8] = {{0}}, after[64][8] = {{0}};
     uint64_t sp = STACK + STACK_BYTES / 2 + machine->arch->entry_misalign + sp_misalign, sp_after = 0;
     uint64_t slot = CALLEE;
-    size_t len = machine->arch->emit_preserve(code, CODE, SLOT, &(struct rdf_keep){registers, 16, words});
+    size_t len = machine->arch->emit_preserve(code, CODE, SLOT, call_addr,
+                                              &(struct rdf_keep){registers, 16, words});
     assert_in_range(len, 8, RDF_PRESERVE_BYTES_MAX);
     uc_engine *engine;
     uc_hook hook;
@@ -98,9 +126,12 @@ static void try_registers(const struct machine *machine, uint64_t registers, uin
     if (machine->link)
         assert_int_equal(uc_reg_write(engine, UC_ARM64_REG_CPACR_EL1, &(uint64_t){3 << 20}), UC_ERR_OK);
     assert_int_equal(uc_mem_write(engine, CODE, code, len), UC_ERR_OK);
-    assert_int_equal(uc_mem_write(engine, CALLEE, machine->link ? "\xc0\x03\x5f\xd6" : "\xc3",
-                                  machine->link ? 4 : 1),
-                     UC_ERR_OK); /* ret */
+    assert_int_equal(uc_mem_write(engine, CALLEE, machine->ret, machine->ret_bytes), UC_ERR_OK);
+    assert_int_equal(uc_mem_write(engine, NEAR_CALL, machine->frame_call, machine->frame_call_bytes),
+                     UC_ERR_OK);
+    assert_int_equal(uc_mem_map(engine, FAR_CALL, 0x1000, UC_PROT_ALL), UC_ERR_OK);
+    assert_int_equal(uc_mem_write(engine, FAR_CALL, machine->frame_call, machine->frame_call_bytes),
+                     UC_ERR_OK);
     assert_int_equal(uc_mem_write(engine, SLOT, &slot, 8), UC_ERR_OK);
     assert_int_equal(uc_mem_write(engine, sp, &(uint64_t){BACK}, 8), UC_ERR_OK);
     uint64_t arguments[RDF_STACK_WORDS_MAX];
@@ -153,11 +184,11 @@ static void try_machine(const struct machine *machine, bool may_be_misaligned)
     for (unsigned i = 0; i < 64; i++)
         if (all >> i & 1)
             try_registers(machine, UINT64_C(1) << i, 0, 0);
-    if (machine == &x86)
+    for (int i = 0; i < 4; i++)
         try_registers(machine, all, 0, 3);
     for (int i = 0; i < 60; i++)
-        try_registers(machine, all & any() >> 1 & any() << 7 & (machine == &arm ? any() << 3 : UINT64_MAX),
-                      may_be_misaligned ? 8 * (unsigned)(i % 2) : 0, (uint16_t)(any() >> 32) % 17);
+        try_registers(machine, all & any() >> 1 & any() << 7, may_be_misaligned ? 8 * (unsigned)(i % 2) : 0,
+                      (uint16_t)(any() >> 32) % 17);
 }
 
 static void test_x86_64(void **state)
@@ -165,14 +196,15 @@ static void test_x86_64(void **state)
     (void)state;
     uint8_t code[RDF_PRESERVE_BYTES_MAX];
     try_machine(&x86, true);
-    assert_int_equal(x86.arch->emit_preserve(code, CODE, SLOT, &(struct rdf_keep){UINT64_C(1) << 48, 16, 0}),
+    assert_int_equal(x86.arch->emit_preserve(code, CODE, SLOT, NEAR_CALL,
+                                             &(struct rdf_keep){UINT64_C(1) << 48, 16, 0}),
                      0); /* k0 */
-    assert_int_equal(x86.arch->emit_preserve(code, CODE, SLOT, &(struct rdf_keep){8, 16, 0}),
+    assert_int_equal(x86.arch->emit_preserve(code, CODE, SLOT, NEAR_CALL, &(struct rdf_keep){8, 16, 0}),
                      0); /* rbx is no such one */
-    assert_int_equal(x86.arch->emit_preserve(code, CODE, CODE + (UINT64_C(1) << 40),
+    assert_int_equal(x86.arch->emit_preserve(code, CODE, CODE + (UINT64_C(1) << 40), NEAR_CALL,
                                              &(struct rdf_keep){1, 16, 0}),
                      0);
-    assert_in_range(x86.arch->emit_preserve(code, CODE, SLOT,
+    assert_in_range(x86.arch->emit_preserve(code, CODE, SLOT, FAR_CALL,
                                             &(struct rdf_keep){x86.arch->call_clobbered &
                                                                    ~(UINT64_C(0xff) << 48),
                                                                64, RDF_STACK_WORDS_MAX}),
@@ -184,13 +216,32 @@ static void test_aarch64(void **state)
     (void)state;
     uint8_t code[RDF_PRESERVE_BYTES_MAX];
     try_machine(&arm, false);
-    assert_int_equal(arm.arch->emit_preserve(code, CODE, SLOT, &(struct rdf_keep){UINT64_C(1) << 20, 16, 0}),
+    assert_int_equal(arm.arch->emit_preserve(code, CODE, SLOT, NEAR_CALL,
+                                             &(struct rdf_keep){UINT64_C(1) << 20, 16, 0}),
                      0);
-    assert_int_equal(arm.arch->emit_preserve(code, CODE, SLOT, &(struct rdf_keep){1, 64, 0}), 0);
+    assert_int_equal(arm.arch->emit_preserve(code, CODE, SLOT, NEAR_CALL, &(struct rdf_keep){1, 64, 0}), 0);
+}
+
+/* What was run above is what this build has. */
+static void test_frame_call(void **state)
+{
+    (void)state;
+    const struct machine *const machines[] = {&x86, &arm};
+    bool is_known = false;
+    for (size_t i = 0; i < sizeof machines / sizeof machines[0]; i++) {
+        const struct machine *machine = machines[i];
+        if (machine->arch != rdf_arch_native())
+            continue;
+        is_known = true;
+        assert_memory_equal((const void *)(uintptr_t)rdf_arch_frame_call(), machine->frame_call,
+                            machine->frame_call_bytes);
+    }
+    assert_true(is_known);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_x86_64), cmocka_unit_test(test_aarch64)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_x86_64), cmocka_unit_test(test_aarch64),
+                                       cmocka_unit_test(test_frame_call)};
     return cmocka_run_group_tests_name("preserve", tests, NULL, NULL);
 }
