@@ -10,9 +10,9 @@
  *   relocate.c  rdf_<cpu>_relocate
  *   preserve.c  rdf_<cpu>_emit_preserve
  *   native.c    rdf_arch_native, rdf_arch_frame_call
- *   emit.c      rdf_<cpu>_emit_jump, rdf_<cpu>_emit_short_jump, rdf_<cpu>_emit_slot_jump, rdf_<cpu>_retarget,
- *               rdf_<cpu>_emit_count, rdf_<cpu>_emit_select
- *   arch.c      const struct rdf_arch rdf_arch_<cpu>
+ *   emit.c      rdf_<cpu>_emit_jump (and emit_jump_aside), rdf_<cpu>_emit_short_jump,
+ * rdf_<cpu>_emit_slot_jump, rdf_<cpu>_retarget, rdf_<cpu>_emit_count, rdf_<cpu>_emit_select arch.c      const
+ * struct rdf_arch rdf_arch_<cpu>
  */
 #ifndef RDF_ARCH_ARCH_H
 #define RDF_ARCH_ARCH_H
@@ -129,7 +129,8 @@ struct rdf_register_use {
     bool sp_lost;          /* the stack pointer becomes something else than itself plus a number */
     bool sp_aligned;       /* … a multiple of the stack's alignment */
     int64_t sp_change;     /* added to the stack pointer; calls and returns count as 0 */
-    bool sets_frame;       /* the frame pointer becomes the stack pointer */
+    bool sets_frame;       /* the frame pointer becomes the stack pointer plus … */
+    int64_t frame_off;     /* … this */
     bool has_stack;        /* memory is named by an operand from the stack pointer on … */
     bool has_frame;        /* … or from the frame pointer on, … */
     int64_t stack_off;     /* … so many bytes behind it */
@@ -213,6 +214,10 @@ struct rdf_arch {
      * Returns its length, 0 when `to` is out of its reach. */
     size_t (*emit_jump)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
 
+    /* The same length, by way of a register that callers rely on least, for a function with a frame; null
+     * where emit_jump changes none. emit_preserve does not keep that one. */
+    size_t (*emit_jump_aside)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
+
     /* The shortest jump there is. Returns its length, 0 when `to` is out of its reach. */
     size_t (*emit_short_jump)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
 
@@ -246,6 +251,13 @@ struct rdf_arch {
     size_t (*emit_preserve)(uint8_t ret_code[RDF_PRESERVE_BYTES_MAX], uint64_t from, uint64_t slot_addr,
                             uint64_t call_addr, const struct rdf_keep *keep);
 };
+
+/* A jump that leads to the frame of a function whose callers rely on something, or any other. */
+static inline size_t rdf_arch_emit_jump(const struct rdf_arch *arch, bool keeps,
+                                        uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to)
+{
+    return (keeps && arch->emit_jump_aside ? arch->emit_jump_aside : arch->emit_jump)(ret_code, from, to);
+}
 
 extern const struct rdf_arch rdf_arch_x86_64;
 extern const struct rdf_arch rdf_arch_aarch64;

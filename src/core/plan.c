@@ -65,7 +65,7 @@ static redefine_status lay_out_frame(const struct rdf_near *near, struct rdf_pla
     size_t len = near->arch->emit_preserve(plan->code + off, plan->frame_addr, plan->place.slot_addr,
                                            near->frame_call_addr, &plan->window.keep);
     plan->code_bytes = off + (uint32_t)len;
-    if (len == 0 || near->arch->emit_jump(plan->code, plan->relay_addr, plan->frame_addr) == 0)
+    if (len == 0 || rdf_arch_emit_jump(near->arch, true, plan->code, plan->relay_addr, plan->frame_addr) == 0)
         return rdf_fail(err, REDEFINE_ENOMEM, "the relay's slot is out of its reach");
     return REDEFINE_OK;
 }
@@ -121,16 +121,24 @@ static redefine_status set_edit(struct rdf_images *images, struct rdf_edit *edit
     return REDEFINE_OK;
 }
 
+enum jump { JUMP_SHORT, JUMP_PLAIN, JUMP_TO_FRAME };
+
 static redefine_status jump_edit(const struct rdf_near *near, struct rdf_images *images,
-                                 struct rdf_edit *edit, uint64_t from, uint64_t to, bool is_short,
+                                 struct rdf_edit *edit, uint64_t from, uint64_t to, enum jump kind,
                                  struct rdf_error *err)
 {
-    size_t len = is_short ? near->arch->emit_short_jump(edit->new_bytes, from, to)
-                          : near->arch->emit_jump(edit->new_bytes, from, to);
+    size_t len = kind == JUMP_SHORT
+                     ? near->arch->emit_short_jump(edit->new_bytes, from, to)
+                     : rdf_arch_emit_jump(near->arch, kind == JUMP_TO_FRAME, edit->new_bytes, from, to);
     if (len == 0)
         return rdf_fail(err, REDEFINE_ENOMEM, "0x%" PRIx64 " is out of reach of a jump at 0x%" PRIx64, to,
                         from);
     return set_edit(images, edit, from, len, err);
+}
+
+static enum jump to_relay(const struct rdf_window *window)
+{
+    return window->needs_frame ? JUMP_TO_FRAME : JUMP_PLAIN;
 }
 
 /* A landing pad and the jump. */
@@ -139,7 +147,8 @@ static redefine_status landing_edit(const struct rdf_near *near, struct rdf_imag
                                     struct rdf_error *err)
 {
     uint8_t len = window->landing_bytes;
-    redefine_status status = jump_edit(near, images, edit, window->patched_start + len, to, false, err);
+    redefine_status status = jump_edit(near, images, edit, window->patched_start + len, to, to_relay(window),
+                                       err);
     if (status != REDEFINE_OK)
         return status;
     uint8_t jump[RDF_JUMP_BYTES_MAX];
@@ -160,13 +169,14 @@ static redefine_status entry_edits(const struct rdf_near *near, struct rdf_image
     if (window->landing_bytes)
         return landing_edit(near, images, &plan->edit, window, plan->relay_addr, err);
     if (window->strategy != RDF_STRATEGY_SHORT_JUMP)
-        return jump_edit(near, images, &plan->edit, window->patched_start, plan->relay_addr, false, err);
+        return jump_edit(near, images, &plan->edit, window->patched_start, plan->relay_addr, to_relay(window),
+                         err);
     redefine_status status = jump_edit(near, images, &plan->edit, window->patched_start, window->padding_addr,
-                                       true, err);
+                                       JUMP_SHORT, err);
     if (status != REDEFINE_OK)
         return status;
     return jump_edit(near, images, &plan->extra[plan->extra_count++], window->padding_addr, plan->relay_addr,
-                     false, err);
+                     to_relay(window), err);
 }
 
 /* Where the trampoline has what the function has at `addr`; 0: no instruction starts there. */
@@ -189,9 +199,10 @@ static redefine_status hop_edit(const struct rdf_near *near, struct rdf_images *
         if (other->hop_addr == branch->hop_addr)
             return REDEFINE_OK;
     if (branch->hop_addr < window->patched_start || branch->hop_addr >= window->patched_end)
-        return jump_edit(near, images, &plan->extra[plan->extra_count++], branch->hop_addr, to, false, err);
+        return jump_edit(near, images, &plan->extra[plan->extra_count++], branch->hop_addr, to, JUMP_PLAIN,
+                         err);
     struct rdf_edit hop;
-    redefine_status status = jump_edit(near, images, &hop, branch->hop_addr, to, false, err);
+    redefine_status status = jump_edit(near, images, &hop, branch->hop_addr, to, JUMP_PLAIN, err);
     if (status != REDEFINE_OK)
         return status;
     uint64_t off = branch->hop_addr - window->patched_start;

@@ -209,7 +209,7 @@ void rdf_redef_jump(const struct rdf_redef *redef, const struct rdf_arch *arch, 
     else if (redef->strategy == RDF_STRATEGY_SHORT_JUMP)
         (void)arch->emit_short_jump(ret_bytes, from, rdf_redef_padding(redef));
     else
-        (void)arch->emit_jump(ret_bytes, from, rdf_redef_relay(redef));
+        (void)rdf_arch_emit_jump(arch, redef->keeps, ret_bytes, from, rdf_redef_relay(redef));
 }
 
 const struct rdf_layer *rdf_redef_top(const struct rdf_redef *redef, struct rdf_layer *room)

@@ -55,6 +55,13 @@ static int arm_id(unsigned number)
 }
 
 #define BYTES(text) text, sizeof text - 1
+static int riscv_id(unsigned number)
+{
+    return number < 5    ? 0 /* zero, ra, sp, gp, tp */
+           : number < 32 ? (int)(UC_RISCV_REG_X0 + number)
+                         : (int)(UC_RISCV_REG_F0 + number - 32);
+}
+
 static const struct machine x86 = {
     &rdf_arch_x86_64,
     UC_ARCH_X86,
@@ -75,6 +82,18 @@ static const struct machine arm = {
     BYTES("\x5f\x24\x03\xd5\x00\x02\x3f\xd6\xb0\x83\x5f\xf8\x00\x02\x1f\xd6"), /* bti c; blr x16; ldur; br x16
                                                                                 */
     BYTES("\xc0\x03\x5f\xd6"),
+};
+
+static const struct machine riscv = {
+    &rdf_arch_riscv64,
+    UC_ARCH_RISCV,
+    UC_MODE_RISCV64,
+    UC_RISCV_REG_SP,
+    UC_RISCV_REG_RA,
+    riscv_id,
+    /* auipc zero, 0; jalr t1; ld t1, -24(s0); jr t1 */
+    BYTES("\x17\0\0\0\xe7\0\x03\0\x03\x33\x84\xfe\x67\0\x03\0"),
+    BYTES("\x67\x80\0\0"),
 };
 
 static uint64_t chance_state = 3;
@@ -123,7 +142,9 @@ static void try_registers(const struct machine *machine, uint64_t registers, uin
     assert_int_equal(uc_open(machine->cpu, machine->mode, &engine), UC_ERR_OK);
     assert_int_equal(uc_mem_map(engine, CODE, 0x4000, UC_PROT_ALL), UC_ERR_OK);
     assert_int_equal(uc_mem_map(engine, STACK, STACK_BYTES, UC_PROT_READ | UC_PROT_WRITE), UC_ERR_OK);
-    if (machine->link)
+    if (machine == &riscv)
+        assert_int_equal(uc_reg_write(engine, UC_RISCV_REG_MSTATUS, &(uint64_t){3 << 13}), UC_ERR_OK);
+    if (machine == &arm)
         assert_int_equal(uc_reg_write(engine, UC_ARM64_REG_CPACR_EL1, &(uint64_t){3 << 20}), UC_ERR_OK);
     assert_int_equal(uc_mem_write(engine, CODE, code, len), UC_ERR_OK);
     assert_int_equal(uc_mem_write(engine, CALLEE, machine->ret, machine->ret_bytes), UC_ERR_OK);
@@ -144,7 +165,7 @@ static void try_registers(const struct machine *machine, uint64_t registers, uin
                      UC_ERR_OK);
     for (unsigned i = 0; i < 64; i++) {
         before[i][0] = any();
-        before[i][1] = machine->arch->vector_regs >> i & 1 ? any() : 0;
+        before[i][1] = machine != &riscv && machine->arch->vector_regs >> i & 1 ? any() : 0;
         if (machine->id(i))
             (void)uc_reg_write(engine, machine->id(i), before[i]);
         if (machine->id(i))
@@ -176,7 +197,7 @@ static void try_machine(const struct machine *machine, bool may_be_misaligned)
 {
     uint64_t all = 0;
     for (unsigned i = 0; i < 64; i++)
-        if (machine->arch->call_clobbered >> i & 1 && machine->id(i))
+        if (machine->arch->plain_regs >> i & 1 && machine->id(i))
             all |= UINT64_C(1) << i;
     try_registers(machine, 0, 0, 0);
     for (uint16_t words = 1; words <= RDF_STACK_WORDS_MAX; words++)
@@ -222,11 +243,24 @@ static void test_aarch64(void **state)
     assert_int_equal(arm.arch->emit_preserve(code, CODE, SLOT, NEAR_CALL, &(struct rdf_keep){1, 64, 0}), 0);
 }
 
+static void test_riscv64(void **state)
+{
+    (void)state;
+    uint8_t code[RDF_PRESERVE_BYTES_MAX];
+    try_machine(&riscv, false);
+    assert_int_equal(riscv.arch->emit_preserve(code, CODE, SLOT, NEAR_CALL,
+                                               &(struct rdf_keep){UINT64_C(1) << 31, 16, 0}),
+                     0); /* t6: what leads here changes it */
+    assert_int_equal(riscv.arch->emit_preserve(code, CODE, SLOT, NEAR_CALL,
+                                               &(struct rdf_keep){UINT64_C(1) << 9, 16, 0}),
+                     0); /* s1 is no such one */
+}
+
 /* What was run above is what this build has. */
 static void test_frame_call(void **state)
 {
     (void)state;
-    const struct machine *const machines[] = {&x86, &arm};
+    const struct machine *const machines[] = {&x86, &arm, &riscv};
     bool is_known = false;
     for (size_t i = 0; i < sizeof machines / sizeof machines[0]; i++) {
         const struct machine *machine = machines[i];
@@ -242,6 +276,6 @@ static void test_frame_call(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_x86_64), cmocka_unit_test(test_aarch64),
-                                       cmocka_unit_test(test_frame_call)};
+                                       cmocka_unit_test(test_riscv64), cmocka_unit_test(test_frame_call)};
     return cmocka_run_group_tests_name("preserve", tests, NULL, NULL);
 }

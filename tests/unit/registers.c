@@ -36,7 +36,7 @@ struct machine {
     const struct rdf_arch *arch;
     uc_arch cpu;
     uc_mode mode;
-    int flags;                  /* unicorn's number of the flags */
+    int flags;                  /* unicorn's number of the flags; 0: it has none */
     int (*id)(unsigned number); /* unicorn's number of a register; 0: it has none */
     const char *const *libraries;
 };
@@ -67,13 +67,23 @@ static int arm_id(unsigned number)
                           : 0;
 }
 
+static int riscv_id(unsigned number)
+{
+    return number == 0 || number == 3 || number == 4 ? 0 /* zero; gp and tp are nobody's */
+           : number < 32                             ? (int)(UC_RISCV_REG_X0 + number)
+                                                     : (int)(UC_RISCV_REG_F0 + number - 32);
+}
+
 static const char *const x86_libraries[] = {"/lib/x86_64-linux-gnu/libc.so.6",
                                             "/lib/x86_64-linux-gnu/libm.so.6", NULL};
 static const char *const arm_libraries[] = {"/usr/aarch64-linux-gnu/lib/libc.so.6",
                                             "/usr/aarch64-linux-gnu/lib/libm.so.6", NULL};
+static const char *const riscv_libraries[] = {"/usr/riscv64-linux-gnu/lib/libc.so.6",
+                                              "/usr/riscv64-linux-gnu/lib/libm.so.6", NULL};
 static const struct machine machines[] = {
     {&rdf_arch_x86_64, UC_ARCH_X86, UC_MODE_64, UC_X86_REG_EFLAGS, x86_id, x86_libraries},
     {&rdf_arch_aarch64, UC_ARCH_ARM64, UC_MODE_ARM, UC_ARM64_REG_NZCV, arm_id, arm_libraries},
+    {&rdf_arch_riscv64, UC_ARCH_RISCV, UC_MODE_RISCV64, 0, riscv_id, riscv_libraries},
 };
 
 static uint64_t chance_state = 7;
@@ -108,7 +118,8 @@ static bool step(const uint8_t *code, size_t len, struct state *state)
     for (unsigned i = 0; i < REGISTERS; i++)
         if (now.machine->id(i))
             must(uc_reg_write(now.engine, now.machine->id(i), state->reg[i]), "uc_reg_write");
-    must(uc_reg_write(now.engine, now.machine->flags, &(uint64_t){2}), "uc_reg_write");
+    if (now.machine->flags)
+        must(uc_reg_write(now.engine, now.machine->flags, &(uint64_t){2}), "uc_reg_write");
     must(uc_mem_write(now.engine, DATA, state->data, DATA_BYTES), "uc_mem_write");
     must(uc_mem_write(now.engine, CODE, code, len), "uc_mem_write");
     must(uc_ctl_remove_cache(now.engine, CODE, CODE + 64), "uc_ctl_remove_cache");
@@ -136,13 +147,22 @@ static void complain(int claim, unsigned number, const uint8_t *code, size_t len
     printf("\n");
 }
 
-/* The emulator (2.0.1) takes VEX and EVEX for what they were on older CPUs, and movbe for nothing. */
+/* The emulator (2.0.1) takes VEX and EVEX for what they were on older CPUs, and movbe and Zcb's loads for
+ * nothing. */
 static bool is_too_new(const uint8_t *code, size_t len)
 {
+    if (now.machine->cpu == UC_ARCH_RISCV)
+        return (code[0] & 3) == 0 && code[1] >> 5 == 4;
     bool is_movbe = false;
     for (size_t i = 0; i + 2 < len && !is_movbe; i++)
         is_movbe = code[i] == 0x0f && code[i + 1] == 0x38 && (code[i + 2] & 0xfe) == 0xf0;
     return code[0] == 0xc4 || code[0] == 0xc5 || code[0] == 0x62 || is_movbe;
+}
+
+/* Of more than 8 bytes. */
+static bool is_wide(unsigned number)
+{
+    return now.machine->arch->vector_regs >> number & 1 && now.machine->cpu != UC_ARCH_RISCV;
 }
 
 static void try_insn(const uint8_t *code, size_t len)
@@ -154,13 +174,13 @@ static void try_insn(const uint8_t *code, size_t len)
     struct rdf_span span = {code, len};
     if (!arch->decode(span, CODE, &insn) || insn.flow != RDF_FLOW_NEXT || !arch->registers(span, CODE, &use))
         return;
-    if (now.machine->cpu == UC_ARCH_X86 && is_too_new(code, len))
+    if (now.machine->cpu != UC_ARCH_ARM64 && is_too_new(code, len))
         return;
     memset(&before, 0, sizeof before);
     for (unsigned i = 0; i < REGISTERS; i++) {
         bool is_vector = arch->vector_regs >> i & 1;
         before.reg[i][0] = is_vector ? any() : DATA + DATA_BYTES / 2 + (any() % 256) * 16;
-        before.reg[i][1] = is_vector ? any() : 0;
+        before.reg[i][1] = is_wide(i) ? any() : 0;
     }
     for (size_t i = 0; i < DATA_BYTES; i += 8)
         memcpy(before.data + i, &(uint64_t){any()}, 8);
@@ -179,7 +199,7 @@ static void try_insn(const uint8_t *code, size_t len)
             continue;
         changed = before;
         changed.reg[number][0] ^= 0x5a50;
-        changed.reg[number][1] ^= arch->vector_regs >> number & 1 ? 0x3c3c3c3c3c3c3c3c : 0;
+        changed.reg[number][1] ^= is_wide(number) ? 0x3c3c3c3c3c3c3c3c : 0;
         if (!step(code, len, &changed)) {
             complain(1, number, code, len);
             continue;
@@ -236,6 +256,8 @@ int main(void)
         must(uc_mem_map(now.engine, DATA, DATA_BYTES, UC_PROT_READ | UC_PROT_WRITE), "uc_mem_map");
         if (now.machine->cpu == UC_ARCH_ARM64) /* CPACR_EL1.FPEN: floating point at EL0 */
             must(uc_reg_write(now.engine, UC_ARM64_REG_CPACR_EL1, &(uint64_t){3 << 20}), "uc_reg_write");
+        if (now.machine->cpu == UC_ARCH_RISCV) /* mstatus.FS */
+            must(uc_reg_write(now.engine, UC_RISCV_REG_MSTATUS, &(uint64_t){3 << 13}), "uc_reg_write");
         must(uc_context_alloc(now.engine, &now.fresh), "uc_context_alloc");
         must(uc_context_save(now.engine, now.fresh), "uc_context_save");
         for (const char *const *path = now.machine->libraries; *path; path++)

@@ -82,15 +82,26 @@ size_t rdf_riscv64_materialise(uint32_t ret_words[RDF_RV_VALUE_WORDS_MAX], unsig
 }
 
 /* Always both words: the bytes at an entry must suffice for any target. */
-size_t rdf_riscv64_emit_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to)
+static size_t emit_jump_by(uint8_t ret_code[RDF_JUMP_BYTES_MAX], unsigned reg, uint64_t from, uint64_t to)
 {
     uint32_t auipc;
     int32_t low;
-    if (!rdf_riscv64_split(distance(from, to), RDF_RV_T1, &auipc, &low))
+    if (!rdf_riscv64_split(distance(from, to), reg, &auipc, &low))
         return 0;
     rdf_riscv64_put(ret_code, auipc);
-    rdf_riscv64_put(ret_code + RDF_RV_WORD_BYTES, rdf_riscv64_jalr(RDF_RV_ZERO, RDF_RV_T1, low));
+    rdf_riscv64_put(ret_code + RDF_RV_WORD_BYTES, rdf_riscv64_jalr(RDF_RV_ZERO, reg, low));
     return RDF_RV_JUMP_BYTES;
+}
+
+size_t rdf_riscv64_emit_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to)
+{
+    return emit_jump_by(ret_code, RDF_RV_T1, from, to);
+}
+
+/* Of the temporaries that may be changed here compilers take t1 first and t6 last. */
+size_t rdf_riscv64_emit_jump_aside(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to)
+{
+    return emit_jump_by(ret_code, RDF_RV_T6, from, to);
 }
 
 size_t rdf_riscv64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr)

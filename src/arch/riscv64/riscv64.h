@@ -21,6 +21,7 @@ enum {
     /* Carries nothing at an entry: stubs and `tail` leave rubbish in it. (t0 may be a return address, t2 and
      * t3 a static chain or a landing pad's label.) */
     RDF_RV_T1 = 6,
+    RDF_RV_A0 = 10,
     RDF_RV_T4 = 29,
     RDF_RV_T5 = 30,
     RDF_RV_T6 = 31,
@@ -104,7 +105,20 @@ enum { RDF_RV_VALUE_WORDS_MAX = 8 };
 size_t rdf_riscv64_materialise(uint32_t ret_words[RDF_RV_VALUE_WORDS_MAX], unsigned rd, uint64_t value,
                                uint64_t pc);
 
+/* Registers that a call may change, as bits: 0..31 x0 … x31, 32..63 f0 … f31. psABI, "Integer Register
+ * Convention", "Floating-point Register Convention". Not ra, which the call itself changes. */
+#define RDF_RISCV64_CALL_CLOBBERED (UINT64_C(0xf003fce0) | UINT64_C(0xf003fcff) << 32)
+#define RDF_RISCV64_A0_TO_A7       UINT64_C(0x0003fc00)
+/* and t2, a static chain */
+#define RDF_RISCV64_ARGUMENTS (RDF_RISCV64_A0_TO_A7 | RDF_RISCV64_A0_TO_A7 << 32 | UINT64_C(1) << 7)
+#define RDF_RISCV64_RESULTS   (UINT64_C(0xc00) | UINT64_C(0xc00) << 32)
+
 /* The room's furniture, shared with arch.c. */
+bool rdf_riscv64_registers(struct rdf_span code, uint64_t addr, struct rdf_register_use *ret);
+const char *rdf_riscv64_register_name(unsigned number);
+size_t rdf_riscv64_emit_jump_aside(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
+size_t rdf_riscv64_emit_preserve(uint8_t ret_code[RDF_PRESERVE_BYTES_MAX], uint64_t from, uint64_t slot_addr,
+                                 uint64_t call_addr, const struct rdf_keep *keep);
 bool rdf_riscv64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
 void rdf_riscv64_scan_branches(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,
                                void (*visit)(void *ctx, uint64_t branch_addr, uint64_t target), void *ctx);

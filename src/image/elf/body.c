@@ -373,7 +373,7 @@ uint16_t rdf_body_stack_words(struct rdf_bodies *bodies, const struct rdf_functi
         if (!read_at(&walk, step.addr, &insn, &use))
             continue;
         if (use.sets_frame)
-            frame = step.sp;
+            frame = step.sp == RDF_BODY_SP_UNKNOWN ? step.sp : step.sp + (int32_t)use.frame_off;
         bool leads_out = insn.has_target && insn.flow != RDF_FLOW_CALL &&
                          (insn.target < function->start || insn.target >= function->end);
         uint16_t above = words_above(&use, step.sp, frame);
