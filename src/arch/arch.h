@@ -4,7 +4,8 @@
  * of its own, so every room runs (and is tested) on any host.
  *
  * Each CPU is a room, src/arch/<cpu>/, with the same furniture:
- *   decode.c    rdf_<cpu>_decode, rdf_<cpu>_format
+ *   decode.c    rdf_<cpu>_decode
+ *   format.c    rdf_<cpu>_format
  *   scan.c      rdf_<cpu>_scan_branches, rdf_<cpu>_scan_references
  *   registers.c rdf_<cpu>_registers, rdf_<cpu>_register_name
  *   relocate.c  rdf_<cpu>_relocate

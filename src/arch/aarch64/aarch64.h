@@ -122,6 +122,16 @@ size_t rdf_aarch64_materialise(uint32_t ret_words[4], unsigned rd, uint64_t valu
 #define RDF_AARCH64_ARGUMENTS      (UINT64_C(0x000401ff) | UINT64_C(0xff) << 32) /* x8: result's place; x18 */
 #define RDF_AARCH64_RESULTS        (UINT64_C(0xff) | UINT64_C(0xff) << 32)
 
+/* The first row that matches decides. `name` is the text of the word before its operands. */
+struct rdf_aarch64_row {
+    uint32_t mask;
+    uint32_t value;
+    enum rdf_aarch64_form form;
+    const char *name;
+};
+
+const struct rdf_aarch64_row *rdf_aarch64_row_of(uint32_t word);
+
 /* The room's furniture, shared with arch.c. */
 bool rdf_aarch64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *ret);
 void rdf_aarch64_scan_branches(struct rdf_span code, uint64_t addr, const struct rdf_byte_set *set,

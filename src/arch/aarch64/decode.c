@@ -5,19 +5,7 @@
  */
 #include "arch/aarch64/aarch64.h"
 
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
-
-/* The first row that matches decides. `name` is the text of the word before its operands. */
-struct row {
-    uint32_t mask;
-    uint32_t value;
-    enum rdf_aarch64_form form;
-    const char *name;
-};
-
-static const struct row rows[] = {
+static const struct rdf_aarch64_row rows[] = {
     /* C4.1.1 reserved */
     {0xffff0000, 0x00000000, RDF_A64_HALT, "udf"},
     /* C4.1.93 branches, exceptions, system: immediate branches */
@@ -109,9 +97,9 @@ static const struct row rows[] = {
     {0x00000000, 0x00000000, RDF_A64_UNALLOCATED, NULL},
 };
 
-static const struct row *row_of(uint32_t word)
+const struct rdf_aarch64_row *rdf_aarch64_row_of(uint32_t word)
 {
-    const struct row *row = rows;
+    const struct rdf_aarch64_row *row = rows;
     while ((word & row->mask) != row->value)
         row++;
     return row;
@@ -119,7 +107,7 @@ static const struct row *row_of(uint32_t word)
 
 enum rdf_aarch64_form rdf_aarch64_form_of(uint32_t word)
 {
-    return row_of(word)->form;
+    return rdf_aarch64_row_of(word)->form;
 }
 
 /* Where a form keeps its displacement: `bits` of it from bit `low`, counting units of `unit_bytes`. */
@@ -249,232 +237,4 @@ bool rdf_aarch64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *re
     }
     *ret = insn;
     return true;
-}
-
-/* --- text ------------------------------------------------------------------------------------- */
-
-struct text {
-    char *out;
-    size_t bytes, used;
-};
-
-static void say(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void say(struct text *text, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    size_t room = text->used < text->bytes ? text->bytes - text->used : 0;
-    int len = vsnprintf(room ? text->out + text->used : NULL, room, format, args);
-    va_end(args);
-    if (len > 0)
-        text->used += (size_t)len;
-}
-
-/* x0…x30, w0…w30; 31 is sp or the zero register, as the operand says. */
-static void say_gpr(struct text *text, bool wide, unsigned reg, bool is_sp)
-{
-    if (reg == RDF_AARCH64_ZR)
-        say(text, "%s", is_sp ? (wide ? "sp" : "wsp") : (wide ? "xzr" : "wzr"));
-    else
-        say(text, "%c%u", wide ? 'x' : 'w', reg);
-}
-
-static const char *const cond_names[16] = {"eq", "ne", "cs", "cc", "mi", "pl", "vs", "vc",
-                                           "hi", "ls", "ge", "lt", "gt", "le", "al", "nv"};
-
-/* cb<cc>, cbb<cc>, cbh<cc>: FEAT_CMPBR. Two conditions mean something else before a number. */
-static void say_compare_branch(struct text *text, uint32_t word, uint64_t target)
-{
-    static const char *const by_register[8] = {"gt", "ge", "hi", "hs", "", "", "eq", "ne"};
-    static const char *const by_number[8] = {"gt", "lt", "hi", "lo", "", "", "eq", "ne"};
-    bool wide = word >> 31, is_number = word >> 24 & 1;
-    unsigned cond = rdf_aarch64_bits(word, 23, 21);
-    say(text, "%s ", (is_number ? by_number : by_register)[cond]);
-    say_gpr(text, wide, rdf_aarch64_bits(word, 4, 0), false);
-    say(text, ", ");
-    if (is_number)
-        say(text, "#%u", rdf_aarch64_bits(word, 20, 15));
-    else
-        say_gpr(text, wide, rdf_aarch64_bits(word, 20, 16), false);
-    say(text, ", 0x%" PRIx64, target);
-}
-
-static void say_special(struct text *text, const struct row *row, uint32_t word, uint64_t addr)
-{
-    uint64_t named = rdf_aarch64_named_address(row->form, word, addr);
-    unsigned rd = rdf_aarch64_bits(word, 4, 0), rn = rdf_aarch64_bits(word, 9, 5);
-    bool wide = word >> 31;
-    say(text, "%s", row->name);
-    switch (row->form) {
-    case RDF_A64_B:
-    case RDF_A64_BL: say(text, " 0x%" PRIx64, named); break;
-    case RDF_A64_B_COND: say(text, "%s 0x%" PRIx64, cond_names[word & 15], named); break;
-    case RDF_A64_CBZ:
-        say(text, " ");
-        say_gpr(text, wide, rd, false);
-        say(text, ", 0x%" PRIx64, named);
-        break;
-    case RDF_A64_CMP_B: say_compare_branch(text, word, named); break;
-    case RDF_A64_TBZ:
-        say(text, " ");
-        say_gpr(text, wide, rd, false);
-        say(text, ", #%u, 0x%" PRIx64, wide * 32 + rdf_aarch64_bits(word, 23, 19), named);
-        break;
-    case RDF_A64_BR:
-    case RDF_A64_BLR:
-    case RDF_A64_BLR_AUTH_Z:
-    case RDF_A64_BLR_AUTH:
-        say(text, " ");
-        say_gpr(text, true, rn, false);
-        if (word & UINT32_C(0x01000000)) { /* braa, brab, blraa, blrab: the modifier */
-            say(text, ", ");
-            say_gpr(text, true, rd, true);
-        }
-        break;
-    case RDF_A64_RET:
-        if (rn != RDF_AARCH64_X30 && !(word & 0x800))
-            say(text, " x%u", rn);
-        break;
-    case RDF_A64_ADR:
-    case RDF_A64_ADRP:
-    case RDF_A64_LDRSW:
-        say(text, " ");
-        say_gpr(text, true, rd, false);
-        say(text, ", 0x%" PRIx64, named);
-        break;
-    case RDF_A64_LDR:
-        say(text, " ");
-        say_gpr(text, word >> 30 & 1, rd, false);
-        say(text, ", 0x%" PRIx64, named);
-        break;
-    case RDF_A64_LDR_FP: say(text, " %c%u, 0x%" PRIx64, "sdq"[word >> 30], rd, named); break;
-    case RDF_A64_PRFM: say(text, " #0x%x, 0x%" PRIx64, rd, named); break;
-    case RDF_A64_PC_SIGN:
-    case RDF_A64_PC_SIGN_RET: /* a label up to 65535 words back */
-        if (row->mask == 0xffe0001f)
-            say(text, " 0x%" PRIx64, addr - 4 * (uint64_t)rdf_aarch64_bits(word, 20, 5));
-        break;
-    case RDF_A64_SVC:
-    case RDF_A64_BRK: say(text, " #0x%x", rdf_aarch64_bits(word, 20, 5)); break;
-    case RDF_A64_HALT: say(text, " #0x%x", word >> 16 ? rdf_aarch64_bits(word, 20, 5) : word); break;
-    default: break;
-    }
-}
-
-/* add, adds, sub, subs (immediate), with the names mov, cmp, cmn where Arm prefers them (C6.2.4). */
-static void say_add_immediate(struct text *text, uint32_t word)
-{
-    bool wide = word >> 31, is_sub = word >> 30 & 1, sets_flags = word >> 29 & 1;
-    unsigned rd = rdf_aarch64_bits(word, 4, 0), rn = rdf_aarch64_bits(word, 9, 5);
-    unsigned imm = rdf_aarch64_bits(word, 21, 10), shifted = word >> 22 & 1;
-    bool is_move = !is_sub && !sets_flags && !imm && !shifted && (rd == 31 || rn == 31);
-    bool is_compare = sets_flags && rd == 31;
-    if (is_move)
-        say(text, "mov ");
-    else if (is_compare)
-        say(text, "%s ", is_sub ? "cmp" : "cmn");
-    else
-        say(text, "%s%s ", is_sub ? "sub" : "add", sets_flags ? "s" : "");
-    if (!is_compare) {
-        say_gpr(text, wide, rd, !sets_flags);
-        say(text, ", ");
-    }
-    say_gpr(text, wide, rn, true);
-    if (!is_move)
-        say(text, ", #0x%x%s", imm, shifted ? ", lsl #12" : "");
-}
-
-/* ldp, stp of W, X, S, D, Q registers: C4.1.96, post-index, offset and pre-index. */
-static void say_pair(struct text *text, uint32_t word)
-{
-    unsigned opc = word >> 30, mode = rdf_aarch64_bits(word, 24, 23);
-    bool is_fp = word >> 26 & 1;
-    unsigned scale = is_fp ? 4U << opc : 4U << (opc >> 1);
-    int offset = (int)rdf_aarch64_bits(word, 21, 15);
-    offset = (offset - (offset & 64 ? 128 : 0)) * (int)scale;
-    unsigned regs[2] = {rdf_aarch64_bits(word, 4, 0), rdf_aarch64_bits(word, 14, 10)};
-    say(text, "%s ", word >> 22 & 1 ? "ldp" : "stp");
-    for (unsigned i = 0; i < 2; i++) {
-        if (is_fp)
-            say(text, "%c%u", "sdq"[opc], regs[i]);
-        else
-            say_gpr(text, opc == 2, regs[i], false);
-        say(text, ", ");
-    }
-    say(text, "[");
-    say_gpr(text, true, rdf_aarch64_bits(word, 9, 5), true);
-    if (mode == 1)
-        say(text, "], #%d", offset);
-    else if (mode == 2 && !offset)
-        say(text, "]");
-    else
-        say(text, ", #%d]%s", offset, mode == 3 ? "!" : "");
-}
-
-/* ldr, ldrsw, str (unsigned offset) of W, X, S, D, Q registers: C4.1.96. */
-static bool say_load_store(struct text *text, uint32_t word)
-{
-    unsigned size = word >> 30, opc = rdf_aarch64_bits(word, 23, 22), rt = rdf_aarch64_bits(word, 4, 0);
-    bool is_fp = word >> 26 & 1;
-    bool is_q = is_fp && size == 0 && opc >= 2, is_ldrsw = !is_fp && size == 2 && opc == 2;
-    if ((word & 0x3b000000) != 0x39000000 || !(is_q || is_ldrsw || (size >= 2 && opc < 2)))
-        return false;
-    say(text, "%s ", is_ldrsw ? "ldrsw" : opc & 1 ? "ldr" : "str");
-    if (is_fp)
-        say(text, "%c%u", is_q ? 'q' : size == 3 ? 'd' : 's', rt);
-    else
-        say_gpr(text, size == 3 || is_ldrsw, rt, false);
-    say(text, ", [");
-    say_gpr(text, true, rdf_aarch64_bits(word, 9, 5), true);
-    unsigned offset = rdf_aarch64_bits(word, 21, 10) << (is_q ? 4 : size);
-    if (offset)
-        say(text, ", #%u", offset);
-    say(text, "]");
-    return true;
-}
-
-/* The commonest plain words of a prologue; the others are shown as what they are, words. */
-static bool say_plain(struct text *text, uint32_t word)
-{
-    bool wide = word >> 31;
-    unsigned rd = rdf_aarch64_bits(word, 4, 0);
-    if ((word & 0x1f800000) == 0x11000000) {
-        say_add_immediate(text, word);
-    } else if ((word & 0x7fe0ffe0) == 0x2a0003e0) {
-        say(text, "mov ");
-        say_gpr(text, wide, rd, false);
-        say(text, ", ");
-        say_gpr(text, wide, rdf_aarch64_bits(word, 20, 16), false);
-    } else if ((word & 0x1f800000) == 0x12800000 && (word >> 29 & 3) != 1 && (wide || !(word >> 22 & 1))) {
-        unsigned shift = rdf_aarch64_bits(word, 22, 21) * 16;
-        say(text, "%s ", (const char *const[]){"movn", "", "movz", "movk"}[word >> 29 & 3]);
-        say_gpr(text, wide, rd, false);
-        say(text, ", #0x%x", rdf_aarch64_bits(word, 20, 5));
-        if (shift)
-            say(text, ", lsl #%u", shift);
-    } else if ((word & 0x3a000000) == 0x28000000 && rdf_aarch64_bits(word, 24, 23) &&
-               (word >> 30 == 2 || (word >> 26 & 1 ? word >> 30 < 2 : word >> 30 == 0))) {
-        say_pair(text, word);
-    } else {
-        return say_load_store(text, word);
-    }
-    return true;
-}
-
-size_t rdf_aarch64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes)
-{
-    struct text text = {ret_text, text_bytes, 0};
-    struct rdf_insn insn;
-    uint32_t word = 0;
-    if (!rdf_aarch64_decode(code, addr, &insn) || !rdf_span_u32(code, 0, &word)) {
-        say(&text, "(bad)");
-        return 0;
-    }
-    const struct row *row = row_of(word);
-    if (row->name)
-        say_special(&text, row, word, addr);
-    else if (!say_plain(&text, word))
-        say(&text, ".word 0x%08" PRIx32, word);
-    return insn.len_bytes;
 }

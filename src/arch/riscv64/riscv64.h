@@ -77,6 +77,17 @@ static inline unsigned rdf_riscv64_rs1(uint32_t word)
     return rdf_riscv64_bits(word, 19, 15);
 }
 
+static inline int64_t rdf_riscv64_extend(uint32_t value, unsigned bits)
+{
+    return (int64_t)((uint64_t)value << (64 - bits)) >> (64 - bits);
+}
+
+/* "Jump instructions": which registers a link goes to, and comes back through. */
+static inline bool rdf_riscv64_is_link(unsigned reg)
+{
+    return reg == RDF_RV_RA || reg == RDF_RV_T0;
+}
+
 /* addi rd, rs1, imm12 */
 static inline uint32_t rdf_riscv64_addi(unsigned rd, unsigned rs1, int32_t imm12)
 {

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "arch/x86_64/x86_64.h"
 
-static const char BAD[] = "(bad)";
-
 /* Zydis has no constant to initialise a decoder with. Setting one up stores four words, so each call
  * makes its own and the room stays free of state. */
 static bool decoder_init(ZydisDecoder *decoder)
@@ -104,51 +102,4 @@ bool rdf_x86_64_decode(struct rdf_span code, uint64_t addr, struct rdf_insn *ret
         return false;
     *ret = rdf_x86_64_describe(&insn, addr);
     return true;
-}
-
-static bool formatter_init(ZydisFormatter *formatter)
-{
-    static const struct {
-        ZydisFormatterProperty property;
-        ZyanUPointer value;
-    } settings[] = {
-        {ZYDIS_FORMATTER_PROP_HEX_UPPERCASE, ZYAN_FALSE},
-        {ZYDIS_FORMATTER_PROP_ADDR_PADDING_ABSOLUTE, ZYDIS_PADDING_DISABLED},
-        {ZYDIS_FORMATTER_PROP_DISP_PADDING, ZYDIS_PADDING_DISABLED},
-        {ZYDIS_FORMATTER_PROP_IMM_PADDING, ZYDIS_PADDING_DISABLED},
-    };
-
-    if (ZYAN_FAILED(ZydisFormatterInit(formatter, ZYDIS_FORMATTER_STYLE_INTEL)))
-        return false;
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
-        if (ZYAN_FAILED(ZydisFormatterSetProperty(formatter, settings[i].property, settings[i].value)))
-            return false;
-    return true;
-}
-
-size_t rdf_x86_64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes)
-{
-    ZydisDecoder decoder;
-    ZydisFormatter formatter;
-    ZydisDecodedInstruction insn;
-    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-    char text[256];
-    const char *shown = BAD;
-    size_t len_bytes = 0;
-
-    if (code.data && decoder_init(&decoder) && formatter_init(&formatter) &&
-        ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code.data, code.len_bytes, &insn, operands)) &&
-        ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&formatter, &insn, operands, insn.operand_count_visible,
-                                                     text, sizeof text, addr, ZYAN_NULL))) {
-        shown = text;
-        len_bytes = insn.length;
-    }
-    /* The caller's buffer may be short: Zydis would fail, a cut text still tells most. */
-    if (text_bytes > 0) {
-        size_t i = 0;
-        for (; i + 1 < text_bytes && shown[i]; i++)
-            ret_text[i] = shown[i];
-        ret_text[i] = '\0';
-    }
-    return len_bytes;
 }
