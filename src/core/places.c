@@ -82,38 +82,101 @@ bool rdf_place_is_inside(const void *ctx, uint64_t addr, uint64_t value)
     return is_inside(ctx, value) || is_at_ours(ctx, addr, value);
 }
 
-static bool words_have_place(uint64_t addr, const uint64_t *word, size_t count, rdf_is_place *is_place,
-                             const void *ctx)
+/* The parts of stacks that have been searched, or will be. */
+enum { STACKS_MAX = 16 };
+
+struct search {
+    const struct rdf_write *write;
+    rdf_is_place *is_place;
+    const void *ctx;
+    size_t count;
+    struct {
+        uint64_t start, end;
+    } stack[STACKS_MAX];
+};
+
+/* From `sp` up to the end of its mapping, or to what is known already. A stack that the snapshot does not show
+ * (of a thread started since, or grown since) is read until that fails. */
+static void add_stack(struct search *search, uint64_t sp)
 {
-    for (size_t i = 0; i < count; i++)
-        if (is_place(ctx, addr + 8 * i, word[i]))
+    const uint64_t unknown_bytes = 8 << 20;
+    const struct rdf_write *write = search->write;
+    uint64_t start = (sp + 7) / 8 * 8;
+    const struct rdf_map *map = rdf_maps_find(write->maps, start);
+    uint64_t end = map ? map->end : start + unknown_bytes;
+    for (size_t i = 0; i < search->count; i++) {
+        if (start >= search->stack[i].start && start < search->stack[i].end)
+            return;
+        if (search->stack[i].start > start && search->stack[i].start < end)
+            end = search->stack[i].start;
+    }
+    if (write->stack_bytes_max && end - start > write->stack_bytes_max)
+        end = start + write->stack_bytes_max;
+    if (search->count < STACKS_MAX) {
+        search->stack[search->count].start = start;
+        search->stack[search->count++].end = end;
+    }
+}
+
+/* Whether these words are a stack pointer, a PC and flags: a handler runs here that interrupted another stack,
+ * which will be gone on with. Anything that looks so costs no more than a search. */
+static bool is_context_of_other(const struct search *search, const uint64_t word[3])
+{
+    if (word[0] % 8 != 0 || word[0] <= UINT32_MAX || word[1] <= UINT16_MAX || word[2] > UINT32_MAX ||
+        word[2] == 0)
+        return false;
+    const struct rdf_map *stack = rdf_maps_find(search->write->maps, word[0]);
+    return (!stack || stack->prot & RDF_PROT_WRITE) &&
+           rdf_maps_allow(search->write->maps, word[1], 1, RDF_PROT_EXEC);
+}
+
+/* `word` are what is at `addr`; the two before them are there as well, of which nothing but a context is
+ * wanted. */
+static bool words_have_place(struct search *search, uint64_t addr, const uint64_t *word, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (search->is_place(search->ctx, addr + 8 * i, word[i]))
             return true;
+        const uint64_t *context = word + i - 2;
+        if (is_context_of_other(search, context))
+            add_stack(search, context[0]);
+    }
+    return false;
+}
+
+/* Part by part, so that none reaches into a page that cannot be read.
+ * Read through the system, not in place: the snapshot of mappings is older than the stop, so a neighbour's
+ * stack may be gone; and words that were never written are no error of the program. */
+static bool stack_has_place(struct search *search, uint64_t start, uint64_t end)
+{
+    enum { BEFORE = 2, PART_WORDS = 256, PART_BYTES = PART_WORDS * 8 };
+    uint64_t part[BEFORE + PART_WORDS];
+    part[0] = part[1] = 0;
+    for (uint64_t at = start; at < end; at = at / PART_BYTES * PART_BYTES + PART_BYTES) {
+        size_t len = PART_BYTES - (size_t)(at % PART_BYTES);
+        int status = search->write->space->ops->read(search->write->space, at, part + BEFORE, len);
+        if (status < 0)
+            return status != -EFAULT; /* what cannot be looked at may hold one */
+        if (words_have_place(search, at, part + BEFORE, len / 8))
+            return true;
+        const uint64_t *last = part + len / 8; /* the last two of all */
+        uint64_t carried[BEFORE] = {last[0], last[1]};
+        part[0] = carried[0];
+        part[1] = carried[1];
+    }
     return false;
 }
 
 /* Conservative: any aligned word between the stack pointer and the end of the stack counts. The red zone
- * below the stack pointer cannot hold what will be returned to.
- * Read through the system, not in place: the snapshot of mappings is older than the stop, so a neighbour's
- * stack may be gone; and words that were never written are no error of the program. A stack that the snapshot
- * does not show (of a thread started since, or grown since) is read until that fails. */
+ * below the stack pointer cannot hold what will be returned to. A handler on an alternate stack returns to
+ * another one. */
 bool rdf_place_on_stack(const struct rdf_write *write, uint64_t sp, rdf_is_place *is_place, const void *ctx)
 {
-    enum { PART_WORDS = 256, PART_BYTES = PART_WORDS * 8, UNKNOWN_BYTES = 8 << 20 };
-    uint64_t part[PART_WORDS];
-    uint64_t start = (sp + 7) / 8 * 8;
-    const struct rdf_map *stack = rdf_maps_find(write->maps, start);
-    uint64_t end = stack ? stack->end : start + UNKNOWN_BYTES;
-    if (write->stack_bytes_max && end - start > write->stack_bytes_max)
-        end = start + write->stack_bytes_max;
-    /* Part by part, so that none reaches into a page that cannot be read. */
-    for (uint64_t at = start; at < end; at = at / PART_BYTES * PART_BYTES + PART_BYTES) {
-        size_t len = PART_BYTES - (size_t)(at % PART_BYTES);
-        int status = write->space->ops->read(write->space, at, part, len);
-        if (status < 0)
-            return status != -EFAULT; /* what cannot be looked at may hold one */
-        if (words_have_place(at, part, len / 8, is_place, ctx))
+    struct search search = {.write = write, .is_place = is_place, .ctx = ctx};
+    add_stack(&search, sp);
+    for (size_t i = 0; i < search.count; i++)
+        if (stack_has_place(&search, search.stack[i].start, search.stack[i].end))
             return true;
-    }
     return false;
 }
 

@@ -435,6 +435,73 @@ static void alternate_stacks_unstopped(void)
     alternate_stacks(true);
 }
 
+/* Two signals at once, the second on an alternate stack: what the first interrupted is on the other one. */
+long reads(const volatile long *from);
+__asm__(".text\n.p2align 6\n.globl reads\n.type reads, @function\nreads:\n.cfi_startproc\n"
+        "nop\nmovq (%rdi), %rax\nincq %rax\nret\n.cfi_endproc\n.size reads, .-reads\n.p2align 6\n");
+
+static long reads_more(const volatile long *from)
+{
+    return redefine_original(reads)(from) + 100;
+}
+
+static void *unreadable;
+static atomic_bool is_below, may_return;
+
+static void on_second_signal(int signal)
+{
+    (void)signal;
+    is_below = true;
+    while (!may_return)
+        usleep(100);
+}
+
+static void on_fault(int signal)
+{
+    (void)signal;
+    (void)raise(SIGUSR1);
+    CHECK(!mprotect(unreadable, 4096, PROT_READ));
+}
+
+static void *faults_inside(void *ctx)
+{
+    static char area[1 << 16];
+    stack_t stack = {.ss_sp = area, .ss_size = sizeof area};
+    CHECK(!sigaltstack(&stack, NULL));
+    CHECK_INT(reads(unreadable), 1);
+    return ctx;
+}
+
+static void two_signals(bool denied)
+{
+    if (denied) {
+        RULES(DENY(ptrace, EPERM));
+    }
+    unreadable = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(unreadable != MAP_FAILED);
+    struct sigaction second = {.sa_handler = on_second_signal, .sa_flags = SA_ONSTACK};
+    struct sigaction fault = {.sa_handler = on_fault};
+    CHECK(!sigaction(SIGUSR1, &second, NULL) && !sigaction(SIGSEGV, &fault, NULL));
+    pthread_t thread = start(faults_inside, NULL);
+    while (!is_below)
+        usleep(100);
+    CHECK_STATUS(redefine(reads, reads_more), REDEFINE_EBUSY);
+    may_return = true;
+    CHECK(!pthread_join(thread, NULL));
+    CHECK_OK(redefine(reads, reads_more));
+    CHECK_INT(reads(unreadable), 101);
+}
+
+static void two_signals_stopped(void)
+{
+    two_signals(false);
+}
+
+static void two_signals_unstopped(void)
+{
+    two_signals(true);
+}
+
 /* The program catches SIGTRAP itself: its own traps stay its own. */
 static atomic_uint own_traps;
 
@@ -521,6 +588,8 @@ int main(void)
         {"a vfork parent for too long, with ptrace", a_vfork_parent_for_long_stopped, 0},
         {"alternate stacks, stopped", alternate_stacks_stopped, 0},
         {"alternate stacks, not stopped", alternate_stacks_unstopped, 0},
+        {"an alternate stack above an interrupted one, stopped", two_signals_stopped, 0},
+        {"an alternate stack above an interrupted one, not stopped", two_signals_unstopped, 0},
         {"the program's own traps", own_handler_of_traps, 0},
         {"one thread pays nothing", one_thread_pays_nothing, 0},
     };
