@@ -5,6 +5,8 @@
  */
 #include "deny.h"
 
+#include <dirent.h>
+#include <linux/io_uring.h>
 #include <stdatomic.h>
 
 /* Several short instructions: a thread may stand between them. */
@@ -228,6 +230,154 @@ static void debugger_of_one_thread(void)
     kill(tracer, SIGKILL);
     CHECK(waitpid(tracer, NULL, 0) == tracer);
     works_by("L2: ", "written by ");
+}
+
+/* As a debugger does it: every thread. */
+static pid_t trace_all(void)
+{
+    CHECK(!pipe(ready));
+    pid_t parent = getpid();
+    pid_t tracer = fork();
+    if (tracer == 0) {
+        char path[64], sign = 'y';
+        snprintf(path, sizeof path, "/proc/%d/task", (int)parent);
+        DIR *tasks = opendir(path);
+        for (struct dirent *task; tasks && (task = readdir(tasks));)
+            if (task->d_name[0] != '.' && ptrace(PTRACE_SEIZE, atoi(task->d_name), 0, PTRACE_O_TRACECLONE))
+                sign = 'n';
+        (void)!write(ready[1], &sign, 1);
+        pid_t tid;
+        for (int status; (tid = waitpid(-1, &status, __WALL)) > 0;)
+            if (WIFSTOPPED(status))
+                (void)ptrace(PTRACE_CONT, tid, 0, status >> 16 ? 0 : WSTOPSIG(status));
+        _exit(0);
+    }
+    char sign = 0;
+    CHECK(read(ready[0], &sign, 1) == 1);
+    if (sign != 'y') {
+        kill(tracer, SIGKILL);
+        live_skip("threads cannot be traced here");
+    }
+    return tracer;
+}
+
+static void debugger_of_all(bool denied)
+{
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+    start_callers();
+    pid_t tracer = trace_all();
+    if (denied) {
+        RULES(DENY(ptrace, EPERM));
+    }
+    char who[64];
+    snprintf(who, sizeof who, "traced by process %d", (int)tracer);
+    is_refused(who);
+    kill(tracer, SIGKILL);
+    CHECK(waitpid(tracer, NULL, 0) == tracer);
+    works_by(denied ? "L3: " : "L2: ", "written by ");
+}
+
+static void debugger_of_all_stopped(void)
+{
+    debugger_of_all(false);
+}
+
+static void debugger_of_all_unstopped(void)
+{
+    debugger_of_all(true);
+}
+
+/* ---- threads of the kernel ---- */
+
+static size_t task_count(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks != NULL);
+    size_t count = 0;
+    for (struct dirent *task; (task = readdir(tasks));)
+        count += task->d_name[0] != '.';
+    closedir(tasks);
+    return count;
+}
+
+/* A read of an empty pipe that a worker waits in; the workers are listed as threads of this process. */
+static int read_ends[2];
+static struct io_uring_params ring_params;
+static char *ring_queue; /* both queues */
+
+static void start_workers(unsigned flags)
+{
+    static char byte;
+    ring_params = (struct io_uring_params){.flags = flags, .sq_thread_idle = 60000};
+    int ring = (int)syscall(SYS_io_uring_setup, 4, &ring_params);
+    if (ring < 0)
+        live_skip("io_uring_setup: %s", strerror(errno));
+    CHECK(ring_params.features & IORING_FEAT_SINGLE_MMAP && !pipe(read_ends));
+    const int prot = PROT_READ | PROT_WRITE;
+    ring_queue = mmap(NULL, 4096, prot, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQ_RING);
+    struct io_uring_sqe *entry = mmap(NULL, 4096, prot, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES);
+    CHECK(ring_queue != MAP_FAILED && entry != MAP_FAILED);
+    *entry =
+        (struct io_uring_sqe){.opcode = IORING_OP_READ, .flags = IOSQE_ASYNC, .fd = read_ends[0], .len = 1};
+    entry->addr = (uint64_t)(uintptr_t)&byte;
+    *(uint32_t *)(ring_queue + ring_params.sq_off.array) = 0;
+    __atomic_store_n((uint32_t *)(ring_queue + ring_params.sq_off.tail), 1, __ATOMIC_RELEASE);
+    CHECK(syscall(SYS_io_uring_enter, ring, 1, 0, IORING_ENTER_SQ_WAKEUP, NULL, 0) >= 0);
+    size_t tasks = flags & IORING_SETUP_SQPOLL ? 3 : 2; /* the poller hands the read to a worker */
+    for (int wait = 0; task_count() < tasks; wait++) {
+        CHECK(wait < 5000);
+        usleep(1000);
+    }
+}
+
+/* It was not interrupted meanwhile. */
+static void check_read_goes_on(void)
+{
+    const uint32_t *tail = (const uint32_t *)(ring_queue + ring_params.cq_off.tail);
+    CHECK_INT(__atomic_load_n(tail, __ATOMIC_ACQUIRE), 0);
+    CHECK(write(read_ends[1], "x", 1) == 1);
+    for (int wait = 0; __atomic_load_n(tail, __ATOMIC_ACQUIRE) == 0; wait++) {
+        CHECK(wait < 5000);
+        usleep(1000);
+    }
+    CHECK_INT(((const struct io_uring_cqe *)(ring_queue + ring_params.cq_off.cqes))->res, 1);
+}
+
+static void workers(bool denied, bool alone, unsigned flags)
+{
+    if (denied) {
+        RULES(DENY(ptrace, EPERM));
+    }
+    start_workers(flags);
+    if (!alone)
+        start_callers();
+    works_by(denied ? "L3: " : "L2: ", "written by ");
+    check_read_goes_on();
+}
+
+static void workers_stopped(void)
+{
+    workers(false, false, 0);
+}
+
+static void workers_unstopped(void)
+{
+    workers(true, false, 0);
+}
+
+static void poller_stopped(void)
+{
+    workers(false, false, IORING_SETUP_SQPOLL);
+}
+
+static void poller_unstopped(void)
+{
+    workers(true, false, IORING_SETUP_SQPOLL);
+}
+
+static void workers_alone(void)
+{
+    workers(false, true, 0);
 }
 
 /* ---- one store ---- */
@@ -579,6 +729,13 @@ int main(void)
         {"not dumpable", not_dumpable, 0},
         {"not dumpable, and no ptrace", not_dumpable_no_ptrace, 0},
         {"a debugger traces one thread", debugger_of_one_thread, 0},
+        {"a debugger traces all threads", debugger_of_all_stopped, 0},
+        {"a debugger traces all threads, and no ptrace", debugger_of_all_unstopped, 0},
+        {"a worker of io_uring, stopped", workers_stopped, 0},
+        {"a worker of io_uring, not stopped", workers_unstopped, 0},
+        {"a worker of io_uring and no other thread", workers_alone, 0},
+        {"a poller of io_uring, stopped", poller_stopped, 0},
+        {"a poller of io_uring, not stopped", poller_unstopped, 0},
         {"code that the program can write: one store", own_writable_code, 0},
         {"a thread waits for every signal", a_thread_blocks_traps, 0},
         {"a thread blocks every signal", a_thread_blocks_traps_and_runs, 0},

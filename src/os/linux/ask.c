@@ -161,7 +161,7 @@ static enum standing read_standing(const struct asking *asking, int tid, struct 
 {
     enum { FIELDS_MAX = 8 };
     char text[RDF_STATUS_BYTES];
-    long len = rdf_task_read(asking->pid, tid, "syscall", text, sizeof text);
+    long len = rdf_task_read(NULL, asking->pid, tid, "syscall", text, sizeof text);
     if (len == -ENOENT || len == -ESRCH || len == 0)
         return ENDED;
     if (len < 0 || text[0] == 'r')
@@ -184,9 +184,9 @@ static enum standing read_standing(const struct asking *asking, int tid, struct 
     for (size_t i = 0; i < FIELDS_MAX - 2; i++)
         ret->argument[i] = count == FIELDS_MAX ? field[i] : 0;
     if (ret->pc == 0)
-        return ENDED; /* or it has never run, and never will run, the program's code: a worker of io_uring */
+        return ENDED; /* or it has never run the program's code yet */
     uint64_t voluntary, other;
-    if (rdf_task_read(asking->pid, tid, "status", text, sizeof text) <= 0 ||
+    if (rdf_task_read(NULL, asking->pid, tid, "status", text, sizeof text) <= 0 ||
         !rdf_task_number(text, "voluntary_ctxt_switches:", 10, &voluntary) ||
         !rdf_task_number(text, "nonvoluntary_ctxt_switches:", 10, &other))
         return ENDED;
@@ -279,9 +279,10 @@ static bool settle(struct asking *asking, int tid, int *ret_err)
 
 /* ---- passes over the threads ---- */
 
-/* Calls `each` for every thread but the caller. 0, or what went wrong with which thread (0: with the list).
+/* Calls `each` for every thread but the caller and the kernel's. 0, or what went wrong with which thread (0:
+ * with the list).
  */
-static int for_each_thread(int caller_tid, bool (*each)(void *ctx, int tid, int *ret_err), void *ctx,
+static int for_each_thread(int pid, int caller_tid, bool (*each)(void *ctx, int tid, int *ret_err), void *ctx,
                            bool *ret_all, int *ret_tid)
 {
     enum { LINKS_OF_ITSELF = 2 };
@@ -309,7 +310,7 @@ static int for_each_thread(int caller_tid, bool (*each)(void *ctx, int tid, int 
             for (const char *digit = entry->name; *digit >= '0' && *digit <= '9'; digit++)
                 tid = tid * 10 + (*digit - '0');
             listed += tid != 0;
-            if (tid == 0 || tid == caller_tid || tid >= TID_LIMIT)
+            if (tid == 0 || tid == caller_tid || tid >= TID_LIMIT || rdf_task_is_worker(NULL, pid, tid))
                 continue;
             if (!each(ctx, tid, &err)) {
                 *ret_all = false;
@@ -333,12 +334,13 @@ static int until_all(uint64_t deadline_ms, const char *step, bool (*each)(void *
                      void *ctx, struct rdf_stop_report *report)
 {
     const uint64_t longest_pause_ns = 2 * NS_PER_MS;
+    int pid = (int)rdf_sys(SYS_getpid);
     int caller_tid = (int)rdf_sys(SYS_gettid);
     uint64_t deadline_ns = rdf_stop_now_ns() + deadline_ms * NS_PER_MS;
     for (uint64_t pause_ns = 20 * 1000;; pause_ns = pause_ns < longest_pause_ns ? 2 * pause_ns : pause_ns) {
         bool all;
         int tid;
-        int err = for_each_thread(caller_tid, each, ctx, &all, &tid);
+        int err = for_each_thread(pid, caller_tid, each, ctx, &all, &tid);
         if (!err && all)
             return 0;
         if (!err && rdf_stop_now_ns() >= deadline_ns)
@@ -449,7 +451,7 @@ static bool takes_traps(void *ctx, int tid, int *ret_err)
     const uint64_t trap = UINT64_C(1) << (SIGTRAP - 1);
     char text[RDF_STATUS_BYTES];
     uint64_t blocked = 0;
-    long len = rdf_task_read(asking->pid, tid, "status", text, sizeof text);
+    long len = rdf_task_read(NULL, asking->pid, tid, "status", text, sizeof text);
     if (len <= 0)
         return len == -ENOENT || len == -ESRCH || len == 0;
     const char *step = NULL;

@@ -52,17 +52,17 @@ static RDF_RAW void see(struct rdf_stop *stop, int tid, bool on)
 
 /* Whether the thread will never run the program's code again. A main thread that has ended stays
  * listed, as a zombie, as long as the process lives; no wait reports it and no ptrace reaches it. */
-static RDF_RAW bool has_ended(const struct rdf_stop *stop, int tid)
+static RDF_RAW bool has_ended(struct rdf_stop *stop, int tid)
 {
-    char state = rdf_task_state(stop->pid, tid);
+    char state = rdf_task_state(&stop->open_fd, stop->pid, tid);
     return state == 0 || state == 'Z' || state == 'X' || state == 'x';
 }
 
-static RDF_RAW bool has_other_tracer(const struct rdf_stop *stop, int tid)
+static RDF_RAW bool has_other_tracer(struct rdf_stop *stop, int tid)
 {
     char text[RDF_STATUS_BYTES];
     uint64_t tracer = 0;
-    return rdf_task_read(stop->pid, tid, "status", text, sizeof text) > 0 &&
+    return rdf_task_read(&stop->open_fd, stop->pid, tid, "status", text, sizeof text) > 0 &&
            rdf_task_number(text, "TracerPid:", 10, &tracer) && tracer != 0;
 }
 
@@ -72,7 +72,7 @@ static RDF_RAW int seize(struct rdf_stop *stop, int tid, bool *ret_fresh)
 {
     if (tid <= 0 || tid >= TID_LIMIT)
         return rdf_stop_fail(stop, "read /proc/self/task", -EOVERFLOW, tid);
-    if (seen(stop, tid))
+    if (seen(stop, tid) || rdf_task_is_worker(&stop->open_fd, stop->pid, tid))
         return 0;
     if (stop->count == stop->room) {
         int err = rdf_stop_table_grow(stop, stop->room * 2);

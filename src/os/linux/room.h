@@ -38,12 +38,16 @@ int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, 
 /* trap.c */
 int rdf_local_catch_traps(struct rdf_space *space, uint64_t (*where)(void *ctx, uint64_t addr), void *ctx);
 
-/* task.c: files of /proc/PID/task/TID. The text ends with a NUL; its length or -errno. */
-long rdf_task_read(int pid, int tid, const char *name, char *ret, size_t room);
+/* task.c: files of /proc/PID/task/TID. The text ends with a NUL; its length or -errno. While the file is
+ * open, *fd is its descriptor, else -1: for who closes it when this task is killed; null: nobody. */
+long rdf_task_read(int *fd, int pid, int tid, const char *name, char *ret, size_t room);
 /* What follows `key` at the start of a line, read in `base`; false when there is no such line. */
 bool rdf_task_number(const char *text, const char *key, unsigned base, uint64_t *ret);
 /* The letter that is the thread's state in `stat`, 0 when it has ended. */
-char rdf_task_state(int pid, int tid);
+char rdf_task_state(int *fd, int pid, int tid);
+/* Whether it is a thread of the kernel's that is listed with ours (io_uring, vhost): it never runs the
+ * program's code, is deaf to signals, and interrupting it would end its request with EINTR. */
+bool rdf_task_is_worker(int *fd, int pid, int tid);
 void rdf_local_describe_thread(struct rdf_space *space, int tid, char *ret_text, size_t room);
 
 /* ask.c */

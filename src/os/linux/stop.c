@@ -95,6 +95,8 @@ static RDF_RAW void finish(struct rdf_stop *stop)
         (void)rdf_sys(SYS_close, stop->task_fd);
     if (stop->mem_fd >= 0)
         (void)rdf_sys(SYS_close, stop->mem_fd);
+    if (stop->open_fd >= 0)
+        (void)rdf_sys(SYS_close, stop->open_fd);
     if (stop->table)
         (void)rdf_sys(SYS_munmap, stop->table, stop->room * (sizeof *stop->tracee + sizeof *stop->thread));
     if (stop->region)
@@ -204,6 +206,7 @@ static RDF_RAW int attempts(struct rdf_stop *stop, rdf_stopped_body *body, void 
                                   .caller_tid = tid,
                                   .task_fd = -1,
                                   .mem_fd = -1,
+                                  .open_fd = -1,
                                   .report = {.step = ""},
                                   .patience_ns = first || left > patience_ns ? patience_ns : left};
         first = false;

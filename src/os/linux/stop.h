@@ -43,7 +43,8 @@ struct rdf_stop {
 
     enum phase phase;
     int ret_body;
-    int mem_fd; /* -1: not opened yet */
+    int mem_fd;  /* -1: not opened yet */
+    int open_fd; /* what the helper was just reading when it was killed; or -1 */
     uint64_t began_ns;
     uint64_t deadline_ns;
     struct rdf_stop_report report;
