@@ -174,7 +174,7 @@ redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_ab
 static void publish(void *ctx)
 {
     struct rdf_go_function *function = ctx;
-    function->is_active = !function->is_active;
+    function->is_active = function->becomes_active;
     __atomic_store_n(&function->record->active, function->is_active, __ATOMIC_RELEASE);
 }
 
@@ -191,6 +191,7 @@ static redefine_status switch_function(struct rdf_engine *engine, struct rdf_go_
 {
     if (function->is_active == on)
         return REDEFINE_OK;
+    function->becomes_active = on;
     struct rdf_shape shape = {.edit = function->edit,
                               .trampoline_addr = function->code.original,
                               .pcs = function->pcs,

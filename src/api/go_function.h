@@ -21,7 +21,7 @@ struct rdf_go_function {
     size_t pc_count;
     uint64_t goroutines_addr; /* not 0: a goroutine can be parked at one of them; see go/parked.h */
     bool is_generic;
-    bool is_active;
+    bool is_active, becomes_active;
     uint64_t replacement;                     /* for everyone; 0: the original */
     size_t goroutine_count, dictionary_count; /* choices that are in force */
     size_t goroutine_room, dictionary_room;

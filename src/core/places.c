@@ -95,8 +95,8 @@ struct search {
     } stack[STACKS_MAX];
 };
 
-/* From `sp` up to the end of its mapping, or to what is known already. A stack that the snapshot does not show
- * (of a thread started since, or grown since) is read until that fails. */
+/* From `sp` up to the end of its mapping, or to what is known already. A stack that the snapshot does not
+ * show (of a thread started since, or grown since) is read until that fails. */
 static void add_stack(struct search *search, uint64_t sp)
 {
     const uint64_t unknown_bytes = 8 << 20;
@@ -118,8 +118,8 @@ static void add_stack(struct search *search, uint64_t sp)
     }
 }
 
-/* Whether these words are a stack pointer, a PC and flags: a handler runs here that interrupted another stack,
- * which will be gone on with. Anything that looks so costs no more than a search. */
+/* Whether these words are a stack pointer, a PC and flags: a handler runs here that interrupted another
+ * stack, which will be gone on with. Anything that looks so costs no more than a search. */
 static bool is_context_of_other(const struct search *search, const uint64_t word[3])
 {
     if (word[0] % 8 != 0 || word[0] <= UINT32_MAX || word[1] <= UINT16_MAX || word[2] > UINT32_MAX ||

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The last stage of a commit: what calls and questions will find. What nothing leads to yet is set before the
- * world stands still, the rest while it does: only stores, which cannot fail or wait.
+ * world stands still, the rest while it does: only stores, which cannot fail or wait, and which may be broken
+ * off anywhere and then made once more.
  */
 #include "core/commit.h"
 
@@ -24,7 +25,7 @@ size_t rdf_commit_layers(const struct commit *commit)
         for (const struct rdf_layer *layer = fits_the_record(touched->top) ? NULL : touched->top; layer;
              layer = layer->below)
             count++;
-    return count;
+    return count ? count + 1 : 0; /* one may be lost where publishing is broken off */
 }
 
 static void set_list(struct rdf_registry *registry, struct rdf_redef *redef, const struct rdf_layer *top)
@@ -37,9 +38,10 @@ static void set_list(struct rdf_registry *registry, struct rdf_redef *redef, con
     redef->has_layer = fits_the_record(top);
     struct rdf_layer **to = &redef->list;
     for (const struct rdf_layer *layer = redef->has_layer ? NULL : top; layer; layer = layer->below) {
+        struct rdf_layer alone = *layer;
+        alone.below = NULL; /* at no moment does the list lead into what is only this commit's */
         *to = rdf_registry_take_layer(registry);
-        **to = *layer;
-        (*to)->below = NULL;
+        **to = alone;
         to = &(*to)->below;
     }
 }

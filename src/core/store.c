@@ -155,14 +155,13 @@ size_t rdf_store_find_changed(const struct rdf_write *write)
     return i;
 }
 
-bool rdf_store_due(struct rdf_write *write, struct rdf_world *world, size_t *ret_reached)
+bool rdf_store_due(struct rdf_write *write, struct rdf_world *world)
 {
     for (size_t first = 0, count; first < write->count; first += count) {
         count = 1;
         if (!write->item[first].is_due)
             continue;
         count = run_length(write, first);
-        *ret_reached = first + count;
         bool stored = store_run(write, world, first, count);
         for (size_t i = first; i < first + count; i++) {
             struct rdf_write_item *item = &write->item[i];
@@ -179,15 +178,50 @@ bool rdf_store_due(struct rdf_write *write, struct rdf_world *world, size_t *ret
     return true;
 }
 
-void rdf_store_undo(struct rdf_write *write, struct rdf_world *world, size_t count)
+/* When an item is written: what leads to a place, after the place. Where there are hops, which lie inside the
+ * bytes of an entry, either order would be wrong: then at once, which one page's are. */
+enum turn { FIRST_PADDING, FIRST_BRANCHES, ENTRIES, LAST_BRANCHES, LAST_PADDING, TURNS };
+
+static enum turn turn_of(const struct rdf_write_item *item)
+{
+    if (item->kind == RDF_WRITE_PADDING)
+        return item->is_taken_back ? LAST_PADDING : FIRST_PADDING;
+    if (item->kind == RDF_WRITE_BRANCH && !item->has_hops)
+        return item->is_taken_back ? LAST_BRANCHES : FIRST_BRANCHES;
+    return ENTRIES;
+}
+
+bool rdf_store_all(struct rdf_write *write, struct rdf_world *world)
+{
+    for (size_t i = 0; i < write->count; i++)
+        rdf_bytes_copy(write->item[i].now, write->item[i].edit.old_bytes, sizeof write->item[i].now);
+    for (enum turn turn = 0; turn < TURNS; turn++) {
+        for (size_t i = 0; i < write->count; i++) {
+            struct rdf_write_item *item = &write->item[i];
+            item->is_due = turn_of(item) == turn;
+            if (item->is_due)
+                rdf_bytes_copy(item->now, item->edit.new_bytes, sizeof item->now);
+        }
+        if (!rdf_store_due(write, world))
+            return false;
+    }
+    return true;
+}
+
+static void put_back(struct rdf_write *write, struct rdf_world *world, struct rdf_write_item *item)
+{
+    if (!rdf_store_is(write, item->edit.addr, item->edit.old_bytes, item->edit.len_bytes) &&
+        store(write, item, world, item->edit.old_bytes) < 0)
+        write->undone = false;
+    if (item->is_open && close_pages(write, item) < 0)
+        write->undone = false;
+}
+
+void rdf_store_undo(struct rdf_write *write, struct rdf_world *world)
 {
     write->undone = true;
-    while (count-- > 0) {
-        struct rdf_write_item *item = &write->item[count];
-        if (!rdf_store_is(write, item->edit.addr, item->edit.old_bytes, item->edit.len_bytes) &&
-            store(write, item, world, item->edit.old_bytes) < 0)
-            write->undone = false;
-        if (item->is_open && close_pages(write, item) < 0)
-            write->undone = false;
-    }
+    for (int turn = TURNS; turn-- > 0;)
+        for (size_t i = write->count; i-- > 0;)
+            if (turn_of(&write->item[i]) == (enum turn)turn)
+                put_back(write, world, &write->item[i]);
 }

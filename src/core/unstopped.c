@@ -164,7 +164,6 @@ static bool take_step(struct unstopped *unstopped, bool (*is_meant)(const struct
 {
     struct rdf_write *write = unstopped->write;
     struct rdf_world nobody = {0};
-    size_t reached;
     for (size_t i = 0; i < write->count; i++) {
         struct rdf_write_item *item = &write->item[i];
         if (!is_meant(item))
@@ -178,7 +177,7 @@ static bool take_step(struct unstopped *unstopped, bool (*is_meant)(const struct
             item->now[at] = bytes[at];
         }
     }
-    return rdf_store_due(write, &nobody, &reached);
+    return rdf_store_due(write, &nobody);
 }
 
 static bool change(struct unstopped *unstopped, bool (*is_meant)(const struct rdf_write_item *item),

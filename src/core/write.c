@@ -6,12 +6,17 @@
  *   2. A thread inside the bytes to be overwritten gets its new place; one that cannot have one, or a
  *      stack that holds an address inside them, means: let everyone go on, and try again a little later.
  *   3. The bytes must be what the plan says they are. Nothing has been changed so far.
- *   4. Write edit by edit, by the first method that works; read back. On failure undo in reverse.
- *   5. Move the threads. On failure undo.
+ *   4. Move the threads: their new places do the same work, whether the bytes change or not.
+ *   5. Write edit by edit, by the first method that works; read back. On failure undo in reverse, and move
+ * the threads back. The order is such that what leads to a place is written when the place is there.
  *   6. Publish what the new code relies on: slots, originals, the registry.
  *   7. Everyone goes on.
  *
- * Steps 2 to 6 may run in another task while threads hold any lock: no libc, no allocation.
+ * Steps 2 to 6 may run in another task while threads hold any lock: no libc, no allocation. That task may be
+ * killed between any two of its system calls, and everyone goes on then: hence the order of 4 and 5, and
+ * inside
+ * 5. What is found afterwards is put back (put_back), or, once 6 has begun, finished: publishing twice is
+ * publishing once.
  */
 #include "core/write_parts.h"
 
@@ -42,7 +47,15 @@ static bool everyone_can_move(struct rdf_write *write, struct rdf_world *world)
     return true;
 }
 
-/* Step 5; on failure those that were moved are moved back. */
+static void move_back(struct rdf_write *write, struct rdf_world *world, size_t count)
+{
+    while (count-- > 0)
+        if (rdf_place_of(write, &world->thread[count], false) != world->thread[count].pc &&
+            world->set_pc(world, count, world->thread[count].pc) < 0)
+            write->undone = false;
+}
+
+/* Step 4; on failure those that were moved are moved back. */
 static bool move_threads(struct rdf_write *write, struct rdf_world *world)
 {
     write->undone = true;
@@ -52,9 +65,7 @@ static bool move_threads(struct rdf_write *write, struct rdf_world *world)
             continue;
         write->err = world->set_pc(world, i, place);
         if (write->err < 0) {
-            while (i-- > 0)
-                if (world->set_pc(world, i, world->thread[i].pc) < 0)
-                    write->undone = false;
+            move_back(write, world, i);
             return false;
         }
     }
@@ -72,21 +83,12 @@ static int body(struct rdf_world *world, void *ctx)
     write->failed_item = rdf_store_find_changed(write);
     if (write->failed_item < write->count)
         return BODY_CHANGED;
-    for (size_t i = 0; i < write->count; i++) {
-        struct rdf_write_item *item = &write->item[i];
-        rdf_bytes_copy(item->now, item->edit.new_bytes, sizeof item->now);
-        item->is_due = true;
-    }
-    size_t reached = 0;
-    if (!rdf_store_due(write, world, &reached)) {
-        rdf_store_undo(write, world, reached);
-        return BODY_FAILED;
-    }
-    if (!move_threads(write, world)) {
-        bool moved_back = write->undone;
-        rdf_store_undo(write, world, write->count);
-        write->undone &= moved_back;
+    if (!move_threads(write, world))
         return BODY_MOVE_FAILED;
+    if (!rdf_store_all(write, world)) {
+        rdf_store_undo(write, world);
+        move_back(write, world, world->thread_count);
+        return BODY_FAILED;
     }
     write->has_begun_publishing = true;
     write->publish(write->publish_ctx);
@@ -100,19 +102,33 @@ static int put_back(struct rdf_world *world, void *ctx)
     struct rdf_write *write = ctx;
     if (!everyone_can_move(write, world))
         return -EAGAIN;
-    rdf_store_undo(write, world, write->count);
-    return write->undone && move_threads(write, world) && write->undone ? BODY_DONE : BODY_FAILED;
+    if (!move_threads(write, world))
+        return BODY_FAILED;
+    rdf_store_undo(write, world);
+    return write->undone ? BODY_DONE : BODY_FAILED;
+}
+
+/* A jump that was put into padding is one that is taken away now. */
+static void note_new_jump(const struct rdf_write *write, struct rdf_write_item *item)
+{
+    const struct rdf_edit *edit = &item->edit;
+    struct rdf_insn insn;
+    if (item->kind == RDF_WRITE_PADDING && !item->is_taken_back &&
+        write->arch->decode((struct rdf_span){edit->new_bytes, edit->len_bytes}, edit->addr, &insn) &&
+        insn.flow == RDF_FLOW_JUMP)
+        item->ours[0] = (struct rdf_write_ours){edit->addr, insn.target};
 }
 
 static bool can_put_back(struct rdf_write *write)
 {
     struct rdf_stop_report report;
     int result = BODY_FAILED;
-    if (write->has_begun_publishing)
-        return false;
     /* The other way round: the bytes that are to be overwritten now are the new ones. */
-    for (size_t i = 0; i < write->count; i++)
-        write->item[i].moves = write->item[i].kind == RDF_WRITE_ENTRY && !write->item[i].moves;
+    for (size_t i = 0; i < write->count; i++) {
+        struct rdf_write_item *item = &write->item[i];
+        item->moves = item->kind == RDF_WRITE_ENTRY && !item->moves;
+        note_new_jump(write, item);
+    }
     write->keeps_code = true;
     return write->space->ops->with_world_stopped(write->space, RDF_DEADLINE_MS, put_back, write, &result,
                                                  &report) == 0 &&
@@ -222,7 +238,13 @@ redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
     write->stop = report;
     if (status < 0 && result == BODY_FAILED && !report.body_began)
         return explain_body(write, result, err); /* what failed before the tracer was asked for */
-    if (report.body_began && can_put_back(write))
+    if (report.body_began && write->has_begun_publishing) {
+        write->publish(write->publish_ctx);
+        write->stop.body_began = false;
+        result = BODY_DONE;
+        status = 0;
+    }
+    if (write->stop.body_began && can_put_back(write))
         return rdf_fail(
             err, REDEFINE_EBUSY,
             "the task that was changing the code was ended by someone else (%s); nothing is changed",

@@ -70,7 +70,8 @@ struct rdf_write {
     uint64_t caller_sp; /* of the thread that asked, where it entered the engine; 0: not ours */
     unsigned methods;   /* bit per rdf_write_method that may be tried; all by default */
     /* Called once every edit is made and before any other thread goes on: what the new code relies on
-     * becomes visible together with it. Only stores; runs where threads may hold any lock. */
+     * becomes visible together with it. Only stores; runs where threads may hold any lock. Called once more
+     * from its beginning where it was broken off. */
     void (*publish)(void *ctx);
     void *publish_ctx;
     bool only_stopped; /* threads that cannot be stopped are never kept away by traps: it is a refusal */

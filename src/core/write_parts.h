@@ -26,11 +26,12 @@ bool rdf_place_on_stack(const struct rdf_write *write, uint64_t sp, rdf_is_place
 bool rdf_store_is(const struct rdf_write *write, uint64_t addr, const uint8_t *bytes, size_t len_bytes);
 /* The first item whose old bytes are not there; write->count: none. */
 size_t rdf_store_find_changed(const struct rdf_write *write);
-/* Store item->now of each that is due. False: write->failed_item and err are set, and *ret_reached is behind
- * the last one that was touched. */
-bool rdf_store_due(struct rdf_write *write, struct rdf_world *world, size_t *ret_reached);
-/* Old bytes and protections of the first `count`, in reverse; sets write->undone. */
-void rdf_store_undo(struct rdf_write *write, struct rdf_world *world, size_t count);
+/* Store item->now of each that is due. False: write->failed_item and err are set. */
+bool rdf_store_due(struct rdf_write *write, struct rdf_world *world);
+/* Every item's new bytes, in an order that may be broken off between any two stores. False: as above. */
+bool rdf_store_all(struct rdf_write *write, struct rdf_world *world);
+/* Old bytes and protections, in reverse; sets write->undone. */
+void rdf_store_undo(struct rdf_write *write, struct rdf_world *world);
 
 /* write.c */
 redefine_status rdf_write_explain_changed(const struct rdf_write *write, struct rdf_error *err);

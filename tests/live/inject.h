@@ -4,25 +4,20 @@
  * kind of them always. Then either it works all the same, or there is a status with a sentence and everything
  * is as it was; never a crash, never a hang.
  *
- * The child installs a filter that asks us, its parent, about each system call (SECCOMP_RET_USER_NOTIF):
- * unlike a tracer this leaves ptrace to the engine, and its helper task inherits the filter. Two calls that
- * no system has tell us where the part begins and ends in which calls are counted.
+ * notify.h tells how we, the parent, hear of each.
  *
  * LIVE_ALL=1 tries every error at each place, not only one of them.
  */
 #ifndef TESTS_LIVE_INJECT_H
 #define TESTS_LIVE_INJECT_H
 
-#include "deny.h"
+#include "notify.h"
 
 #ifndef __GLIBC__
 #define strerrorname_np(err) strerror(err)
 #endif
 
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-
-enum { MARK_ON = 9998, MARK_OFF = 9999, CALLS_MAX = 4096, CHILD_LIMIT_MS = 15000 };
+enum { CALLS_MAX = 4096, CHILD_LIMIT_MS = 15000 };
 
 static const int errors[] = {EPERM, ENOSYS, ENOMEM, EACCES, EIO};
 
@@ -174,68 +169,6 @@ static void child_body(const struct scenario *scenario, bool fails_always)
         live_fail(__FILE__, __LINE__, "after both: %s", difference);
 }
 
-/* ---- between the two ---- */
-
-static int install_filter(void)
-{
-    /* Allowed at once: what hands the listener over, ends a task, or is only the test's own. */
-    static const int allowed[] = {
-        SYS_sendmsg, SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_fcntl, SYS_dup3,
-#ifdef SYS_dup2 /* newer CPUs have only the general ones */
-        SYS_dup2,
-#endif
-    };
-    struct sock_filter code[2 * LIVE_COUNT(allowed) + 2];
-    unsigned short at = 0;
-    code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-    for (size_t i = 0; i < LIVE_COUNT(allowed); i++) {
-        code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)allowed[i], 0, 1);
-        code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    }
-    code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
-    struct sock_fprog program = {at, code};
-    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
-}
-
-union control {
-    struct cmsghdr align;
-    char bytes[CMSG_SPACE(sizeof(int))];
-};
-
-static void give_fd(int socket, int fd)
-{
-    char byte = 0;
-    struct iovec part = {&byte, 1};
-    union control control;
-    memset(&control, 0, sizeof control);
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof control};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    CHECK(sendmsg(socket, &message, 0) == 1);
-}
-
-static int take_fd(int socket)
-{
-    char byte;
-    int fd = -1;
-    struct iovec part = {&byte, 1};
-    union control control;
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof control};
-    if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(&message))
-        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
-    return fd;
-}
-
 /* ---- the parent ---- */
 
 struct run {
@@ -302,18 +235,6 @@ static void answer_all(int listener, const struct scenario *scenario, const stru
         }
         (void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
     }
-}
-
-/* Where each task of a process stands; of its children, the helper among them, too. */
-static void tell_tasks(pid_t pid)
-{
-    char command[256];
-    snprintf(command, sizeof command,
-             "for t in /proc/%d/task/* $(cat /proc/%d/task/*/children | sed 's,[0-9]*,/proc/&,g'); do"
-             " echo \"# $t $(cat $t/syscall) $(grep -h -e State -e Tracer $t/status | tr '\\n' ' ')\"; done",
-             (int)pid, (int)pid);
-    fflush(NULL);
-    (void)!system(command);
 }
 
 static void run_child(const struct scenario *scenario, const struct fault *fault, struct run *ret)

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A child that installs a filter which asks us, its parent, about each of its system calls
+ * (SECCOMP_RET_USER_NOTIF): unlike a tracer this leaves ptrace to the engine, and its helper task inherits
+ * the filter; threads that are there already do not. Two calls that no system has tell us where the part
+ * begins and ends that is meant.
+ */
+#ifndef TESTS_LIVE_NOTIFY_H
+#define TESTS_LIVE_NOTIFY_H
+
+#include "deny.h"
+
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+enum { MARK_ON = 9998, MARK_OFF = 9999 };
+
+static int install_filter(void)
+{
+    /* Allowed at once: what hands the listener over, ends a task, or is only the test's own. */
+    static const int allowed[] = {
+        SYS_sendmsg, SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_fcntl, SYS_dup3,
+#ifdef SYS_dup2 /* newer CPUs have only the general ones */
+        SYS_dup2,
+#endif
+    };
+    struct sock_filter code[2 * LIVE_COUNT(allowed) + 2];
+    unsigned short at = 0;
+    code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (size_t i = 0; i < LIVE_COUNT(allowed); i++) {
+        code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)allowed[i], 0, 1);
+        code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    }
+    code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
+    struct sock_fprog program = {at, code};
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+}
+
+union control {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static void give_fd(int socket, int fd)
+{
+    char byte = 0;
+    struct iovec part = {&byte, 1};
+    union control control;
+    memset(&control, 0, sizeof control);
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    CHECK(sendmsg(socket, &message, 0) == 1);
+}
+
+static int take_fd(int socket)
+{
+    char byte;
+    int fd = -1;
+    struct iovec part = {&byte, 1};
+    union control control;
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(&message))
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+    return fd;
+}
+
+/* Where each task of a process stands; of its children, the helper among them, too. */
+static void tell_tasks(pid_t pid)
+{
+    char command[256];
+    snprintf(command, sizeof command,
+             "for t in /proc/%d/task/* $(cat /proc/%d/task/*/children | sed 's,[0-9]*,/proc/&,g'); do"
+             " echo \"# $t $(cat $t/syscall) $(grep -h -e State -e Tracer $t/status | tr '\\n' ' ')\"; done",
+             (int)pid, (int)pid);
+    fflush(NULL);
+    (void)!system(command);
+}
+
+#endif
