@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 static bool is_code(const struct commit *commit, uint64_t addr)
@@ -80,6 +81,19 @@ static redefine_status make_new(struct commit *commit, struct touched *touched)
     return REDEFINE_OK;
 }
 
+/* An owner whose object was unloaded reads its original no more; what is there now is somebody else's. */
+static void forget_gone(struct commit *commit, struct rdf_layer *layer, uint64_t below)
+{
+    struct rdf_space *space = commit->engine->space;
+    uint64_t is;
+    if (!layer->owner || layer->owner == &rdf_threads || !layer->original)
+        return;
+    uint64_t cell = (uint64_t)(uintptr_t)layer->original;
+    int status = space->ops->read(space, cell, &is, sizeof is);
+    if (status == -EFAULT || (status == 0 && is != below))
+        layer->original = NULL;
+}
+
 /* `lost`: what the record says of layers is no longer so. `redef` null: the function is new. */
 static redefine_status touch(struct commit *commit, uint64_t entry, struct rdf_redef *redef, bool lost,
                              struct touched **ret)
@@ -101,6 +115,7 @@ static redefine_status touch(struct commit *commit, uint64_t entry, struct rdf_r
             return rdf_commit_no_memory(commit);
         **to = *layer;
         (*to)->below = NULL;
+        forget_gone(commit, *to, layer->below ? layer->below->replacement : rdf_redef_trampoline(redef));
         to = &(*to)->below;
     }
     redefine_status status = redef ? REDEFINE_OK : make_new(commit, touched);

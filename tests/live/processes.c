@@ -157,7 +157,7 @@ typedef int function_type(int);
 /* An object with `int function(int)`: value + plus; or null. At most MADE_MAX. */
 static const char *make_object(const char *name, int plus)
 {
-    enum { MADE_MAX = 4 };
+    enum { MADE_MAX = 4 }; /* in one case */
     static char path[MADE_MAX][64];
     static size_t made;
     static char folder[] = "/tmp/processes-XXXXXX";
@@ -167,7 +167,7 @@ static const char *make_object(const char *name, int plus)
     char *to = path[made++];
     snprintf(to, sizeof path[0], "%s/%s.so", folder, name);
     snprintf(command, sizeof command,
-             "echo 'int function(int v) { __asm__ volatile(\"\"); return v + %d; }' |"
+             "echo 'int function(int v) { __asm__ volatile(\"\"); return v + %d; } void (*original)(void);' |"
              " cc -O1 -shared -fPIC -Wl,-soname,%s -x c - -o %s",
              plus, name, to);
     if (system(command))
@@ -223,6 +223,71 @@ static void replacement_object_goes(void)
     CHECK_INT(target(1), 102);
 }
 
+/* A call of what has gone is a crash, and nothing else is. */
+static void check_call_crashes(void)
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(target(1) == 2 ? 0 : 1);
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+}
+
+static void replacement_object_goes_in_force(void)
+{
+    for (int round = 0; round < 2; round++) {
+        function_type *function;
+        void *object = load(make_object(round ? "two" : "one", 1000), &function);
+        CHECK_OK(redefine_func(ADDRESS(target), ADDRESS(function)));
+        CHECK_INT(target(1), 1001);
+        CHECK(!dlclose(object));
+        check_call_crashes();
+        if (round)
+            CHECK_OK(redefine(target, replacement));
+        CHECK_INT(redefine_original(target)(1), 2);
+        if (round)
+            CHECK_INT(target(1), 102);
+        CHECK_OK(redefine_restore(target));
+        CHECK_INT(target(1), 2);
+    }
+}
+
+static void *apply(const char *path, function_type **ret)
+{
+    void *object = load(path, ret);
+    void (**original)(void) = (void (**)(void))dlsym(object, "original");
+    struct redefine_patch_change change = {.name = "target",
+                                           .replacement = ADDRESS(*ret),
+                                           .original = original};
+    CHECK_OK(redefine_patch_apply(ADDRESS(*ret), &change, 1));
+    CHECK(*original);
+    return object;
+}
+
+/* A patch whose object has gone can be taken off, alone or in the middle of others. */
+static void patch_object_goes(void)
+{
+    function_type *low, *high;
+    void *object = apply(make_object("low", 1000), &low);
+    CHECK_INT(target(1), 1001);
+    CHECK(!dlclose(object));
+    check_call_crashes();
+    CHECK_OK(redefine_patch_remove(ADDRESS(low)));
+    CHECK_INT(target(1), 2);
+    (void)apply(make_object("below", 2000), &low);
+    object = apply(make_object("above", 3000), &high);
+    CHECK_INT(target(1), 3001);
+    CHECK(!dlclose(object));
+    CHECK_OK(redefine_patch_remove(ADDRESS(low)));
+    CHECK_OK(redefine_patch_remove(ADDRESS(high)));
+    CHECK_INT(target(1), 2);
+    (void)apply(make_object("again", 4000), &low);
+    CHECK_INT(target(1), 4001);
+    CHECK_OK(redefine_patch_remove(ADDRESS(low)));
+    CHECK_INT(target(1), 2);
+}
+
 int main(void)
 {
     static const struct live_case cases[] = {
@@ -235,6 +300,8 @@ int main(void)
         {"exec", executes, 0},
         {"dlclose of the target's object, and another in its place", target_object_goes, 0},
         {"dlclose of the replacement's object, after a restore", replacement_object_goes, 0},
+        {"dlclose of the replacement's object while it is in force", replacement_object_goes_in_force, 0},
+        {"dlclose of a patch's object while it is in force", patch_object_goes, 0},
     };
     return live_main(cases, LIVE_COUNT(cases));
 }

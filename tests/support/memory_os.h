@@ -74,7 +74,8 @@ struct memory_os {
     /* Mapped as well, with nothing behind it: to keep places from being free. */
     struct rdf_map wall[MEMORY_WALLS_MAX];
     size_t wall_count;
-    struct rdf_map hidden; /* in no list, and not free: an emulator's own */
+    uint64_t own_start, own_end; /* of the test itself, read as it is: where owners read their originals */
+    struct rdf_map hidden;       /* in no list, and not free: an emulator's own */
 
     struct rdf_thread thread[MEMORY_THREADS_MAX]; /* where they are; moved by set_pc */
     size_t thread_count;

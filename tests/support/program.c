@@ -127,6 +127,8 @@ static struct program *new_program(const struct rdf_arch *arch, bool forgetful)
 {
     struct program *program = calloc(1, sizeof *program);
     program->os = memory_os_new();
+    program->os->own_start = (uint64_t)(uintptr_t)program->original;
+    program->os->own_end = program->os->own_start + sizeof program->original;
     add_code(program, arch);
     program->engine = calloc(1, sizeof *program->engine);
     rdf_engine_init(program->engine, &program->os->space, arch, &program->os->pages,

@@ -312,7 +312,7 @@ static void *without_main_thread(void *unused)
     return unused;
 }
 
-/* Not by pthread_exit: in a child of fork, musl 1.2.3 keeps a lock then, and nobody makes a thread any more. */
+/* Not by pthread_exit: in a child of fork musl 1.2.3 keeps a lock then, and no thread is made any more. */
 static void main_thread_ended(void)
 {
     pthread_t thread;
