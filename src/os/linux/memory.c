@@ -5,8 +5,8 @@
  * What the ways can do (each tried by tests/unit/os_linux_memory.c; kernels 6.18 and valgrind 3.19):
  *   TRACER_MEM, TRACER_POKE, SELF_MEM write with FOLL_FORCE: any page the process could make writable
  *   by mprotect, and also the vDSO and mseal'ed text, for which mprotect fails. The page becomes a
- *   private copy; its protection is not touched and is never writable. Hugetlb text is written on 6.18,
- *   and gives EFAULT on older kernels.
+ *   private copy; its protection is not touched and is never writable. Private hugetlb text is written
+ *   on 6.18; other kernels may answer EFAULT.
  *   SELF_MEM stops working on text where the kernel's PROC_MEM_FORCE_PTRACE is the default (EIO or
  *   EFAULT); the tracer's ways do not. A write through a file of /proc is not atomic beyond one byte.
  *   Where an emulator goes on executing what was there before (qemu-user up to 7.2), it is refused: ENOTSUP.
