@@ -70,8 +70,11 @@ uint64_t rdf_commit_where_from_trap(void *ctx, uint64_t addr)
     const struct rdf_engine *engine = ctx;
     const struct rdf_arch *arch = engine->arch;
     uint64_t detour = rdf_detours_find(&engine->detours, addr);
-    const struct rdf_redef *redef = detour ? NULL : rdf_registry_find(&engine->registry, addr);
-    if (!redef || redef->strategy != RDF_STRATEGY_TRAP || rdf_redef_edit(redef) != addr)
+    bool is_as_it_was = detour == addr; /* which may be, or have become since, a trap that lasts */
+    const struct rdf_redef *redef = detour && !is_as_it_was ? NULL
+                                                            : rdf_registry_find(&engine->registry, addr);
+    if (!redef || redef->strategy != RDF_STRATEGY_TRAP || rdf_redef_edit(redef) != addr ||
+        (is_as_it_was && !redef->is_active))
         return detour;
     bool is_restored = !redef->is_active && rdf_bytes_equal(rdf_redef_bytes(redef) + redef->edit_off,
                                                             arch->trap, arch->trap_bytes);

@@ -166,16 +166,15 @@ static bool take_step(struct unstopped *unstopped, bool (*is_meant)(const struct
     struct rdf_world nobody = {0};
     for (size_t i = 0; i < write->count; i++) {
         struct rdf_write_item *item = &write->item[i];
+        item->is_due = false;
         if (!is_meant(item))
             continue;
         const uint8_t *bytes = to_new ? item->edit.new_bytes : item->edit.old_bytes;
-        uint8_t first = step == OPEN ? bytes[0] : write->arch->trap[0];
-        item->is_due = item->now[0] != first;
-        item->now[0] = first;
-        for (size_t at = 1; step != CLOSE && at < item->edit.len_bytes; at++) {
-            item->is_due |= item->now[at] != bytes[at];
+        item->now[0] = step == OPEN ? bytes[0] : write->arch->trap[0];
+        for (size_t at = 1; step != CLOSE && at < item->edit.len_bytes; at++)
             item->now[at] = bytes[at];
-        }
+        /* Not from what it was to be: a step that failed is taken once more. */
+        item->is_due = !rdf_store_is(write, item->edit.addr, item->now, item->edit.len_bytes);
     }
     return rdf_store_due(write, &nobody);
 }

@@ -28,6 +28,9 @@ static const char *const op_name[MEMORY_OPS] = {
     [MEMORY_WORLD_STOPPED] = "stop the world",
     [MEMORY_SET_PC] = "set pc",
     [MEMORY_CATCH_TRAPS] = "catch traps",
+    [MEMORY_SYNC_CORES] = "sync cores",
+    [MEMORY_CHECK_TRAPS] = "check traps",
+    [MEMORY_ASK_THREADS] = "ask threads",
 };
 
 static _Noreturn void give_up(const char *what)
@@ -151,6 +154,12 @@ static struct memory_call *note_call(struct memory_os *os, enum memory_op op, ui
     return call;
 }
 
+/* Where signals are held back and other threads run on, the engine may do what it does otherwise. */
+static bool stands_still(const struct memory_os *os)
+{
+    return os->world == MEMORY_STOPPED || (os->world == MEMORY_HELD && !os->denied[MEMORY_WORLD_STOPPED]);
+}
+
 /* The start of every operation: 0, or what it must return. */
 static int begin(struct memory_os *os, enum memory_op op, uint64_t addr, uint64_t detail)
 {
@@ -158,7 +167,7 @@ static int begin(struct memory_os *os, enum memory_op op, uint64_t addr, uint64_
     os->op_count[op]++;
     bool outside_only = op == MEMORY_MAPS || op == MEMORY_MAPS_AT || op == MEMORY_MAP || op == MEMORY_UNMAP ||
                         op == MEMORY_SIGNALS_HELD || op == MEMORY_WORLD_STOPPED || op == MEMORY_CATCH_TRAPS;
-    if (os->world != MEMORY_RUNS && outside_only)
+    if (stands_still(os) && outside_only)
         note_fault(os, "%s was called while the world stood still", op_name[op]);
     const struct memory_failure *failure = &os->failure;
     bool counts = failure->ops == 0 || failure->ops & 1u << op;
@@ -492,31 +501,95 @@ static const struct rdf_space_ops memory_ops = {
     .close_file = os_close_file,
 };
 
+/* ---- threads that are asked ---- */
+
+static int os_sync_cores(struct rdf_space *space)
+{
+    return begin(space->os, MEMORY_SYNC_CORES, 0, 0);
+}
+
+static int os_check_traps(struct rdf_space *space, uint64_t deadline_ms, struct rdf_stop_report *ret_report)
+{
+    (void)deadline_ms;
+    *ret_report = (struct rdf_stop_report){.step = "check traps"};
+    return ret_report->err = begin(space->os, MEMORY_CHECK_TRAPS, 0, 0);
+}
+
+static int os_ask_threads(struct rdf_space *space, uint64_t deadline_ms, rdf_look *look, void *ctx,
+                          struct rdf_stop_report *ret_report)
+{
+    struct memory_os *os = space->os;
+    (void)deadline_ms;
+    *ret_report = (struct rdf_stop_report){.step = "ask", .err = begin(os, MEMORY_ASK_THREADS, 0, 0)};
+    for (size_t i = 0; ret_report->err == 0 && i < os->thread_count; i++) {
+        bool is_out = false;
+        for (int attempt = 0; attempt < MEMORY_ATTEMPTS && !is_out; attempt++) {
+            if (attempt && os->between)
+                os->between(os);
+            is_out = look(&os->thread[i], true, ctx);
+        }
+        if (is_out)
+            continue;
+        ret_report->blocking_tid = os->thread[i].tid;
+        ret_report->err = -ETIMEDOUT;
+    }
+    return ret_report->err;
+}
+
+void memory_os_deny_stops(struct memory_os *os)
+{
+    static struct rdf_space_ops ops;
+    ops = memory_ops;
+    ops.sync_cores = os_sync_cores;
+    ops.check_traps = os_check_traps;
+    ops.ask_threads = os_ask_threads;
+    os->space.ops = &ops;
+    os->denied[MEMORY_WORLD_STOPPED] = EPERM;
+}
+
 /* ---- pages for the engine's records ---- */
+
+/* In front of each piece. */
+struct memory_pages {
+    struct memory_pages *next, **at;
+};
+
+static void free_pages(struct memory_pages *pages)
+{
+    *pages->at = pages->next;
+    if (pages->next)
+        pages->next->at = pages->at;
+    free(pages);
+}
 
 static void *get_pages(void *ctx, size_t len)
 {
     struct memory_os *os = ctx;
     const struct memory_failure *failure = &os->page_failure;
     os->page_gets++;
-    if (os->world != MEMORY_RUNS)
+    if (stands_still(os))
         note_fault(os, "memory was allocated while the world stood still");
     if (failure->at && (os->page_gets == failure->at || (failure->lasting && os->page_gets > failure->at))) {
         os->page_failed = true;
         return NULL;
     }
     os->page_live++;
-    return calloc(1, len);
+    struct memory_pages *got = calloc(1, sizeof *got + len);
+    *got = (struct memory_pages){.next = os->page_list, .at = &os->page_list};
+    if (got->next)
+        got->next->at = &got->next;
+    os->page_list = got;
+    return got + 1;
 }
 
 static void put_pages(void *ctx, void *pages, size_t len)
 {
     struct memory_os *os = ctx;
     (void)len;
-    if (os->world != MEMORY_RUNS)
+    if (stands_still(os))
         note_fault(os, "memory was given back while the world stood still");
     os->page_live--;
-    free(pages);
+    free_pages((struct memory_pages *)pages - 1);
 }
 
 /* ---- threads ---- */
@@ -553,6 +626,8 @@ void memory_os_free(struct memory_os *os)
 {
     while (os && os->region_count)
         remove_region(os, &os->region[os->region_count - 1]);
+    while (os && os->page_list)
+        free_pages(os->page_list);
     free(os);
 }
 

@@ -37,6 +37,9 @@ enum memory_op {
     MEMORY_WORLD_STOPPED,
     MEMORY_SET_PC,
     MEMORY_CATCH_TRAPS,
+    MEMORY_SYNC_CORES,
+    MEMORY_CHECK_TRAPS,
+    MEMORY_ASK_THREADS,
     MEMORY_OPS,
 };
 
@@ -105,6 +108,7 @@ struct memory_os {
     struct memory_failure page_failure; /* only at, lasting */
     size_t page_gets;
     size_t page_live; /* chunks that were not given back */
+    struct memory_pages *page_list;
     bool page_failed;
 
     struct memory_call call[MEMORY_CALLS_MAX];
@@ -150,6 +154,10 @@ void memory_os_own_protect(struct memory_os *os, uint64_t addr, uint64_t len_byt
 /* The byte at `addr`, for whoever plays the program; null when nothing is mapped there. */
 uint8_t *memory_os_at(const struct memory_os *os, uint64_t addr);
 uint64_t memory_os_word(const struct memory_os *os, uint64_t addr);
+
+/* From now on threads cannot be stopped, but asked where they are; each answers at once, until `between` lets
+ * it answer otherwise. */
+void memory_os_deny_stops(struct memory_os *os);
 
 /* Forget what was counted, noted and found. */
 void memory_os_reset(struct memory_os *os);
