@@ -41,6 +41,8 @@ fi
 part "aarch64: original against relocated, in an emulator" \
     "$build/tests/unit/differential_aarch64" --count 125000 $(existing /usr/aarch64-linux-gnu/lib/*.so.* \
         "$foreign"/usr/lib/aarch64-linux-gnu/*.so.*)
+part "the helper killed at each of its calls, and between the instructions that publish" \
+    env LIVE_ALL=1 "$build/tests/live/killed"
 part "models of how threads are kept from harm" tools/model.sh
 # Each case of these does so many there and backs, under load; together a million changes.
 part "a million toggles under load" env REDEFINE_SOAK=6100 "$build/tests/live/threads"

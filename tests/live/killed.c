@@ -355,13 +355,13 @@ static void each_call(void)
 static void each_call_poke(void)
 {
     static const struct live_rule rules[] = {DENY(pwrite64, EPERM)};
-    kill_at_each_call(rules, LIVE_COUNT(rules), false, 3);
+    kill_at_each_call(rules, LIVE_COUNT(rules), false, 5);
 }
 
 /* Then nobody can put anything back: that is said, and the process goes on. */
 static void each_helper(void)
 {
-    kill_at_each_call(NULL, 0, true, 3);
+    kill_at_each_call(NULL, 0, true, 5);
 }
 
 /* The last call before the threads are let go is behind the last write: from there on, it publishes. */
@@ -377,7 +377,7 @@ static void each_instruction(void)
             last += clean.nr[part][i] == SYS_membarrier;
         CHECK(last > 0);
         now_run.missed = false;
-        for (size_t steps = 1; !now_run.missed && bad < 5; steps += getenv("LIVE_ALL") ? 1 : 3) {
+        for (size_t steps = 1; !now_run.missed && bad < 5; steps += getenv("LIVE_ALL") ? 1 : 11) {
             const struct shot shot = {part, last, SYS_membarrier, steps, false};
             shoot(NULL, 0, &shot);
         }
@@ -388,7 +388,7 @@ static void each_instruction(void)
 
 int main(void)
 {
-    enum { LIMIT_S = 300 };
+    enum { LIMIT_S = 600 };
     static const struct live_case cases[] = {
         {"the helper is killed before each of its calls", each_call, LIMIT_S},
         {"the same where it writes by POKETEXT", each_call_poke, LIMIT_S},
