@@ -170,6 +170,10 @@ static bool take_step(struct unstopped *unstopped, bool (*is_meant)(const struct
         if (!is_meant(item))
             continue;
         const uint8_t *bytes = to_new ? item->edit.new_bytes : item->edit.old_bytes;
+        if (rdf_store_is(write, item->edit.addr, bytes, item->edit.len_bytes)) {
+            rdf_bytes_copy(item->now, bytes, item->edit.len_bytes); /* it never got so far */
+            continue;
+        }
         item->now[0] = step == OPEN ? bytes[0] : write->arch->trap[0];
         for (size_t at = 1; step != CLOSE && at < item->edit.len_bytes; at++)
             item->now[at] = bytes[at];
