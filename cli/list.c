@@ -6,8 +6,6 @@
 #include "cli.h"
 
 #include "api/judge.h"
-#include "check/check.h"
-#include "check/sites.h"
 #include "core/plan.h"
 #include "image/go.h"
 #include "indexcache.h"
@@ -125,38 +123,6 @@ static void collect(struct list *list)
 
 /* ---- What of them ---- */
 
-/* The debug data of one object, as far as there is any. */
-struct inlining {
-    struct rdf_arena arena;
-    struct rdf_debug *debug;
-    struct rdf_debug_index index;
-    bool is_known;
-    char why[RDF_SENTENCE_BYTES];
-};
-
-static void open_inlining(struct list *list, struct rdf_image *image, struct inlining *ret)
-{
-    struct rdf_error err = {0};
-    *ret = (struct inlining){.is_known = false};
-    rdf_arena_init(&ret->arena, &rdf_os_pages);
-    redefine_status status = rdf_debug_open(&list->target.space, &ret->arena, rdf_image_name(image), 0, 0,
-                                            RDF_DEBUG_ANYWHERE, &ret->debug, &err);
-    if (status == REDEFINE_OK)
-        status = rdf_debug_build_index(ret->debug, &rdf_os_pages, (struct rdf_span){NULL, 0}, &ret->index,
-                                       &err);
-    ret->is_known = status == REDEFINE_OK;
-    (void)snprintf(ret->why, sizeof ret->why, "%s", err.sentence);
-}
-
-static void close_inlining(struct inlining *inlining)
-{
-    if (inlining->is_known)
-        rdf_os_pages.put(rdf_os_pages.ctx, (void *)(uintptr_t)inlining->index.blob.data,
-                         inlining->index.blob.len_bytes);
-    rdf_debug_close(inlining->debug);
-    rdf_arena_free(&inlining->arena);
-}
-
 static void tell_verdict(struct row *row, const struct rdf_report *report)
 {
     row->strategy = report->strategy;
@@ -166,40 +132,17 @@ static void tell_verdict(struct row *row, const struct rdf_report *report)
             row->hazard = rdf_hazard_name(hazard->kind);
 }
 
-/* The verdict on one function; false: no memory. */
-static bool judge(struct list *list, const struct inlining *inlining, const struct rdf_facts *facts,
-                  struct rdf_arena *arena, struct row *row)
+/* The rows of one object, and where they begin. */
+struct judging {
+    struct list *list;
+    size_t first;
+};
+
+static void keep(void *ctx, size_t index, const struct rdf_report *report)
 {
-    struct rdf_error why = {0}, err = {0};
-    struct rdf_window window;
-    struct rdf_check_window seen = {
-        .status = rdf_plan_window(&list->target.images, &row->function, &window, &why)};
-    seen.sentence = why.sentence;
-    if (seen.status == REDEFINE_OK) {
-        row->strategy = rdf_strategy_word(window.strategy);
-        seen.strategy = rdf_strategy_name(window.strategy);
-        seen.is_slow = window.strategy == RDF_STRATEGY_TRAP;
-    }
-    const struct rdf_debug_function *known = NULL;
-    if (inlining->is_known)
-        known = rdf_debug_index_at(&inlining->index,
-                                   row->function.start - rdf_image_bias(row->function.image));
-    struct rdf_check_debug debug;
-    if (known && !rdf_check_sites(&inlining->index, known, 1, arena, &debug))
-        return false;
-    struct rdf_check_subject subject = {.name = row->function.name,
-                                        .addr = row->function.start,
-                                        .size_bytes = row->function.end - row->function.start,
-                                        .facts = facts,
-                                        .debug = known ? &debug : NULL,
-                                        .no_debug_reason = inlining->why,
-                                        .window = &seen};
-    struct rdf_report report;
-    if (rdf_check_verdict(&subject, arena, &report, &err) != REDEFINE_OK)
-        return false;
-    report.strategy = row->strategy;
-    tell_verdict(row, &report);
-    return true;
+    const struct judging *judging = ctx;
+    tell_verdict(&judging->list->row[judging->first + index], report);
+    cli_progress("functions looked at", judging->first + index, judging->list->count);
 }
 
 /* The same of an object with Go code in it, of which Go's own tables tell what debug data tells of others. */
@@ -222,32 +165,26 @@ static redefine_status judge_go(struct list *list, size_t first, size_t end, str
     return status;
 }
 
-/* The functions of one object: [first, end). */
+/* The functions of one object: [first, end). What is known of an object goes when it is done. */
 static redefine_status judge_object(struct list *list, size_t first, size_t end, struct rdf_error *err)
 {
-    struct rdf_arena facts_arena;
-    struct inlining inlining;
+    struct rdf_arena arena;
+    struct judging judging = {list, first};
+    struct rdf_judge judge = cli_judge_of(&list->target, RDF_DEBUG_ANYWHERE);
     size_t count = end - first;
-    rdf_arena_init(&facts_arena, &rdf_os_pages);
-    struct rdf_function *functions = rdf_arena_alloc(&facts_arena, count * sizeof *functions);
-    struct rdf_facts *facts = rdf_arena_alloc(&facts_arena, count * sizeof *facts);
+    rdf_arena_init(&arena, &rdf_os_pages);
+    judge.arena = &arena;
+    judge.is_brief = true;
+    struct rdf_function *functions = rdf_arena_alloc(&arena, count * sizeof *functions);
     redefine_status status = REDEFINE_OK;
-    if (!functions || !facts)
+    if (!functions)
         status = rdf_fail(err, REDEFINE_ENOMEM, "no memory for %zu functions", count);
     for (size_t i = 0; i < count && status == REDEFINE_OK; i++)
         functions[i] = list->row[first + i].function;
     if (status == REDEFINE_OK)
-        status = rdf_facts_gather(&list->target.images, functions, count, &facts_arena, facts, err);
-    open_inlining(list, list->row[first].function.image, &inlining);
-    for (size_t i = 0; i < count && status == REDEFINE_OK; i++) {
-        struct rdf_arena_mark mark = rdf_arena_take_mark(&facts_arena);
-        if (!judge(list, &inlining, &facts[i], &facts_arena, &list->row[first + i]))
-            status = rdf_fail(err, REDEFINE_ENOMEM, "no memory for the verdicts on %zu functions", count);
-        rdf_arena_rollback(&facts_arena, mark);
-        cli_progress("functions looked at", first + i, list->count);
-    }
-    close_inlining(&inlining);
-    rdf_arena_free(&facts_arena);
+        status = rdf_judge_each(&judge, functions, count, keep, &judging, err);
+    rdf_judge_free(&judge);
+    rdf_arena_free(&arena);
     return status;
 }
 

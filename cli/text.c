@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "text.h"
 
-#include <dlfcn.h>
+#include "image/image.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -27,20 +28,9 @@ int cli_columns(FILE *out)
 
 char *cli_demangle(const char *name)
 {
-    static union {
-        void *object;
-        char *(*function)(const char *, char *, size_t *, int *);
-    } demangler;
-    static bool tried;
-    if (strncmp(name, "_Z", 2) != 0)
-        return NULL;
-    if (!tried) {
-        tried = true;
-        void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_LOCAL);
-        demangler.object = library ? dlsym(library, "__cxa_demangle") : NULL;
-    }
-    int status = 0;
-    return demangler.function ? demangler.function(name, NULL, NULL, &status) : NULL;
+    enum { TEXT_BYTES = 1 << 16 };
+    static char text[TEXT_BYTES];
+    return rdf_image_demangle(name, text, sizeof text) ? strdup(text) : NULL;
 }
 
 int cli_control_bytes(const char *text)

@@ -2,13 +2,17 @@
 #include "api/judge.h"
 
 #include "api/go_judge.h"
+#include "check/clone.h"
 #include "check/compare.h"
 #include "check/sites.h"
 #include "core/plan.h"
 
 #include <stdio.h>
 
-enum { SITES_MAX = 1000 };
+enum {
+    SITES_MAX = 1000,
+    SITES_BRIEF = 64, /* for the verdict alone: unless so many are copies of itself in itself */
+};
 
 /* What is known of one object from debug data. */
 struct rdf_judge_object {
@@ -143,6 +147,46 @@ redefine_status rdf_judge_types(struct rdf_judge *judge, struct rdf_report *repo
     return rdf_check_add(report, judge->arena, &hazard, err);
 }
 
+/* ---- Clones ---- */
+
+/* Compare each clone with the function itself, as far as there is debug data. */
+static void judge_clones(struct rdf_judge *judge, const struct rdf_function *function,
+                         struct rdf_facts *facts)
+{
+    uint64_t bias = rdf_image_bias(function->image);
+    struct rdf_judge_object *object = facts->clone_count ? object_of(judge, function->image) : NULL;
+    struct rdf_error ignored = {0};
+    struct rdf_debug_body base, body;
+    const struct rdf_type *type = NULL;
+    if (!object || !object->has_index)
+        return;
+    for (size_t i = 0; i < facts->clone_count; i++)
+        rdf_clone_place(&object->index, function->start - bias, facts->clone[i].addr - bias, &facts->clone[i],
+                        judge->arena);
+    if (judge->is_brief || !open_debug(judge, object) ||
+        rdf_debug_body(object->debug, &object->index, function->start - bias, &base, &ignored) != REDEFINE_OK)
+        return;
+    for (size_t i = 0; i < facts->clone_count; i++) {
+        struct rdf_clone *clone = &facts->clone[i];
+        if (clone->kind == RDF_CLONE_COLD || clone->kind == RDF_CLONE_PART ||
+            clone->fit != RDF_CLONE_UNTOLD ||
+            rdf_debug_body(object->debug, &object->index, clone->addr - bias, &body, &ignored) != REDEFINE_OK)
+            continue;
+        if (!type)
+            type = rdf_judge_type(judge, function->image, function->start);
+        rdf_clone_compare(&base, &body, type, clone, judge->arena);
+    }
+}
+
+redefine_status rdf_judge_clones(struct rdf_judge *judge, const struct rdf_function *function,
+                                 struct rdf_facts *ret, struct rdf_error *err)
+{
+    redefine_status status = rdf_facts_names(judge->images, function, 1, judge->arena, ret, err);
+    if (status == REDEFINE_OK)
+        judge_clones(judge, function, ret);
+    return status;
+}
+
 /* ---- Verdicts ---- */
 
 static const char *plain_name(struct rdf_arena *arena, const char *name)
@@ -160,16 +204,17 @@ static const char *plain_name(struct rdf_arena *arena, const char *name)
 bool rdf_judge_sites(struct rdf_judge *judge, const struct rdf_debug_index *index,
                      const struct rdf_debug_function *function, struct rdf_check_debug *ret)
 {
-    if (!rdf_check_sites(index, function, SITES_MAX, judge->arena, ret))
+    size_t sites_max = judge->is_brief ? SITES_BRIEF : SITES_MAX;
+    if (!rdf_check_sites(index, function, sites_max, judge->arena, ret))
         return false;
     struct rdf_check_inlined *site = (struct rdf_check_inlined *)(uintptr_t)ret->inlined;
-    for (size_t i = 0; i < ret->inlined_count; i++)
+    for (size_t i = 0; !judge->is_brief && i < ret->inlined_count; i++)
         site[i].caller = plain_name(judge->arena, site[i].caller);
     return true;
 }
 
 static redefine_status judge_one(struct rdf_judge *judge, const struct rdf_function *function,
-                                 const struct rdf_facts *facts, struct rdf_report *ret, struct rdf_error *err)
+                                 struct rdf_facts *facts, struct rdf_report *ret, struct rdf_error *err)
 {
     struct rdf_arena *arena = judge->arena;
     struct rdf_error why = {0};
@@ -181,14 +226,13 @@ static redefine_status judge_one(struct rdf_judge *judge, const struct rdf_funct
         index ? rdf_debug_index_at(index, function->start - rdf_image_bias(function->image)) : NULL;
     if (known && !rdf_judge_sites(judge, index, known, &debug))
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
+    judge_clones(judge, function, facts);
     struct rdf_check_window window = {.status = rdf_plan_window(judge->images, function, &found, &why),
                                       .sentence = why.sentence};
-    if (window.status == REDEFINE_OK) {
-        window.strategy = rdf_strategy_name(found.strategy);
-        window.is_slow = found.strategy == RDF_STRATEGY_TRAP;
-    }
+    window.is_slow = window.status == REDEFINE_OK && found.strategy == RDF_STRATEGY_TRAP;
+    const char *name = function->name ? function->name : "(no name)";
     struct rdf_check_subject subject = {
-        .name = plain_name(arena, function->name ? function->name : "(no name)"),
+        .name = judge->is_brief ? name : plain_name(arena, name),
         .addr = function->start,
         .size_bytes = function->end - function->start,
         .facts = facts,
@@ -196,23 +240,49 @@ static redefine_status judge_one(struct rdf_judge *judge, const struct rdf_funct
         .no_debug_reason = index
                                ? "the debug data of its object does not cover it; compile its source with -g"
                                : no_debug->sentence,
-        .window = &window};
+        .window = &window,
+        .takes_clones = judge->takes_clones};
     redefine_status status = rdf_check_verdict(&subject, arena, ret, err);
     if (status == REDEFINE_OK && window.status == REDEFINE_OK)
         ret->strategy = rdf_strategy_word(found.strategy);
     return status;
 }
 
+static redefine_status gather_facts(struct rdf_judge *judge, const struct rdf_function *function,
+                                    size_t count, struct rdf_facts **ret, struct rdf_error *err)
+{
+    struct rdf_facts *facts = rdf_arena_alloc(judge->arena, (count + 1) * sizeof *facts);
+    if (!facts)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the facts of %zu functions", count);
+    *ret = facts;
+    return rdf_facts_gather(judge->images, function, count, judge->arena, facts, err);
+}
+
 static redefine_status judge_native(struct rdf_judge *judge, const struct rdf_function *function,
                                     size_t count, struct rdf_report *ret, struct rdf_error *err)
 {
-    struct rdf_arena *arena = judge->arena;
-    struct rdf_facts *facts = rdf_arena_alloc(arena, (count + 1) * sizeof *facts);
-    if (!facts)
-        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the facts of %zu functions", count);
-    redefine_status status = rdf_facts_gather(judge->images, function, count, arena, facts, err);
+    struct rdf_facts *facts;
+    redefine_status status = gather_facts(judge, function, count, &facts, err);
     for (size_t i = 0; status == REDEFINE_OK && i < count; i++)
         status = judge_one(judge, &function[i], &facts[i], &ret[i], err);
+    return status;
+}
+
+redefine_status rdf_judge_each(struct rdf_judge *judge, const struct rdf_function *function, size_t count,
+                               rdf_judge_visit *visit, void *ctx, struct rdf_error *err)
+{
+    struct rdf_facts *facts;
+    struct rdf_report report;
+    redefine_status status = gather_facts(judge, function, count, &facts, err);
+    if (status == REDEFINE_OK && count && !object_of(judge, function[0].image)) /* this is to stay */
+        status = rdf_fail(err, REDEFINE_ENOMEM, "no memory for debug data");
+    for (size_t i = 0; status == REDEFINE_OK && i < count; i++) {
+        struct rdf_arena_mark mark = rdf_arena_take_mark(judge->arena);
+        status = judge_one(judge, &function[i], &facts[i], &report, err);
+        if (status == REDEFINE_OK)
+            visit(ctx, i, &report);
+        rdf_arena_rollback(judge->arena, mark);
+    }
     return status;
 }
 

@@ -22,6 +22,8 @@ struct rdf_judge {
     enum rdf_debug_where where;
     bool tells_fetching; /* where there is no debug data: by debuginfod's command, for which servers are named
                           */
+    bool takes_clones; /* those clones that a replacement would do for are to be redefined as well */
+    bool is_brief;     /* only verdicts matter: names stay as they are, and clones are not compared */
     struct rdf_judge_object *objects; /* those that were asked about */
 };
 
@@ -42,6 +44,16 @@ const struct rdf_type *rdf_judge_type(struct rdf_judge *judge, struct rdf_image 
 /* The verdict on each of `count` functions of one object, which ascend by start. Memory is the arena's. */
 redefine_status rdf_judge_functions(struct rdf_judge *judge, const struct rdf_function *function,
                                     size_t count, struct rdf_report *ret, struct rdf_error *err);
+
+/* The same for many that are not Go's, whose reports need not stay: each is given to `visit`, where it is
+ * valid until that returns. */
+typedef void rdf_judge_visit(void *ctx, size_t index, const struct rdf_report *report);
+redefine_status rdf_judge_each(struct rdf_judge *judge, const struct rdf_function *function, size_t count,
+                               rdf_judge_visit *visit, void *ctx, struct rdf_error *err);
+
+/* The clones of one function and its other names, without a look at the code: who calls them is not told. */
+redefine_status rdf_judge_clones(struct rdf_judge *judge, const struct rdf_function *function,
+                                 struct rdf_facts *ret, struct rdf_error *err);
 
 /* Compare two functions' types, where both are known; where not, the report says so. */
 redefine_status rdf_judge_types(struct rdf_judge *judge, struct rdf_report *report,

@@ -6,6 +6,7 @@
  *
  *   facts.c    what the code itself tells: who calls, clones, other names, registers left alone
  *   verdict.c  facts → hazards → verdict
+ *   clone.c    which clones a replacement would do for as well (clone.h)
  *   compare.c  two functions' types, as debug data describes them → hazards (compare.h)
  */
 #ifndef RDF_CHECK_CHECK_H
@@ -112,7 +113,6 @@ struct rdf_check_debug {
 struct rdf_check_window {
     redefine_status status; /* of rdf_plan_window */
     const char *sentence;   /* its error, or null */
-    const char *strategy;   /* rdf_strategy_name, or null */
     bool is_slow;           /* a trap */
 };
 
@@ -124,6 +124,7 @@ struct rdf_check_subject {
     const struct rdf_check_debug *debug;   /* null: there is no debug data that covers it */
     const char *no_debug_reason;           /* why there is none: "no .debug_info in …"; may be null */
     const struct rdf_check_window *window; /* null: not asked */
+    bool takes_clones;                     /* those that fit are to be redefined with it */
 };
 
 /* The verdict on one function. Strings are borrowed from `subject`, new ones come from `arena`. */

@@ -122,7 +122,7 @@ static bool is_integer(const struct rdf_type *type)
             type->encoding != ATE_imaginary && type->encoding != ATE_decimal);
 }
 
-static bool is_signed(const struct rdf_type *type)
+bool rdf_type_is_signed(const struct rdf_type *type)
 {
     enum { ATE_signed = 5, ATE_signed_char = 6 };
     return type->encoding == ATE_signed || type->encoding == ATE_signed_char;
@@ -334,9 +334,9 @@ static void compare_parameter(struct compare *compare, size_t number, const stru
     char a[NAME_BYTES], b[NAME_BYTES];
     struct rdf_text text = {.used = 0};
     bool fit = fits(compare, target->type, replacement->type);
-    if (fit &&
-        (!is_integer(target->type) || !is_integer(replacement->type) || target->type->kind == RDF_TYPE_ENUM ||
-         replacement->type->kind == RDF_TYPE_ENUM || is_signed(target->type) == is_signed(replacement->type)))
+    if (fit && (!is_integer(target->type) || !is_integer(replacement->type) ||
+                target->type->kind == RDF_TYPE_ENUM || replacement->type->kind == RDF_TYPE_ENUM ||
+                rdf_type_is_signed(target->type) == rdf_type_is_signed(replacement->type)))
         return;
     type_text(target->type, a, sizeof a);
     type_text(replacement->type, b, sizeof b);

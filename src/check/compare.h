@@ -9,4 +9,6 @@
 redefine_status rdf_check_compare(const struct rdf_type *target, const struct rdf_type *replacement,
                                   struct rdf_arena *arena, struct rdf_report *report, struct rdf_error *err);
 
+bool rdf_type_is_signed(const struct rdf_type *type); /* a base type */
+
 #endif

@@ -21,9 +21,13 @@ bool rdf_clone_of(const char *name, enum rdf_clone_kind *ret_kind, size_t *ret_b
         const char *suffix;
         enum rdf_clone_kind kind;
     } kinds[] = {
-        {".cold", RDF_CLONE_COLD},          {".part.", RDF_CLONE_PART},
-        {".isra.", RDF_CLONE_ISRA},         {".constprop.", RDF_CLONE_CONSTPROP},
-        {".lto_priv.", RDF_CLONE_LTO_PRIV},
+        {".cold", RDF_CLONE_COLD},
+        {".part.", RDF_CLONE_PART},
+        {".isra.", RDF_CLONE_ISRA},
+        {".constprop.", RDF_CLONE_CONSTPROP},
+        {".lto_priv.", RDF_CLONE_PROMOTED},
+        {".llvm.", RDF_CLONE_PROMOTED},
+        {".specialized.", RDF_CLONE_CONSTPROP},
     };
     size_t base_bytes = SIZE_MAX;
     for (size_t i = sizeof kinds / sizeof kinds[0]; i-- > 0;) {
@@ -211,11 +215,6 @@ static void keep_names(struct gather *gather, size_t index)
 
 /* ---- Clones ---- */
 
-static bool keeps_signature(enum rdf_clone_kind kind)
-{
-    return kind == RDF_CLONE_LTO_PRIV;
-}
-
 static void keep_clones(struct gather *gather, size_t index)
 {
     struct rdf_facts *facts = &gather->facts[index];
@@ -232,7 +231,7 @@ static void keep_clones(struct gather *gather, size_t index)
                                                          .name = node->named.name,
                                                          .addr = node->named.addr,
                                                          .size_bytes = node->named.size_bytes,
-                                                         .keeps_signature = keeps_signature(kind)};
+                                                         .file = node->named.file};
     }
 }
 
@@ -336,7 +335,7 @@ static redefine_status gather_callers(struct gather *gather, struct rdf_image *i
         const struct rdf_facts *facts = &gather->facts[i];
         asked[put++] = (struct asked){{.start = function->start, .end = function->end}, i, NULL};
         for (size_t j = 0; j < facts->clone_count; j++) {
-            struct rdf_clone *clone = (struct rdf_clone *)&facts->clone[j];
+            struct rdf_clone *clone = &facts->clone[j];
             asked[put++] = (struct asked){{.start = clone->addr, .end = clone->addr + clone->size_bytes},
                                           SIZE_MAX,
                                           clone};
@@ -399,26 +398,39 @@ static redefine_status gather_reliance(struct gather *gather, struct rdf_image *
     return status;
 }
 
+static redefine_status gather_all(struct gather *gather, bool with_code, struct rdf_error *err)
+{
+    for (size_t i = 0; i < gather->count; i++)
+        gather->facts[i] = (struct rdf_facts){0};
+    if (gather->count == 0)
+        return REDEFINE_OK;
+    struct rdf_image *image = gather->functions[0].image;
+    rdf_arena_init(&gather->scratch, gather->arena->source);
+    gather_names(gather, image);
+    redefine_status status = REDEFINE_OK;
+    if (with_code && !gather->out_of_memory)
+        status = gather_callers(gather, image, gather->count == 1, err);
+    if (with_code && status == REDEFINE_OK && !gather->out_of_memory)
+        status = gather_reliance(gather, image, err);
+    rdf_arena_free(&gather->scratch);
+    return gather->out_of_memory
+               ? rdf_fail(err, REDEFINE_ENOMEM, "no memory for the facts of %zu functions", gather->count)
+               : status;
+}
+
+redefine_status rdf_facts_names(struct rdf_images *images, const struct rdf_function *functions, size_t count,
+                                struct rdf_arena *arena, struct rdf_facts *ret, struct rdf_error *err)
+{
+    struct gather gather = {
+        .images = images, .functions = functions, .count = count, .arena = arena, .facts = ret};
+    return gather_all(&gather, false, err);
+}
+
 redefine_status rdf_facts_gather(struct rdf_images *images, const struct rdf_function *functions,
                                  size_t count, struct rdf_arena *arena, struct rdf_facts *ret,
                                  struct rdf_error *err)
 {
     struct gather gather = {
         .images = images, .functions = functions, .count = count, .arena = arena, .facts = ret};
-    for (size_t i = 0; i < count; i++)
-        ret[i] = (struct rdf_facts){0};
-    if (count == 0)
-        return REDEFINE_OK;
-    struct rdf_image *image = functions[0].image;
-    rdf_arena_init(&gather.scratch, arena->source);
-    gather_names(&gather, image);
-    redefine_status status = REDEFINE_OK;
-    if (!gather.out_of_memory)
-        status = gather_callers(&gather, image, count == 1, err);
-    if (status == REDEFINE_OK && !gather.out_of_memory)
-        status = gather_reliance(&gather, image, err);
-    rdf_arena_free(&gather.scratch);
-    return gather.out_of_memory
-               ? rdf_fail(err, REDEFINE_ENOMEM, "no memory for the facts of %zu functions", count)
-               : status;
+    return gather_all(&gather, true, err);
 }

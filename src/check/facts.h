@@ -17,7 +17,15 @@ enum rdf_clone_kind {
     RDF_CLONE_ISRA,      /* parameters were split or dropped */
     RDF_CLONE_PART,      /* a part of the body on its own; the rest is usually inlined */
     RDF_CLONE_COLD,      /* unlikely blocks, reached only from the body: no clone that is called */
-    RDF_CLONE_LTO_PRIV,  /* the same function, made local by the linker plugin */
+    RDF_CLONE_PROMOTED,  /* a static function, made visible to other parts of a program linked as a whole */
+};
+
+/* Whether the same replacement would do. */
+enum rdf_clone_fit {
+    RDF_CLONE_UNTOLD,  /* debug data would tell */
+    RDF_CLONE_FITS,    /* it takes the same parameters in the same places */
+    RDF_CLONE_DIFFERS, /* it does not */
+    RDF_CLONE_OTHER,   /* it is another function of that name, and no clone */
 };
 
 struct rdf_clone {
@@ -25,8 +33,11 @@ struct rdf_clone {
     const char *name;
     uint64_t addr;
     uint64_t size_bytes;
-    size_t direct_calls;  /* of this clone, from other functions */
-    bool keeps_signature; /* the same replacement would do */
+    size_t direct_calls; /* of this clone, from other functions */
+    const char *file;    /* of the group of local symbols that it is in; null: not told */
+    /* Not known here; clone.h works them out. */
+    enum rdf_clone_fit fit;
+    const char *difference; /* "takes one parameter less: …", "is …"; null: none, or not told */
 };
 
 struct rdf_other_name {
@@ -46,7 +57,7 @@ struct rdf_facts {
     bool is_exported;       /* other objects can call it by name */
     const struct rdf_caller *caller; /* some of the direct calls */
     size_t caller_count;
-    const struct rdf_clone *clone;
+    struct rdf_clone *clone;
     size_t clone_count;
     const struct rdf_other_name *other_name;
     size_t other_name_count;
@@ -65,6 +76,10 @@ struct rdf_facts {
 redefine_status rdf_facts_gather(struct rdf_images *images, const struct rdf_function *functions,
                                  size_t count, struct rdf_arena *arena, struct rdf_facts *ret,
                                  struct rdf_error *err);
+
+/* Of the same functions only what the symbols tell: their clones and other names. */
+redefine_status rdf_facts_names(struct rdf_images *images, const struct rdf_function *functions, size_t count,
+                                struct rdf_arena *arena, struct rdf_facts *ret, struct rdf_error *err);
 
 /* Whether `name` is that of a clone: which kind, and how long the name of its base is. */
 bool rdf_clone_of(const char *name, enum rdf_clone_kind *ret_kind, size_t *ret_base_bytes);

@@ -184,38 +184,76 @@ static void tell_blind(struct making *making)
 
 static const char *clone_flag(enum rdf_clone_kind kind)
 {
-    switch (kind) {
-    case RDF_CLONE_CONSTPROP: return "-fno-ipa-cp";
-    case RDF_CLONE_ISRA: return "-fno-ipa-sra";
-    default: return "-fno-partial-inlining";
+    return kind == RDF_CLONE_ISRA ? "-fno-ipa-sra" : "-fno-ipa-cp";
+}
+
+/* Pieces of the body are no functions: nobody calls them with its parameters. */
+static void tell_piece(struct making *making, const struct rdf_clone *clone)
+{
+    const char *name = making->subject->name;
+    struct rdf_hazard hazard = {.kind = RDF_HAZARD_CLONE,
+                                .severity = RDF_SEVERITY_NOTE,
+                                .caller = clone->name};
+    if (clone->kind == RDF_CLONE_COLD) {
+        add(making, hazard, "%s is a piece of the body, its unlikely blocks: nothing is to be done about it",
+            clone->name);
+        return;
     }
+    if (clone->direct_calls)
+        hazard.severity = RDF_SEVERITY_WARNING;
+    add(making, hazard,
+        "%s is a piece of the body, and %zu direct call%s from where the rest was inlined go to it: compile "
+        "with -fno-partial-inlining, or mark %s __attribute__((noipa))",
+        clone->name, clone->direct_calls, clone->direct_calls == 1 ? "" : "s", name);
+}
+
+static void tell_fitting(struct making *making, const struct rdf_clone *clone)
+{
+    bool takes = making->subject->takes_clones;
+    add(making,
+        (struct rdf_hazard){.kind = RDF_HAZARD_CLONE,
+                            .severity = takes ? RDF_SEVERITY_NOTE : RDF_SEVERITY_WARNING,
+                            .caller = clone->name},
+        "%zu direct call%s go to %s, which takes the same parameters: %s", clone->direct_calls,
+        clone->direct_calls == 1 ? "" : "s", clone->name,
+        takes ? "--clones takes it along" : "redefine it too, with the same replacement, as --clones does");
+}
+
+static void tell_clone(struct making *making, const struct rdf_clone *clone)
+{
+    struct rdf_hazard hazard = {.kind = RDF_HAZARD_CLONE,
+                                .severity = clone->fit == RDF_CLONE_OTHER ? RDF_SEVERITY_NOTE
+                                                                          : RDF_SEVERITY_WARNING,
+                                .caller = clone->name};
+    const char *plural = clone->direct_calls == 1 ? "" : "s";
+    const char *what = clone->difference ? clone->difference
+                       : clone->fit == RDF_CLONE_UNTOLD
+                           ? "may take other parameters, which only debug data (-g) tells"
+                           : "takes other parameters";
+    if (clone->fit == RDF_CLONE_OTHER)
+        add(making, hazard, "%s %s: redefine it by that name, if it is meant", clone->name, what);
+    else if (clone->kind == RDF_CLONE_PROMOTED)
+        add(making, hazard,
+            "%zu direct call%s go to %s, which %s: redefine it by that name, or mark %s "
+            "__attribute__((noipa))",
+            clone->direct_calls, plural, clone->name, what, making->subject->name);
+    else
+        add(making, hazard,
+            "%zu direct call%s go to %s, which %s; compile with %s, or mark %s __attribute__((noclone))",
+            clone->direct_calls, plural, clone->name, what, clone_flag(clone->kind), making->subject->name);
 }
 
 static void tell_clones(struct making *making)
 {
     const struct rdf_facts *facts = making->subject->facts;
-    const char *name = making->subject->name;
     for (size_t i = 0; facts && i < facts->clone_count; i++) {
         const struct rdf_clone *clone = &facts->clone[i];
-        if (clone->kind == RDF_CLONE_COLD)
-            continue; /* blocks of the body itself */
-        struct rdf_hazard hazard = {.kind = RDF_HAZARD_CLONE,
-                                    .severity = RDF_SEVERITY_WARNING,
-                                    .caller = clone->name};
-        if (clone->kind == RDF_CLONE_PART && clone->direct_calls == 0)
-            hazard.severity = RDF_SEVERITY_NOTE;
-        if (clone->keeps_signature)
-            add(making, hazard,
-                "%zu direct call%s go to %s, which takes the same parameters: redefine it too, with the same "
-                "replacement",
-                clone->direct_calls, clone->direct_calls == 1 ? "" : "s", clone->name);
+        if (clone->kind == RDF_CLONE_COLD || clone->kind == RDF_CLONE_PART)
+            tell_piece(making, clone);
+        else if (clone->fit == RDF_CLONE_FITS)
+            tell_fitting(making, clone);
         else
-            add(making, hazard,
-                "%zu direct call%s go to %s, whose parameters the compiler changed: compile with %s, or mark "
-                "%s "
-                "__attribute__((noipa))",
-                clone->direct_calls, clone->direct_calls == 1 ? "" : "s", clone->name,
-                clone_flag(clone->kind), name);
+            tell_clone(making, clone);
     }
 }
 

@@ -11,6 +11,7 @@
  *   scan.c     every entry once → gather.c: an index
  *   index.c    the index: flat, checked, searched without allocating; can be kept in a file
  *   type.c     a function's type, down to the fields of what its pointers point to
+ *   body.c     where the callers of one compiled body put its parameters
  */
 #ifndef RDF_DEBUG_DEBUG_H
 #define RDF_DEBUG_DEBUG_H
@@ -71,7 +72,7 @@ struct rdf_debug_function {
 struct rdf_debug_entry {
     uint64_t addr;
     uint32_t function;
-    uint32_t reserved;
+    uint32_t body_off; /* where its file describes this very body; 0: farther than this number reaches */
 };
 
 /* An inlined copy: in the body of `caller` and, if that is another one, in the inlined copy of `via` there.
@@ -153,5 +154,32 @@ struct rdf_type {
 /* The type of a function of this object's index; lives in the debug data's arena, until it is closed. */
 redefine_status rdf_debug_type(struct rdf_debug *debug, const struct rdf_debug_function *function,
                                const struct rdf_type **ret, struct rdf_error *err);
+
+/* ---- Bodies ---- */
+
+enum rdf_parameter_kind {
+    RDF_PARAMETER_GONE,     /* nothing is said of it: it is not passed */
+    RDF_PARAMETER_CONSTANT, /* it has become this number … */
+    RDF_PARAMETER_FIXED,    /* … or something else that does not vary */
+    RDF_PARAMETER_PLACED,   /* callers put it there */
+};
+
+struct rdf_parameter {
+    const char *name; /* null: none */
+    enum rdf_parameter_kind kind;
+    uint64_t constant;
+    uint8_t constant_bytes;
+    struct rdf_span place; /* where it is when the function is entered: an expression of DWARF */
+};
+
+/* One of the bodies that were compiled for a function: the parameters of its declaration, in their order. */
+struct rdf_debug_body {
+    const struct rdf_parameter *parameter;
+    size_t count;
+};
+
+/* The body that begins at `addr`; lives in the debug data's arena, until it is closed. */
+redefine_status rdf_debug_body(struct rdf_debug *debug, const struct rdf_debug_index *index, uint64_t addr,
+                               struct rdf_debug_body *ret, struct rdf_error *err);
 
 #endif

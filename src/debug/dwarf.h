@@ -50,6 +50,7 @@ enum {
 
 enum {
     DW_AT_sibling = 0x01,
+    DW_AT_location = 0x02,
     DW_AT_name = 0x03,
     DW_AT_byte_size = 0x0b,
     DW_AT_bit_offset = 0x0c,
@@ -58,6 +59,7 @@ enum {
     DW_AT_low_pc = 0x11,
     DW_AT_language = 0x13,
     DW_AT_comp_dir = 0x1b,
+    DW_AT_const_value = 0x1c,
     DW_AT_inline = 0x20,
     DW_AT_prototyped = 0x27,
     DW_AT_upper_bound = 0x2f,
@@ -87,6 +89,7 @@ enum {
     DW_AT_rnglists_base = 0x74,
     DW_AT_dwo_name = 0x76,
     DW_AT_noreturn = 0x87,
+    DW_AT_loclists_base = 0x8c,
     DW_AT_MIPS_linkage_name = 0x2007,
     DW_AT_GNU_dwo_name = 0x2130,
     DW_AT_GNU_dwo_id = 0x2131,
@@ -155,6 +158,19 @@ enum {
     DW_RLE_start_length,
 };
 
+enum {
+    DW_LLE_end_of_list,
+    DW_LLE_base_addressx,
+    DW_LLE_startx_endx,
+    DW_LLE_startx_length,
+    DW_LLE_offset_pair,
+    DW_LLE_default_location,
+    DW_LLE_base_address,
+    DW_LLE_start_end,
+    DW_LLE_start_length,
+    DW_LLE_GNU_view_pair,
+};
+
 enum { DW_LNCT_path = 1, DW_LNCT_directory_index = 2 };
 
 enum {
@@ -168,6 +184,12 @@ enum {
     DW_SECT_RNGLISTS
 };
 
-enum { DW_OP_plus_uconst = 0x23, DW_OP_constu = 0x10 };
+enum {
+    DW_OP_constu = 0x10,
+    DW_OP_plus_uconst = 0x23,
+    DW_OP_reg0 = 0x50,
+    DW_OP_bregx = 0x92,
+    DW_OP_stack_value = 0x9f,
+};
 
 #endif

@@ -28,6 +28,8 @@ static const char *const section_name[SECTIONS] = {
     [SECTION_ADDR] = "addr",
     [SECTION_RANGES] = "ranges",
     [SECTION_RNGLISTS] = "rnglists",
+    [SECTION_LOC] = "loc",
+    [SECTION_LOCLISTS] = "loclists",
     [SECTION_CU_INDEX] = "cu_index",
     [SECTION_TU_INDEX] = "tu_index",
 };
@@ -105,6 +107,21 @@ static bool unpack(struct rdf_debug *debug, const char *path, struct rdf_span pa
     return true;
 }
 
+static bool is_seldom_asked_for(enum dwarf_section section)
+{
+    return section == SECTION_LOC || section == SECTION_LOCLISTS;
+}
+
+bool rdf_debug_unpack(struct rdf_debug *debug, struct debug_file *file, enum dwarf_section section)
+{
+    if (!(file->packed & 1U << section))
+        return true;
+    if (!unpack(debug, file->path, file->section[section], &file->section[section]))
+        return false;
+    file->packed &= ~(1U << section);
+    return true;
+}
+
 static void read_note(struct debug_file *elf, struct rdf_span notes)
 {
     uint32_t name_bytes, value_bytes, kind;
@@ -153,7 +170,9 @@ static bool take_section(struct rdf_debug *debug, struct debug_file *elf, const 
                         elf->path, NAME_BYTES, name),
                false;
     elf->is_split |= split;
-    if (section->sh_flags & SHF_COMPRESSED)
+    if (section->sh_flags & SHF_COMPRESSED && is_seldom_asked_for(index))
+        elf->packed |= 1U << index;
+    else if (section->sh_flags & SHF_COMPRESSED)
         return unpack(debug, elf->path, body, &elf->section[index]);
     elf->section[index] = body;
     return true;

@@ -166,12 +166,13 @@ struct rdf_debug_function *rdf_gather_function(struct gather *gather, const stru
     return &gather->function[*ret_index];
 }
 
-bool rdf_gather_entry(struct gather *gather, uint64_t addr, uint32_t function)
+bool rdf_gather_entry(struct gather *gather, uint64_t addr, uint32_t function, uint64_t body_off)
 {
     if (!grow(gather, (void **)&gather->entry, gather->entry_count, &gather->entry_room,
               sizeof *gather->entry))
         return false;
-    gather->entry[gather->entry_count++] = (struct rdf_debug_entry){.addr = addr, .function = function};
+    gather->entry[gather->entry_count++] = (struct rdf_debug_entry){
+        .addr = addr, .function = function, .body_off = body_off <= UINT32_MAX ? (uint32_t)body_off : 0};
     return true;
 }
 

@@ -43,7 +43,7 @@ bool rdf_gather_begin(struct gather *gather, struct rdf_debug *debug, struct rdf
 bool rdf_gather_text(struct gather *gather, const char *text, uint32_t *ret_off); /* a null one is "" */
 /* "a::b" of two texts; the second alone, where the first is "". */
 bool rdf_gather_joined(struct gather *gather, uint32_t scope, uint32_t name, uint32_t *ret_off);
-bool rdf_gather_entry(struct gather *gather, uint64_t addr, uint32_t function);
+bool rdf_gather_entry(struct gather *gather, uint64_t addr, uint32_t function, uint64_t body_off);
 bool rdf_gather_site(struct gather *gather, uint32_t function, const struct rdf_debug_site *site);
 
 /* Where the number of the entry's function is, or is to be: NO_FUNCTION when it is not known yet. Valid until

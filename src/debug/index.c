@@ -128,7 +128,7 @@ void rdf_debug_index_move(struct rdf_debug_index *index, uint8_t *to)
 
 /* ---- Searching ---- */
 
-const struct rdf_debug_function *rdf_debug_index_at(const struct rdf_debug_index *index, uint64_t addr)
+const struct rdf_debug_entry *rdf_index_entry(const struct rdf_debug_index *index, uint64_t addr)
 {
     uint32_t low = 0, high = index->entry_count;
     while (low < high) {
@@ -139,7 +139,13 @@ const struct rdf_debug_function *rdf_debug_index_at(const struct rdf_debug_index
             high = middle;
     }
     bool found = low < index->entry_count && index->entry[low].addr == addr;
-    return found ? &index->function[index->entry[low].function] : NULL;
+    return found ? &index->entry[low] : NULL;
+}
+
+const struct rdf_debug_function *rdf_debug_index_at(const struct rdf_debug_index *index, uint64_t addr)
+{
+    const struct rdf_debug_entry *entry = rdf_index_entry(index, addr);
+    return entry ? &index->function[entry->function] : NULL;
 }
 
 int rdf_index_compare(const char *a, const char *b)

@@ -23,6 +23,8 @@ struct index_head {
 uint64_t rdf_index_bytes(const struct index_head *head);
 void rdf_index_view(struct rdf_span blob, struct rdf_debug_index *ret);
 void rdf_index_seal(struct rdf_span blob, struct rdf_span key);
+/* What begins at `addr`, or null. */
+const struct rdf_debug_entry *rdf_index_entry(const struct rdf_debug_index *index, uint64_t addr);
 int rdf_index_compare(const char *a, const char *b);
 
 #endif

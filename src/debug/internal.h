@@ -42,6 +42,8 @@ enum dwarf_section {
     SECTION_ADDR,
     SECTION_RANGES,
     SECTION_RNGLISTS,
+    SECTION_LOC,
+    SECTION_LOCLISTS,
     SECTION_CU_INDEX,
     SECTION_TU_INDEX,
     SECTIONS,
@@ -82,6 +84,7 @@ struct debug_file {
     const char *path;
     struct rdf_span file; /* empty: a part of another one (a package) */
     struct rdf_span section[SECTIONS];
+    uint32_t packed; /* sections that are unpacked when first asked for: a bit each */
     struct rdf_span build_id;
     const char *debuglink;
     uint32_t debuglink_crc;
@@ -120,7 +123,7 @@ struct unit {
     bool is_opened;
     const char *name, *comp_dir, *dwo_name;
     uint64_t line_off; /* UINT64_MAX: none */
-    uint64_t str_base, addr_base, ranges_base, rnglists_base, low_pc;
+    uint64_t str_base, addr_base, ranges_base, rnglists_base, loclists_base, low_pc;
     uint32_t language;
     struct unit *skeleton; /* of a split unit: whose addresses and lines it uses */
     struct unit *split;    /* of a skeleton, once it was found */
@@ -156,6 +159,8 @@ struct rdf_debug {
 
 /* The sections of an ELF file; ret->path is set already. False: debug->err says why. */
 bool rdf_debug_read_elf(struct rdf_debug *debug, struct rdf_span file, struct debug_file *ret);
+/* Unpack a section that reading the file has left as it is: large, and seldom asked for. */
+bool rdf_debug_unpack(struct rdf_debug *debug, struct debug_file *file, enum dwarf_section section);
 uint32_t rdf_debug_crc32(struct rdf_span file);
 
 /* ---- open.c ---- */
@@ -190,6 +195,8 @@ bool rdf_debug_next(struct rdf_debug *debug, const struct die *die, struct die *
 bool rdf_debug_child(struct rdf_debug *debug, const struct die *die, struct die *ret);
 
 const char *rdf_debug_string(const struct unit *unit, const struct value *value);
+/* The index'th address of the unit's table. */
+bool rdf_debug_indexed_address(const struct unit *unit, uint64_t index, uint64_t *ret);
 bool rdf_debug_address(const struct unit *unit, const struct value *value, uint64_t *ret);
 bool rdf_debug_refer(struct rdf_debug *debug, const struct unit *unit, const struct value *value,
                      struct die *ret);
@@ -197,6 +204,14 @@ bool rdf_debug_refer(struct rdf_debug *debug, const struct unit *unit, const str
 bool rdf_debug_first_range(const struct unit *unit, const struct value *value, uint64_t *ret);
 
 bool rdf_debug_damaged(struct rdf_debug *debug, const struct unit *unit, uint64_t off, const char *what);
+
+/* ---- type.c ---- */
+
+/* Follow a reference; false: there is none, or it leads out of what can be read. */
+bool rdf_debug_follow(struct rdf_debug *debug, const struct die *from, uint16_t name, struct die *ret);
+/* The entry at `off` of the file that holds the function, or one of its bodies. */
+bool rdf_debug_find_die(struct rdf_debug *debug, const struct rdf_debug_function *function, uint64_t off,
+                        struct die *ret);
 
 /* ---- line.c ---- */
 

@@ -325,6 +325,10 @@ static struct unit *in_package(struct rdf_debug *debug, struct unit *skeleton)
     file->section[SECTION_INFO] = part_of(&row, DW_SECT_INFO, SECTION_INFO);
     file->section[SECTION_ABBREV] = part_of(&row, DW_SECT_ABBREV, SECTION_ABBREV);
     file->section[SECTION_STR_OFFSETS] = part_of(&row, DW_SECT_STR_OFFSETS, SECTION_STR_OFFSETS);
+    enum dwarf_section places = row.version == 5 ? SECTION_LOCLISTS : SECTION_LOC;
+    if (!rdf_debug_unpack(debug, debug->package, places))
+        return NULL;
+    file->section[places] = part_of(&row, DW_SECT_LOC, places);
     if (row.version == 5)
         file->section[SECTION_RNGLISTS] = part_of(&row, DW_SECT_RNGLISTS, SECTION_RNGLISTS);
     file->section[SECTION_STR] = debug->package->section[SECTION_STR];

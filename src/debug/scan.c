@@ -177,7 +177,7 @@ static bool note_body(struct gather *gather, const struct die *die, const struct
         return false;
     gather->function[function].flags |= RDF_DEBUG_HAS_BODY;
     level->function = level->via = function;
-    return rdf_gather_entry(gather, addr, function);
+    return rdf_gather_entry(gather, addr, function, die->off);
 }
 
 /* Static functions of C++ have no mangled name: theirs is put together from this. */

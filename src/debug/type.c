@@ -67,18 +67,17 @@ static bool has(const struct die *die, uint16_t name)
     return rdf_debug_attr(die, name, &value) && value.number;
 }
 
-/* Follow a reference; false with die->abbrev null: there is none, or it leads out of what can be read. */
-static bool follow(struct types *types, const struct die *from, uint16_t name, struct die *ret)
+bool rdf_debug_follow(struct rdf_debug *debug, const struct die *from, uint16_t name, struct die *ret)
 {
     struct value value;
     struct rdf_error ignored = {0};
-    struct rdf_error *err = types->debug->err;
+    struct rdf_error *err = debug->err;
     if (!rdf_debug_attr(from, name, &value))
         return false;
-    /* A type that lies elsewhere is unknown; that is no failure. */
-    types->debug->err = &ignored;
-    bool found = rdf_debug_refer(types->debug, from->unit, &value, ret) && ret->abbrev;
-    types->debug->err = err;
+    /* What lies elsewhere is unknown; that is no failure. */
+    debug->err = &ignored;
+    bool found = rdf_debug_refer(debug, from->unit, &value, ret) && ret->abbrev;
+    debug->err = err;
     return found;
 }
 
@@ -97,7 +96,7 @@ static bool strip(struct types *types, struct die *die, const char **ret_name)
         case DW_TAG_atomic_type: break;
         default: return true;
         }
-        if (!follow(types, die, DW_AT_type, die))
+        if (!rdf_debug_follow(types->debug, die, DW_AT_type, die))
             return false; /* void */
     }
     return false;
@@ -108,10 +107,11 @@ static struct rdf_type *type_of(struct types *types, const struct die *from)
 {
     struct die die;
     const char *name;
-    if (!has(from, DW_AT_type) || !follow(types, from, DW_AT_type, &die) || !strip(types, &die, &name))
+    if (!has(from, DW_AT_type) || !rdf_debug_follow(types->debug, from, DW_AT_type, &die) ||
+        !strip(types, &die, &name))
         return types->nothing;
     struct die whole;
-    if (has(&die, DW_AT_declaration) && follow(types, &die, DW_AT_signature, &whole))
+    if (has(&die, DW_AT_declaration) && rdf_debug_follow(types->debug, &die, DW_AT_signature, &whole))
         die = whole;
     const uint8_t *at = die.unit->file->section[die.unit->section].data + die.off;
     size_t slot = ((uintptr_t)at * UINT64_C(0x9e3779b97f4a7c15) >> 32) % SLOTS;
@@ -295,7 +295,7 @@ static bool fill_function(struct types *types, struct die die, struct rdf_type *
         }
         if (!type->target)
             return no_memory(types);
-        if (!follow(types, &die, DW_AT_specification, &declaration))
+        if (!rdf_debug_follow(types->debug, &die, DW_AT_specification, &declaration))
             break;
         die = declaration;
     }
@@ -317,9 +317,11 @@ static bool begin(struct types *types, struct rdf_debug *debug)
     return true;
 }
 
-static bool find_die(struct rdf_debug *debug, const struct rdf_debug_function *function, struct die *ret)
+bool rdf_debug_find_die(struct rdf_debug *debug, const struct rdf_debug_function *function, uint64_t off,
+                        struct die *ret)
 {
-    struct debug_file *file = function->flags & RDF_DEBUG_SHARED ? debug->main->alt : debug->main;
+    bool is_shared = off == function->die_off && function->flags & RDF_DEBUG_SHARED;
+    struct debug_file *file = is_shared ? debug->main->alt : debug->main;
     struct unit *unit = NULL;
     if (function->flags & RDF_DEBUG_SPLIT) {
         for (size_t i = 0; !unit && i < debug->main->info_count; i++)
@@ -328,14 +330,14 @@ static bool find_die(struct rdf_debug *debug, const struct rdf_debug_function *f
         if (unit && rdf_debug_open_unit(debug, unit))
             unit = rdf_debug_split_of(debug, unit);
     } else if (file) {
-        unit = rdf_debug_unit_at(file, function->die_off);
+        unit = rdf_debug_unit_at(file, off);
     }
     /* An index from a file may be older than what it was made from. */
-    if (!unit || function->die_off < unit->die || function->die_off >= unit->end)
+    if (!unit || off < unit->die || off >= unit->end)
         return rdf_fail(debug->err, REDEFINE_EUNSUPPORTED,
                         "the debug data of %s is not what its index was made from", debug->object_path),
                false;
-    return rdf_debug_open_unit(debug, unit) && rdf_debug_die_at(debug, unit, function->die_off, ret);
+    return rdf_debug_open_unit(debug, unit) && rdf_debug_die_at(debug, unit, off, ret);
 }
 
 static bool read_all(struct rdf_debug *debug, const struct rdf_debug_function *function,
@@ -343,7 +345,7 @@ static bool read_all(struct rdf_debug *debug, const struct rdf_debug_function *f
 {
     struct types types;
     struct die die;
-    if (!begin(&types, debug) || !find_die(debug, function, &die))
+    if (!begin(&types, debug) || !rdf_debug_find_die(debug, function, function->die_off, &die))
         return false;
     if (!die.abbrev || die.abbrev->tag != DW_TAG_subprogram)
         return rdf_debug_damaged(debug, die.unit, die.off, "this was to be a function");

@@ -132,6 +132,7 @@ static void take_number(struct unit *unit, uint16_t name, const struct value *va
     case DW_AT_addr_base: unit->addr_base = value->number; break;
     case DW_AT_GNU_ranges_base: unit->ranges_base = value->number; break;
     case DW_AT_rnglists_base: unit->rnglists_base = value->number; break;
+    case DW_AT_loclists_base: unit->loclists_base = value->number; break;
     case DW_AT_language: unit->language = (uint32_t)value->number; break;
     case DW_AT_GNU_dwo_id: unit->id = value->number; break;
     default: break;
@@ -160,7 +161,7 @@ bool rdf_debug_open_unit(struct rdf_debug *debug, struct unit *unit)
     unit->line_off = none;
     unit->str_base = unit->version < 5 ? 0 : is_wide ? 16 : 8;
     unit->addr_base = unit->version < 5 ? 0 : is_wide ? 16 : 8;
-    unit->rnglists_base = is_wide ? 20 : 12;
+    unit->rnglists_base = unit->loclists_base = is_wide ? 20 : 12;
     if (!rdf_debug_read_abbrevs(debug, unit))
         return false;
     unit->is_opened = true;
@@ -324,8 +325,7 @@ const char *rdf_debug_string(const struct unit *unit, const struct value *value)
     }
 }
 
-/* The index'th address of the unit's table. */
-static bool indexed_address(const struct unit *unit, uint64_t index, uint64_t *ret)
+bool rdf_debug_indexed_address(const struct unit *unit, uint64_t index, uint64_t *ret)
 {
     const struct unit *owner = unit->skeleton ? unit->skeleton : unit;
     uint64_t off = owner->addr_base + index * unit->address_bytes;
@@ -342,7 +342,7 @@ bool rdf_debug_address(const struct unit *unit, const struct value *value, uint6
     case DW_FORM_addrx2:
     case DW_FORM_addrx3:
     case DW_FORM_addrx4:
-    case DW_FORM_GNU_addr_index: return indexed_address(unit, value->number, ret);
+    case DW_FORM_GNU_addr_index: return rdf_debug_indexed_address(unit, value->number, ret);
     default: return false;
     }
 }
@@ -483,7 +483,7 @@ static bool first_of_list(const struct unit *unit, struct rdf_span lists, uint64
             return false;
         switch (kind) {
         case DW_RLE_base_addressx:
-            if (!rdf_span_uleb(lists, &off, &number) || !indexed_address(unit, number, &base))
+            if (!rdf_span_uleb(lists, &off, &number) || !rdf_debug_indexed_address(unit, number, &base))
                 return false;
             break;
         case DW_RLE_base_address:
@@ -492,7 +492,7 @@ static bool first_of_list(const struct unit *unit, struct rdf_span lists, uint64
             break;
         case DW_RLE_startx_endx:
         case DW_RLE_startx_length:
-            return rdf_span_uleb(lists, &off, &number) && indexed_address(unit, number, ret);
+            return rdf_span_uleb(lists, &off, &number) && rdf_debug_indexed_address(unit, number, ret);
         case DW_RLE_offset_pair:
             if (!rdf_span_uleb(lists, &off, &number))
                 return false;

@@ -63,7 +63,8 @@ static void test_clone_names(void **state)
         {"f.constprop.0", RDF_CLONE_CONSTPROP, 1}, {"f.isra.12", RDF_CLONE_ISRA, 1},
         {"f.part.0", RDF_CLONE_PART, 1},           {"f.cold", RDF_CLONE_COLD, 1},
         {"f.constprop.0.cold", RDF_CLONE_COLD, 1}, {"f.part.0.constprop.1", RDF_CLONE_PART, 1},
-        {"f.lto_priv.0", RDF_CLONE_LTO_PRIV, 1},   {"ab.isra.0.constprop.0", RDF_CLONE_ISRA, 2},
+        {"f.lto_priv.0", RDF_CLONE_PROMOTED, 1},   {"ab.isra.0.constprop.0", RDF_CLONE_ISRA, 2},
+        {"f.llvm.9183", RDF_CLONE_PROMOTED, 1},    {"f.specialized.1", RDF_CLONE_CONSTPROP, 1},
     };
     enum rdf_clone_kind kind;
     size_t base;
@@ -85,7 +86,6 @@ static void test_clones(void **state)
     const struct rdf_clone *clone = clone_named(&scaled, "scaled.constprop.0");
     assert_int_equal(clone->kind, RDF_CLONE_CONSTPROP);
     assert_int_equal(clone->direct_calls, 3);
-    assert_false(clone->keeps_signature);
     assert_int_equal(scaled.direct_calls, 1);
     assert_int_equal(scaled.taken_addresses, 1);
     assert_int_equal(scaled.caller_count, 1);
@@ -96,7 +96,7 @@ static void test_clones(void **state)
     assert_int_equal(clone_named(&checked, "checked.cold")->kind, RDF_CLONE_COLD);
     assert_int_equal(clone_named(&checked, "checked.part.0")->kind, RDF_CLONE_PART);
     assert_int_equal(clone_named(&checked, "checked.isra.3")->kind, RDF_CLONE_ISRA);
-    assert_true(clone_named(&checked, "checked.lto_priv.1")->keeps_signature);
+    assert_int_equal(clone_named(&checked, "checked.lto_priv.1")->kind, RDF_CLONE_PROMOTED);
     assert_int_equal(clone_named(&checked, "checked.lto_priv.1")->direct_calls, 1);
     assert_true(checked.is_exported);
 }
