@@ -140,14 +140,12 @@ static bool find(struct checking *checking, const char *name, struct rdf_functio
     return false;
 }
 
-static struct rdf_report *check_name(struct checking *checking, const char *name)
+static struct rdf_report *check_function(struct checking *checking, const struct rdf_function *function,
+                                         const char *name)
 {
-    struct rdf_function function;
     struct rdf_error err = {0};
-    if (!find(checking, name, &function))
-        return NULL;
     struct rdf_report *report = new_report(checking);
-    if (report && rdf_judge_functions(&checking->judge, &function, 1, report, &err) == REDEFINE_OK) {
+    if (report && rdf_judge_functions(&checking->judge, function, 1, report, &err) == REDEFINE_OK) {
         report->name = rdf_arena_copy(&checking->target.arena, name, strlen(name));
         if (!report->name)
             report->name = "";
@@ -157,6 +155,39 @@ static struct rdf_report *check_name(struct checking *checking, const char *name
     cli_say("%s: %s", name, report ? err.sentence : "no memory");
     checking->failed = true;
     return NULL;
+}
+
+/* The clones that are taken along are functions of their own: their entries may be short, their callers may
+ * rely on something. */
+static void check_clones(struct checking *checking, const struct rdf_function *function)
+{
+    struct rdf_error err = {0};
+    struct rdf_facts facts;
+    redefine_status status = rdf_judge_clones(&checking->judge, function, &facts, &err);
+    for (size_t i = 0; status == REDEFINE_OK && i < facts.clone_count; i++) {
+        struct rdf_function clone;
+        if (facts.clone[i].fit != RDF_CLONE_FITS)
+            continue;
+        status = rdf_images_function(&checking->target.images, facts.clone[i].addr, &clone, &err);
+        if (status == REDEFINE_OK)
+            (void)check_function(checking, &clone, facts.clone[i].name);
+    }
+    if (status == REDEFINE_OK)
+        return;
+    cli_say("%s: %s", function->name, err.sentence);
+    checking->failed = true;
+}
+
+/* How many reports there are of it; the first is the function's own. */
+static size_t check_name(struct checking *checking, const char *name)
+{
+    struct rdf_function function;
+    size_t before = checking->count;
+    if (!find(checking, name, &function) || !check_function(checking, &function, name))
+        return 0;
+    if (checking->judge.takes_clones)
+        check_clones(checking, &function);
+    return checking->count - before;
 }
 
 /* ---- Patches ---- */
@@ -195,9 +226,9 @@ static void check_patch(struct checking *checking, const char *path, char **name
         if (!is_chosen(record[i].name, names, name_count))
             continue;
         chosen++;
-        struct rdf_report *report = check_name(checking, record[i].name);
-        if (report)
-            compare_types(checking, &judge, record[i].replacement, record[i].name, report);
+        size_t reports = check_name(checking, record[i].name);
+        for (size_t j = checking->count - reports; j < checking->count; j++)
+            compare_types(checking, &judge, record[i].replacement, record[i].name, &checking->report[j]);
     }
     if (chosen == 0) {
         cli_say("patch %s redefines %s", path,
@@ -306,15 +337,16 @@ struct arguments {
     size_t name_count;
     const char **patch;
     size_t patch_count;
-    bool json;
+    bool json, clones;
 };
 
 /* Options stand anywhere. */
 static bool parse(int argc, char **argv, struct arguments *ret)
 {
-    enum { PATCH = 256, JSON };
+    enum { PATCH = 256, JSON, CLONES };
     static const struct option options[] = {{"patch", required_argument, NULL, PATCH},
                                             {"json", no_argument, NULL, JSON},
+                                            {"clones", no_argument, NULL, CLONES},
                                             {0}};
     /* getopt counts from the program's name; ours is one word further left. */
     argc++;
@@ -325,6 +357,7 @@ static bool parse(int argc, char **argv, struct arguments *ret)
         switch (option) {
         case PATCH: ret->patch[ret->patch_count++] = optarg; break;
         case JSON: ret->json = true; break;
+        case CLONES: ret->clones = true; break;
         case ':': cli_say("%s needs a value; see redefine --help", argv[optind - 1]); return false;
         default: cli_say("check has no option %s; see redefine --help", argv[optind - 1]); return false;
         }
@@ -346,6 +379,7 @@ int cli_check(int argc, char **argv)
     if (parse(argc, argv, &arguments) && cli_target_open(arguments.program, &checking.target)) {
         checking.json = arguments.json;
         checking.judge = cli_judge_of(&checking.target, RDF_DEBUG_ANYWHERE);
+        checking.judge.takes_clones = arguments.clones;
         for (size_t i = 0; i < arguments.patch_count; i++)
             check_patch(&checking, arguments.patch[i], arguments.names, arguments.name_count);
         for (size_t i = 0; !arguments.patch_count && i < arguments.name_count; i++)

@@ -11,49 +11,49 @@
 #include "indexcache.h"
 #include "patchfile.h"
 #include "target.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct gate {
-    const char *program;
+    const struct cli_gate_question *question;
     struct cli_target target;
     struct rdf_judge judge;
-    bool is_open;
+    FILE *items; /* as they were, with the clones */
+    bool is_open, is_unreadable;
     bool refused;
 };
 
-/* A patch file's debug data. */
+/* A patch file's debug data, if it has any. */
 struct patch {
     const char *path;
     struct rdf_space space;
     struct rdf_arena arena;
     struct rdf_debug *debug;
     struct rdf_debug_index index;
+    bool has_index;
 };
 
-static bool open_patch(const char *path, struct patch *ret)
+static void open_patch(const char *path, struct patch *ret)
 {
     struct rdf_error ignored = {0};
     *ret = (struct patch){.path = path};
     rdf_os_local_space(&ret->space);
     rdf_arena_init(&ret->arena, &rdf_os_pages);
-    if (rdf_debug_open(&ret->space, &ret->arena, path, 0, 0, RDF_DEBUG_INSIDE, &ret->debug, &ignored) ==
-            REDEFINE_OK &&
-        rdf_debug_build_index(ret->debug, &rdf_os_pages, (struct rdf_span){0}, &ret->index, &ignored) ==
-            REDEFINE_OK)
-        return true;
-    rdf_debug_close(ret->debug);
-    rdf_arena_free(&ret->arena);
-    return false;
+    ret->has_index = rdf_debug_open(&ret->space, &ret->arena, path, 0, 0, RDF_DEBUG_INSIDE, &ret->debug,
+                                    &ignored) == REDEFINE_OK &&
+                     rdf_debug_build_index(ret->debug, &rdf_os_pages, (struct rdf_span){0}, &ret->index,
+                                           &ignored) == REDEFINE_OK;
 }
 
 static void close_patch(struct patch *patch)
 {
     rdf_debug_close(patch->debug);
-    rdf_os_pages.put(rdf_os_pages.ctx, (void *)(uintptr_t)patch->index.blob.data,
-                     patch->index.blob.len_bytes);
+    if (patch->has_index)
+        rdf_os_pages.put(rdf_os_pages.ctx, (void *)(uintptr_t)patch->index.blob.data,
+                         patch->index.blob.len_bytes);
     rdf_arena_free(&patch->arena);
 }
 
@@ -92,29 +92,78 @@ static void warn_of_copies(struct gate *gate, const struct rdf_function *functio
     }
 }
 
-static void gate_function(struct gate *gate, const struct patch *patch, const char *name,
-                          uint64_t replacement)
+/* ---- Clones ---- */
+
+/* What redefine_find calls the clone in the program; false: there is no name for it alone. */
+static bool name_clone(struct gate *gate, const struct rdf_function *function, const struct rdf_clone *clone,
+                       char *ret_name, size_t name_bytes)
+{
+    struct rdf_images *images = &gate->target.images;
+    bool is_program = function->image == images->image[0];
+    struct rdf_error ignored = {0};
+    uint64_t addr;
+    const char *at = clone->file ? "@" : "";
+    int len = snprintf(ret_name, name_bytes, "%s%s%s%s%s",
+                       is_program ? "" : cli_short_name(rdf_image_name(function->image)),
+                       is_program ? "" : "!", clone->name, at, clone->file ? clone->file : "");
+    return len > 0 && (size_t)len < name_bytes && !strpbrk(ret_name, "\036\037") &&
+           rdf_images_find(images, ret_name, &addr, &ignored) == REDEFINE_OK && addr == clone->addr;
+}
+
+static void warn_of_clone(const char *name, const struct rdf_clone *clone)
+{
+    const char *what = clone->difference ? clone->difference
+                                         : "may take other parameters: only debug data (-g) would tell";
+    if (clone->kind == RDF_CLONE_PART)
+        cli_say("warning: %s is a piece of %s, which callers that inlined the rest go to: they do not call "
+                "the replacement",
+                clone->name, name);
+    else
+        cli_say("warning: calls of %s that were compiled to go to %s do not call the replacement: it %s; "
+                "redefine check says more",
+                name, clone->name, what);
+}
+
+/* The clones that go with the function, as fields of its item, each behind `before`; the others are warned
+ * of. */
+static void gate_clones(struct gate *gate, const struct rdf_function *function, const char *name,
+                        const char *before)
 {
     struct rdf_error ignored = {0};
-    struct rdf_function function;
-    struct rdf_report report = {.name = name};
-    uint64_t entry;
-    if (!gate->is_open) {
-        if (!cli_target_open(gate->program, &gate->target))
-            return;
-        gate->is_open = true;
-        gate->judge = cli_judge_of(&gate->target, RDF_DEBUG_INSIDE);
-    }
-    /* What cannot be found, the agent will say; it knows the process. */
-    if (rdf_images_find(&gate->target.images, name, &entry, &ignored) != REDEFINE_OK ||
-        rdf_images_function(&gate->target.images, entry, &function, &ignored) != REDEFINE_OK)
+    struct rdf_facts facts;
+    char clone_name[1024];
+    if (rdf_judge_clones(&gate->judge, function, &facts, &ignored) != REDEFINE_OK)
         return;
-    warn_of_copies(gate, &function, name);
-    const struct rdf_debug_function *known = rdf_debug_index_at(&patch->index, replacement);
-    const struct rdf_type *of_target = rdf_judge_type(&gate->judge, function.image, function.start);
+    for (size_t i = 0; i < facts.clone_count; i++) {
+        const struct rdf_clone *clone = &facts.clone[i];
+        if (clone->kind == RDF_CLONE_COLD || clone->fit == RDF_CLONE_OTHER)
+            continue;
+        if (clone->fit != RDF_CLONE_FITS)
+            warn_of_clone(name, clone);
+        else if (!gate->question->takes_clones)
+            cli_say("warning: calls of %s that were compiled to go to %s do not call the replacement; "
+                    "--clones redefines that too: it takes the same parameters",
+                    name, clone->name);
+        else if (!name_clone(gate, function, clone, clone_name, sizeof clone_name))
+            cli_say("warning: %s cannot be taken along: no name leads to it alone", clone->name);
+        else
+            fprintf(gate->items, "%s%c%s", before, RDF_REQUEST_FIELD, clone_name);
+    }
+}
+
+/* ---- One function ---- */
+
+static void compare_types(struct gate *gate, const struct patch *patch, const struct rdf_function *function,
+                          const char *name, uint64_t replacement)
+{
+    struct rdf_error ignored = {0};
+    struct rdf_report report = {.name = name};
+    const struct rdf_debug_function *known = patch->has_index ? rdf_debug_index_at(&patch->index, replacement)
+                                                              : NULL;
+    const struct rdf_type *of_target = known ? rdf_judge_type(&gate->judge, function->image, function->start)
+                                             : NULL;
     const struct rdf_type *of_replacement;
-    if (!known || !of_target ||
-        rdf_debug_type(patch->debug, known, &of_replacement, &ignored) != REDEFINE_OK ||
+    if (!of_target || rdf_debug_type(patch->debug, known, &of_replacement, &ignored) != REDEFINE_OK ||
         rdf_check_compare(of_target, of_replacement, &gate->target.arena, &report, &ignored) != REDEFINE_OK)
         return;
     for (const struct rdf_hazard *hazard = report.hazard; hazard; hazard = hazard->next)
@@ -125,55 +174,109 @@ static void gate_function(struct gate *gate, const struct patch *patch, const ch
         }
 }
 
+/* Whether the function is there; what cannot be found, the agent will say; it knows the process. */
+static bool find(struct gate *gate, const char *name, struct rdf_function *ret)
+{
+    struct rdf_error ignored = {0};
+    uint64_t entry;
+    if (!gate->is_open) {
+        gate->is_open = true;
+        if (!cli_target_open(gate->question->program, &gate->target)) {
+            gate->is_unreadable = true;
+            return false;
+        }
+        gate->judge = cli_judge_of(&gate->target,
+                                   gate->question->takes_clones ? RDF_DEBUG_ANYWHERE : RDF_DEBUG_INSIDE);
+    }
+    return !gate->is_unreadable &&
+           rdf_images_find(&gate->target.images, name, &entry, &ignored) == REDEFINE_OK &&
+           rdf_images_function(&gate->target.images, entry, ret, &ignored) == REDEFINE_OK;
+}
+
+static void gate_function(struct gate *gate, const struct patch *patch, const char *name,
+                          uint64_t replacement, const char *before)
+{
+    struct rdf_function function;
+    if (!find(gate, name, &function))
+        return;
+    warn_of_copies(gate, &function, name);
+    gate_clones(gate, &function, name, before);
+    if (!gate->question->is_forced)
+        compare_types(gate, patch, &function, name, replacement);
+}
+
+/* ---- Items ---- */
+
 static void gate_file(struct gate *gate, const char *path)
 {
     struct cli_patch_record *record;
     struct patch patch;
     size_t count;
-    if (!open_patch(path, &patch))
+    fprintf(gate->items, "patch%c%s", RDF_REQUEST_FIELD, path);
+    if (!cli_patch_read(path, &record, &count)) {
+        gate->refused = true;
         return;
-    if (cli_patch_read(path, &record, &count)) {
-        for (size_t i = 0; i < count; i++)
-            gate_function(gate, &patch, record[i].name, record[i].replacement);
-        cli_patch_free(record, count);
     }
+    open_patch(path, &patch);
+    for (size_t i = 0; i < count; i++) {
+        char *before = NULL;
+        bool is_plain = !strpbrk(record[i].name, "\036\037");
+        if (is_plain && asprintf(&before, "%c%s", RDF_REQUEST_FIELD, record[i].name) > 0)
+            gate_function(gate, &patch, record[i].name, record[i].replacement, before);
+        free(before);
+    }
+    cli_patch_free(record, count);
     close_patch(&patch);
 }
 
 static void gate_symbol(struct gate *gate, const char *path, const char *symbol, const char *name)
 {
     struct patch patch;
-    if (!open_patch(path, &patch))
-        return;
-    uint64_t replacement = cli_patch_symbol(path, symbol);
-    if (replacement)
-        gate_function(gate, &patch, name, replacement);
+    fprintf(gate->items, "name%c%s%c%s%c%s", RDF_REQUEST_FIELD, path, RDF_REQUEST_FIELD, symbol,
+            RDF_REQUEST_FIELD, name);
+    open_patch(path, &patch);
+    gate_function(gate, &patch, name, cli_patch_symbol(path, symbol), "");
     close_patch(&patch);
 }
 
-bool cli_gate(const char *program, const char *items)
+static void gate_items(struct gate *gate, char *items)
 {
     static const char item_end[] = {RDF_REQUEST_ITEM, '\0'};
     static const char field_end[] = {RDF_REQUEST_FIELD, '\0'};
-    struct gate gate = {.program = program};
-    char *copy = strdup(items);
     char *next_item = NULL;
-    for (char *item = copy ? strtok_r(copy, item_end, &next_item) : NULL; item;
+    for (char *item = strtok_r(items, item_end, &next_item); item;
          item = strtok_r(NULL, item_end, &next_item)) {
         char *next_field = NULL;
         const char *kind = strtok_r(item, field_end, &next_field);
         const char *path = strtok_r(NULL, field_end, &next_field);
         const char *symbol = strtok_r(NULL, field_end, &next_field);
         const char *name = strtok_r(NULL, field_end, &next_field);
-        if (kind && path && strcmp(kind, "patch") == 0)
-            gate_file(&gate, path);
-        else if (kind && name && strcmp(kind, "name") == 0)
-            gate_symbol(&gate, path, symbol, name);
+        if (strcmp(kind, "patch") == 0)
+            gate_file(gate, path);
+        else
+            gate_symbol(gate, path, symbol, name);
+        fputc(RDF_REQUEST_ITEM, gate->items);
     }
+}
+
+char *cli_gate(const struct cli_gate_question *question)
+{
+    struct gate gate = {.question = question};
+    char *copy = strdup(question->items), *text = NULL;
+    size_t text_bytes;
+    gate.items = open_memstream(&text, &text_bytes);
+    if (copy && gate.items)
+        gate_items(&gate, copy);
     if (gate.is_open) {
         rdf_judge_free(&gate.judge);
         cli_target_close(&gate.target);
     }
+    bool done = copy && gate.items && fclose(gate.items) == 0;
     free(copy);
-    return !gate.refused;
+    if (done && !gate.refused)
+        return text;
+    if (!done)
+        cli_say("no memory");
+    free(text);
+    return NULL;
 }

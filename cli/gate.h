@@ -4,10 +4,17 @@
 
 #include <stdbool.h>
 
-/* Whether a program may be started with these patches (items of a request, agent/request.h), as far as the
- * debug data inside of its objects and of the patches tells: false when a replacement has another signature
- * or another layout of what it is given, and that has been said. Copies that will not be replaced are
- * warned of. */
-bool cli_gate(const char *program, const char *items);
+struct cli_gate_question {
+    const char *program; /* its path */
+    const char *items;   /* of the request (agent/request.h): patches, and names with what replaces them */
+    bool takes_clones;   /* clones that take the same parameters are to be redefined too */
+    bool is_forced;      /* types are not compared */
+};
+
+/* Whether a program may be started with these patches, as far as the debug data inside of its objects and of
+ * the patches tells: null when a replacement has another signature or another layout of what it is given,
+ * and that has been said. Copies and clones that will not be replaced are warned of. Else a new string: the
+ * items, with the clones that are taken along. */
+char *cli_gate(const struct cli_gate_question *question);
 
 #endif

@@ -55,17 +55,11 @@ static bool is_wanted(const struct list *list, const char *name)
     return matches;
 }
 
-static const char *short_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 static bool is_wanted_object(const struct list *list, struct rdf_image *image)
 {
     const char *path = rdf_image_name(image);
     if (list->object)
-        return rdf_image_glob(list->object, path) || rdf_image_glob(list->object, short_name(path));
+        return rdf_image_glob(list->object, path) || rdf_image_glob(list->object, cli_short_name(path));
     return list->all_objects || image == list->target.images.image[0];
 }
 
@@ -267,7 +261,7 @@ static json_t *json_row(const struct list *list, const struct row *row)
     char *demangled = cli_demangle(row->function.name);
     json_t *object = json_pack("{s:o, s:s, s:I, s:I, s:o, s:s, s:o}", "name",
                                cli_json_text(row->function.name), "object",
-                               short_name(rdf_image_name(row->function.image)), "address",
+                               cli_short_name(rdf_image_name(row->function.image)), "address",
                                (json_int_t)shown_address(list, row), "size",
                                (json_int_t)(row->function.end - row->function.start), "strategy",
                                row->strategy ? json_string(row->strategy) : json_null(), "verdict",

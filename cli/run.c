@@ -33,6 +33,7 @@ struct request {
     bool follow;
     bool verbose;
     bool force;
+    bool clones;
 };
 
 /* The absolute path of a patch file that the loader of this machine could load, or null. */
@@ -281,6 +282,20 @@ static int run_counted(struct start *start, struct cli_count *count)
     return reported ? cli_child_end_as(status) : EXIT_OWN_FAILURE;
 }
 
+/* Whether the patches fit what they redefine; the clones that go with it are added to the request. */
+static bool pass_gate(struct request *request, const char *path)
+{
+    struct cli_gate_question question = {path, request->text, request->clones, request->force};
+    if (request->force && !request->clones)
+        return true;
+    char *items = cli_gate(&question);
+    if (!items)
+        return false;
+    free(request->text);
+    request->text = items;
+    return true;
+}
+
 static int start(struct request *request, char **argv)
 {
     int status = EXIT_OWN_FAILURE;
@@ -293,7 +308,7 @@ static int start(struct request *request, char **argv)
         return status;
     }
     char *agent = NULL;
-    bool may_start = check_program(argv[0], &program) && (request->force || cli_gate(path, request->text));
+    bool may_start = check_program(argv[0], &program) && pass_gate(request, path);
     if (may_start && (agent = find_agent())) {
         struct start start = {request, agent, path, argv};
         status = request->count.glob_count ? run_counted(&start, &request->count) : become(&start);
@@ -315,17 +330,15 @@ static bool parse(int argc, char **argv, struct request *request, int *ret_first
         OUTPUT,
         FOLLOW,
         VERBOSE,
-        FORCE
+        FORCE,
+        CLONES
     }; /* no letters: long options only */
-    static const struct option options[] = {{"patch", required_argument, NULL, PATCH},
-                                            {"replace", required_argument, NULL, REPLACE},
-                                            {"count", required_argument, NULL, COUNT},
-                                            {"json", no_argument, NULL, JSON},
-                                            {"output", required_argument, NULL, OUTPUT},
-                                            {"follow", no_argument, NULL, FOLLOW},
-                                            {"verbose", no_argument, NULL, VERBOSE},
-                                            {"force", no_argument, NULL, FORCE},
-                                            {0}};
+    static const struct option options[] = {
+        {"patch", required_argument, NULL, PATCH},   {"replace", required_argument, NULL, REPLACE},
+        {"count", required_argument, NULL, COUNT},   {"json", no_argument, NULL, JSON},
+        {"output", required_argument, NULL, OUTPUT}, {"follow", no_argument, NULL, FOLLOW},
+        {"verbose", no_argument, NULL, VERBOSE},     {"force", no_argument, NULL, FORCE},
+        {"clones", no_argument, NULL, CLONES},       {0}};
     bool ok = true;
     /* getopt counts from the program's name; ours is one word further left. */
     argc++;
@@ -341,6 +354,7 @@ static bool parse(int argc, char **argv, struct request *request, int *ret_first
         case FOLLOW: request->follow = true; break;
         case VERBOSE: request->verbose = true; break;
         case FORCE: request->force = true; break;
+        case CLONES: request->clones = true; break;
         case ':':
             cli_say("%s needs a value; see redefine --help", argv[optind - 1]);
             ok = false;

@@ -41,6 +41,12 @@ int cli_control_bytes(const char *text)
     return at[0] < ' ' || at[0] == 0x7f;
 }
 
+const char *cli_short_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 void cli_put_text(FILE *out, const char *text, int columns_max)
 {
     for (int column = 0; *text && column < columns_max; text++) {

@@ -23,6 +23,9 @@ char *cli_demangle(const char *name);
  * 32 that ISO 6429 has, as UTF-8 writes them. 0: none. */
 int cli_control_bytes(const char *text);
 
+/* Of a path: what lies behind its last slash. */
+const char *cli_short_name(const char *path);
+
 /* At most so many columns; names come from files, so control characters are shown as "?". */
 void cli_put_text(FILE *out, const char *text, int columns_max);
 

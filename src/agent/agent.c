@@ -105,9 +105,61 @@ static void *load(const char *path)
     return handle;
 }
 
-static void apply_patch(const char *path)
+static void *change_memory(const char *path, size_t count)
 {
-    void *handle = load(path);
+    void *memory = calloc(count, sizeof(struct redefine_patch_change));
+    if (memory)
+        return memory;
+    rdf_agent_say("%s: no memory; %s is not started", path, program_invocation_short_name);
+    give_up();
+}
+
+static size_t count_fields(const char *fields)
+{
+    size_t count = fields != NULL;
+    for (; fields && *fields; fields++)
+        count += *fields == RDF_REQUEST_FIELD;
+    return count;
+}
+
+/* One change more. A program that was started by the one that was looked at may lack the clone, and be right
+ * to. */
+static bool add_clone(struct redefine_patch_change *ret, const char *clone, void *replacement)
+{
+    void *unused;
+    if (lenient && redefine_find(clone, &unused) != REDEFINE_OK)
+        return false;
+    *ret = (struct redefine_patch_change){.name = clone, .replacement = replacement};
+    return true;
+}
+
+static __attribute__((noreturn)) void refuse_request(void)
+{
+    rdf_agent_say("%s is set to something that redefine did not write; %s is not started", RDF_REQUEST_ENV,
+                  program_invocation_short_name);
+    give_up();
+}
+
+/* Pairs of a name and a clone behind the changes that the file itself asks for; returns how many there are
+ * then. */
+static size_t add_clones(struct redefine_patch_change *change, size_t count, char *pairs)
+{
+    size_t used = count;
+    while (pairs) {
+        const char *name = cut(&pairs, RDF_REQUEST_FIELD);
+        const char *clone = cut(&pairs, RDF_REQUEST_FIELD);
+        size_t base = 0;
+        while (base < count && strcmp(change[base].name, name) != 0)
+            base++;
+        if (!clone || base == count)
+            refuse_request();
+        used += add_clone(&change[used], clone, change[base].replacement);
+    }
+    return used;
+}
+
+static const struct redefine_patch_table *table_of(const char *path, void *handle)
+{
     const struct redefine_patch_table *table = dlsym(handle, "redefine_patch_table");
     if (!table || table->start == table->stop) {
         rdf_agent_say(
@@ -123,22 +175,25 @@ static void apply_patch(const char *path)
             path, table->abi, REDEFINE_PATCH_ABI, program_invocation_short_name);
         give_up();
     }
+    return table;
+}
+
+static void apply_patch(const char *path, char *clones)
+{
+    void *handle = load(path);
+    const struct redefine_patch_table *table = table_of(path, handle);
     size_t count = (size_t)(table->stop - table->start);
-    struct redefine_patch_change *change = calloc(count, sizeof *change);
-    if (!change) {
-        rdf_agent_say("%s: no memory; %s is not started", path, program_invocation_short_name);
-        give_up();
-    }
+    struct redefine_patch_change *change = change_memory(path, count + count_fields(clones));
     for (size_t i = 0; i < count; i++)
         change[i] =
             (struct redefine_patch_change){.name = table->start[i]->name,
                                            .replacement = (void *)(uintptr_t)table->start[i]->replacement,
                                            .original = &table->start[i]->original};
-    apply(path, handle, change, count);
+    apply(path, handle, change, add_clones(change, count, clones));
     free(change);
 }
 
-static void apply_replace(const char *path, const char *symbol, const char *name)
+static void apply_replace(const char *path, const char *symbol, const char *name, char *clones)
 {
     void *handle = load(path);
     void *replacement = dlsym(handle, symbol);
@@ -147,8 +202,13 @@ static void apply_replace(const char *path, const char *symbol, const char *name
                       program_invocation_short_name);
         give_up();
     }
-    struct redefine_patch_change change = {.name = name, .replacement = replacement};
-    apply(path, handle, &change, 1);
+    struct redefine_patch_change *change = change_memory(path, 1 + count_fields(clones));
+    size_t count = 0;
+    change[count++] = (struct redefine_patch_change){.name = name, .replacement = replacement};
+    while (clones)
+        count += add_clone(&change[count], cut(&clones, RDF_REQUEST_FIELD), replacement);
+    apply(path, handle, change, count);
+    free(change);
 }
 
 /* ---- Counting ---- */
@@ -179,7 +239,7 @@ static void carry_out(char *item)
     char *kind = cut(&item, RDF_REQUEST_FIELD);
     char *path = cut(&item, RDF_REQUEST_FIELD);
     if (strcmp(kind, "patch") == 0 && path) {
-        apply_patch(path);
+        apply_patch(path, item);
         return;
     }
     if (strcmp(kind, "count") == 0 && path && item) {
@@ -187,13 +247,10 @@ static void carry_out(char *item)
         return;
     }
     char *symbol = cut(&item, RDF_REQUEST_FIELD);
-    if (strcmp(kind, "name") == 0 && path && symbol && item) {
-        apply_replace(path, symbol, item);
-        return;
-    }
-    rdf_agent_say("%s is set to something that redefine did not write; %s is not started", RDF_REQUEST_ENV,
-                  program_invocation_short_name);
-    give_up();
+    char *name = cut(&item, RDF_REQUEST_FIELD);
+    if (strcmp(kind, "name") != 0 || !path || !symbol || !name)
+        refuse_request();
+    apply_replace(path, symbol, name, item);
 }
 
 /* Takes a variable out of the environment where it lies: main's third argument is the same array. */

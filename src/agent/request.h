@@ -9,8 +9,9 @@
 
 /* What to do, in order. Items end with ITEM; fields of an item are separated by FIELD:
  *     count  FIELD path FIELD glob [FIELD glob]…     (the file of src/agent/count.h)
- *     patch  FIELD path
- *     name   FIELD path FIELD symbol FIELD name      (--replace NAME=P.so:SYMBOL) */
+ *     patch  FIELD path [FIELD name FIELD clone]…
+ *     name   FIELD path FIELD symbol FIELD name [FIELD clone]…      (--replace NAME=P.so:SYMBOL)
+ * A clone gets the replacement that the patch has for the name. */
 #define RDF_REQUEST_ENV   "REDEFINE_REQUEST"
 #define RDF_REQUEST_ITEM  '\036'
 #define RDF_REQUEST_FIELD '\037'
