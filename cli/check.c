@@ -116,13 +116,34 @@ static bool check_bodiless_go(struct checking *checking, const char *name)
     return true;
 }
 
+/* A function of which only clones are left: their names tell. False: there are none either. */
+static bool check_clones_alone(struct checking *checking, const char *name)
+{
+    struct cli_target *target = &checking->target;
+    struct rdf_function function = {.image = target->images.image[0], .name = name};
+    struct rdf_check_debug debug = {0};
+    struct rdf_error err = {0};
+    struct rdf_facts facts;
+    if (rdf_judge_clones(&checking->judge, &function, &facts, &err) != REDEFINE_OK || !facts.clone_count)
+        return false;
+    struct rdf_report *report = new_report(checking);
+    struct rdf_check_subject subject = {.name = name, .facts = &facts, .debug = &debug};
+    if (!report || rdf_check_verdict(&subject, &target->arena, report, &err) != REDEFINE_OK) {
+        cli_say("no memory");
+        return false;
+    }
+    checking->count++;
+    return true;
+}
+
 /* Where the name's code is; false: a sentence has been said, or the name was reported otherwise. */
 static bool find(struct checking *checking, const char *name, struct rdf_function *ret)
 {
     struct rdf_error err = {0};
     uint64_t entry;
     redefine_status status = rdf_images_find(&checking->target.images, name, &entry, &err);
-    if ((status == REDEFINE_ENOTFOUND && check_bodiless(checking, name)) ||
+    if ((status == REDEFINE_ENOTFOUND &&
+         (check_bodiless(checking, name) || check_clones_alone(checking, name))) ||
         (status == REDEFINE_EINLINED && check_bodiless_go(checking, name)))
         return false;
     struct rdf_image *program = checking->target.images.image[0];

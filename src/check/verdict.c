@@ -138,7 +138,12 @@ static void tell_inlined(struct making *making)
     if (debug && debug->inlined_total > debug->inlined_count)
         add(making, (struct rdf_hazard){.kind = RDF_HAZARD_INLINED, .severity = RDF_SEVERITY_WARNING},
             "inlined in %zu more places that are not listed", debug->inlined_total - debug->inlined_count);
-    if (nothing_left)
+    if (nothing_left && subject->facts)
+        add(making, (struct rdf_hazard){.kind = RDF_HAZARD_NO_CALLER, .severity = RDF_SEVERITY_BLOCKER},
+            "%s has no code of its own, only clones of it, whose parameters the compiler chose: mark it "
+            "__attribute__((noipa)), or redefine its callers instead",
+            subject->name);
+    else if (nothing_left)
         add(making, (struct rdf_hazard){.kind = RDF_HAZARD_NO_CALLER, .severity = RDF_SEVERITY_BLOCKER},
             "%s has no code of its own: every call was inlined; mark it __attribute__((noinline)), or "
             "redefine "
@@ -230,7 +235,10 @@ static void tell_clone(struct making *making, const struct rdf_clone *clone)
                        : clone->fit == RDF_CLONE_UNTOLD
                            ? "may take other parameters, which only debug data (-g) tells"
                            : "takes other parameters";
-    if (clone->fit == RDF_CLONE_OTHER)
+    if (!making->subject->addr)
+        add(making, hazard, "%s is a clone of it: compile with %s, or mark %s __attribute__((noclone))",
+            clone->name, clone_flag(clone->kind), making->subject->name);
+    else if (clone->fit == RDF_CLONE_OTHER)
         add(making, hazard, "%s %s: redefine it by that name, if it is meant", clone->name, what);
     else if (clone->kind == RDF_CLONE_PROMOTED)
         add(making, hazard,
