@@ -2,6 +2,7 @@
 #include "filespace.h"
 
 #include "cli.h"
+#include "segments.h"
 #include "unpack.h"
 
 #include <elf.h>
@@ -28,7 +29,6 @@ static const uint64_t program_base = UINT64_C(0x555555554000);
 static const uint64_t library_base = UINT64_C(0x7ffff0000000);
 /* Where a process has nothing, for what it has not. */
 static const uint64_t spare_base = UINT64_C(0x10000000000);
-static const uint64_t span_max = UINT64_C(1) << 34;
 
 struct object {
     char *path;
@@ -115,15 +115,21 @@ static void add_segment(struct object *object, const Elf64_Phdr *header)
         map->start = map[-1].end;
 }
 
-static bool load_segments(struct object *object, const struct elf_source *source, const Elf64_Phdr *header,
-                          size_t count, uint64_t low)
+static bool load_segments(struct object *object, const struct elf_source *source, const Elf64_Ehdr *elf,
+                          const struct cli_segments *segments)
 {
-    for (size_t i = 0; i < count; i++) {
-        const Elf64_Phdr *h = &header[i];
+    uint64_t low = segments->low;
+    for (size_t i = 0; i < segments->count; i++) {
+        const Elf64_Phdr *h = &segments->header[i];
         if (h->p_type == PT_DYNAMIC)
             object->dynamic = h->p_vaddr + object->bias;
         if (h->p_type != PT_LOAD)
             continue;
+        if (segments->is_headless && h->p_vaddr == low) {
+            cli_segments_write_head(segments, elf, object->bytes);
+            add_segment(object, h);
+            continue;
+        }
         uint64_t lead = h->p_offset % rdf_os_page_bytes();
         if (h->p_vaddr % rdf_os_page_bytes() != lead)
             lead = 0;
@@ -136,38 +142,22 @@ static bool load_segments(struct object *object, const struct elf_source *source
     return object->segment_count > 0;
 }
 
-/* The addresses that the segments span, page by page. */
-static bool span_of(const Elf64_Phdr *header, size_t count, uint64_t *ret_low, uint64_t *ret_high)
-{
-    uint64_t low = UINT64_MAX;
-    uint64_t high = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (header[i].p_type != PT_LOAD)
-            continue;
-        uint64_t end = header[i].p_vaddr + header[i].p_memsz;
-        if (end < header[i].p_vaddr || end > UINT64_MAX - rdf_os_page_bytes())
-            return false;
-        low = page_down(header[i].p_vaddr) < low ? page_down(header[i].p_vaddr) : low;
-        high = page_up(end) > high ? page_up(end) : high;
-    }
-    *ret_low = low;
-    *ret_high = high;
-    return low < high && high - low <= span_max;
-}
-
 static struct object *add_elf(struct cli_filespace *files, const char *path, const struct elf_source *source,
                               uint16_t *ret_machine)
 {
     Elf64_Ehdr elf;
-    Elf64_Phdr header[64];
-    uint64_t low, high;
+    struct cli_segments segments = {.count = 0};
     if (!source_read(source, 0, &elf, sizeof elf) || memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0 ||
         elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_ident[EI_DATA] != ELFDATA2LSB ||
-        (elf.e_type != ET_EXEC && elf.e_type != ET_DYN) || elf.e_phentsize != sizeof header[0] ||
-        elf.e_phnum > sizeof header / sizeof header[0] ||
-        !source_read(source, elf.e_phoff, header, elf.e_phnum * sizeof header[0]) ||
-        !span_of(header, elf.e_phnum, &low, &high))
+        (elf.e_type != ET_EXEC && elf.e_type != ET_DYN) || elf.e_phentsize != sizeof segments.header[0] ||
+        elf.e_phnum > CLI_SEGMENTS_MAX ||
+        !source_read(source, elf.e_phoff, segments.header, elf.e_phnum * sizeof segments.header[0]))
         return NULL;
+    segments.count = elf.e_phnum;
+    segments.off = elf.e_phoff;
+    if (!cli_segments_choose(&segments, rdf_os_page_bytes()))
+        return NULL;
+    uint64_t low = segments.low, high = segments.high;
     struct object *object = new_object(files, path, high - low);
     if (!object)
         return NULL;
@@ -184,7 +174,7 @@ static struct object *add_elf(struct cli_filespace *files, const char *path, con
         object->dev = st.st_dev;
         object->ino = st.st_ino;
     }
-    if (!load_segments(object, source, header, elf.e_phnum, low)) {
+    if (!load_segments(object, source, &elf, &segments)) {
         munmap(object->bytes, high - low);
         free(object->path);
         files->count--;

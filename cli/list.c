@@ -219,13 +219,16 @@ static void print_rows(const struct list *list)
 {
     bool has_colour = cli_has_colour(stdout);
     bool is_terminal = cli_columns(stdout) && isatty(fileno(stdout));
-    int rest = is_terminal ? cli_columns(stdout) - 48 : INT32_MAX;
-    printf("%-8s %12s %7s %-7s %-9s %s\n", "verdict", "address", "bytes", "by", "because", "function");
+    int digits = 12; /* of an ordinary address; they ascend, so that the last one is the longest */
+    while (list->count && digits < 16 && shown_address(list, &list->row[list->count - 1]) >> 4 * digits)
+        digits++;
+    int rest = is_terminal ? cli_columns(stdout) - 36 - digits : INT32_MAX;
+    printf("%-8s %*s %7s %-7s %-9s %s\n", "verdict", digits, "address", "bytes", "by", "because", "function");
     for (size_t i = 0; i < list->count; i++) {
         const struct row *row = &list->row[i];
         char *demangled = cli_demangle(row->function.name);
-        printf("%s%-8s%s %12" PRIx64 " %7" PRIu64 " %-7s %-9.9s ", has_colour ? colour_of(row->verdict) : "",
-               rdf_verdict_name(row->verdict), has_colour ? "\033[0m" : "", shown_address(list, row),
+        printf("%s%-8s%s %*" PRIx64 " %7" PRIu64 " %-7s %-9.9s ", has_colour ? colour_of(row->verdict) : "",
+               rdf_verdict_name(row->verdict), has_colour ? "\033[0m" : "", digits, shown_address(list, row),
                row->function.end - row->function.start, row->strategy ? row->strategy : "none",
                row->hazard ? row->hazard : "");
         cli_put_text(stdout, demangled ? demangled : row->function.name, rest > 20 ? rest : 20);

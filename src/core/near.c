@@ -37,6 +37,8 @@ static void reach_of(const struct rdf_near *near, uint64_t addr, uint64_t *ret_l
     reach -= reach > 4 * REACH_SPARE ? REACH_SPARE : reach / 16;
     uint64_t least = rdf_os_page_bytes() * 16; /* the lowest pages are the system's */
     uint64_t most = rdf_os_address_end();
+    if (addr >= most) /* in a file only: a kernel's, which has no such end */
+        most = UINT64_MAX;
     uint64_t align = rdf_os_map_align_bytes();
     *ret_low = round_up(addr > (uint64_t)reach + least ? addr - (uint64_t)reach : least, align);
     *ret_high = (addr < most - (uint64_t)reach ? addr + (uint64_t)reach : most) / align * align;

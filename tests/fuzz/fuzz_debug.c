@@ -7,6 +7,7 @@
  * The first 16 bytes of the input choose what is asked; the rest is the file, which is also every other file
  * that it names.
  */
+#include "check/clone.h"
 #include "check/compare.h"
 #include "check/sites.h"
 #include "debug/index.h"
@@ -116,6 +117,25 @@ static void ask_type(struct rdf_debug *debug, const struct rdf_debug_function *f
         require(report.hazard_count == 0);
 }
 
+/* Two bodies, and whether a replacement of one would do for the other; it would for the body itself, if
+ * anything is known of its parameters. */
+static void ask_bodies(struct rdf_debug *debug, const struct rdf_debug_index *index, uint64_t addr,
+                       uint64_t other_addr, struct rdf_arena *arena)
+{
+    struct rdf_error err = {0};
+    struct rdf_debug_body body, other;
+    struct rdf_clone clone = {.name = "clone"};
+    if (rdf_debug_body(debug, index, addr, &body, &err) != REDEFINE_OK) {
+        require(err.sentence[0]);
+        return;
+    }
+    rdf_clone_compare(&body, &body, NULL, &clone, arena);
+    require(clone.fit == RDF_CLONE_FITS || clone.fit == RDF_CLONE_UNTOLD);
+    rdf_clone_place(index, addr, other_addr, &clone, arena);
+    if (rdf_debug_body(debug, index, other_addr, &other, &err) == REDEFINE_OK)
+        rdf_clone_compare(&body, &other, NULL, &clone, arena);
+}
+
 /* The same index with some of its bytes changed, and its sum made right again. */
 static void ask_damaged_index(const struct rdf_debug_index *index, const uint8_t *choice)
 {
@@ -149,6 +169,9 @@ static void ask(struct rdf_debug *debug, const uint8_t *choice, struct rdf_arena
     ask_index(&index);
     for (uint32_t i = 0; i < index.function_count && i < TYPES_ASKED; i++)
         ask_type(debug, &index.function[(i * 7u + choice[1]) % index.function_count], arena);
+    for (uint32_t i = 0; i < index.entry_count && i < TYPES_ASKED; i++)
+        ask_bodies(debug, &index, index.entry[(i * 5u + choice[2]) % index.entry_count].addr,
+                   index.entry[(i * 3u + choice[3]) % index.entry_count].addr, arena);
     ask_damaged_index(&index, choice);
     put_pages(NULL, (void *)(uintptr_t)index.blob.data, index.blob.len_bytes);
 }
