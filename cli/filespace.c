@@ -111,7 +111,7 @@ static void add_segment(struct object *object, const Elf64_Phdr *header)
                           (header->p_flags & PF_W ? RDF_PROT_WRITE : 0) |
                           (header->p_flags & PF_X ? RDF_PROT_EXEC : 0));
     /* Whole pages of the file are mapped: what lies before the segment in its first page comes along. */
-    if (object->segment_count > 1 && map->start < map[-1].end)
+    if (object->segment_count > 1 && map->start >= map[-1].start && map->start < map[-1].end)
         map->start = map[-1].end;
 }
 

@@ -381,17 +381,20 @@ static void compare_counts(struct compare *compare, const struct rdf_type *targe
                      replacement->field_count,
                      replacement->is_method && !target->is_method ? " ('this' is the first)" : "",
                      fewer ? "it does not see the last ones; declare them"
-                           : "what it finds in the others is left over from something else");
+                           : "what it finds in the others is left over from something else; declare it as "
+                             "the target is");
         add(compare, RDF_HAZARD_SIGNATURE, fewer ? RDF_SEVERITY_WARNING : RDF_SEVERITY_BLOCKER, text.text);
     }
+    /* The two are called in different ways, by the ABI of every CPU here or of some. */
     if (target->is_variadic != replacement->is_variadic)
-        add(compare, RDF_HAZARD_SIGNATURE, RDF_SEVERITY_WARNING,
-            target->is_variadic ? "the target takes a variable number of arguments (...), the replacement "
-                                  "does not: it sees the "
-                                  "named ones only, and cannot pass the others on to the original"
-                                : "the replacement takes a variable number of arguments (...), the target "
-                                  "does not: callers do not "
-                                  "say how many registers hold them");
+        add(compare, RDF_HAZARD_SIGNATURE, RDF_SEVERITY_BLOCKER,
+            target->is_variadic
+                ? "the target takes a variable number of arguments (...), the replacement "
+                  "does not, and cannot pass them on to the original: declare it with ... and read them by "
+                  "va_arg"
+                : "the replacement takes a variable number of arguments (...), the target "
+                  "does not, and its callers do not say how many registers hold them: declare it without "
+                  "them");
     if (target->is_noreturn && !replacement->is_noreturn)
         add(compare, RDF_HAZARD_SIGNATURE, RDF_SEVERITY_BLOCKER,
             "the target never returns, so its callers have no code to come back to: declare the replacement "

@@ -128,7 +128,11 @@ static void tell_inlined(struct making *making)
                                     .line = site->line,
                                     .caller = site->caller};
         if (site->is_self)
-            add(making, hazard, "unrolled into itself: calls inside of the original stay there");
+            add(making, hazard,
+                "unrolled into itself, where a replacement is not called: mark %s __attribute__((noinline)), "
+                "if its "
+                "own calls matter",
+                subject->name);
         else
             add(making, hazard,
                 "inlined into %s, where a replacement is not called: mark %s __attribute__((noinline)), or "
@@ -137,7 +141,8 @@ static void tell_inlined(struct making *making)
     }
     if (debug && debug->inlined_total > debug->inlined_count)
         add(making, (struct rdf_hazard){.kind = RDF_HAZARD_INLINED, .severity = RDF_SEVERITY_WARNING},
-            "inlined in %zu more places that are not listed", debug->inlined_total - debug->inlined_count);
+            "inlined in %zu more places that are not listed: mark %s __attribute__((noinline))",
+            debug->inlined_total - debug->inlined_count, subject->name);
     if (nothing_left && subject->facts)
         add(making, (struct rdf_hazard){.kind = RDF_HAZARD_NO_CALLER, .severity = RDF_SEVERITY_BLOCKER},
             "%s has no code of its own, only clones of it, whose parameters the compiler chose: mark it "
@@ -164,7 +169,9 @@ static void tell_callers(struct making *making)
         inlined
             ? "nothing calls the code of %s and nothing takes its address: only inlined copies run; mark it "
               "__attribute__((noinline)), or redefine its callers instead"
-            : "nothing calls %s and nothing takes its address: nobody would notice a replacement",
+            : "nothing calls %s and nothing takes its address: nobody would notice a replacement; redefine "
+              "what is "
+              "called instead of it",
         making->subject->name);
 }
 
@@ -221,7 +228,8 @@ static void tell_fitting(struct making *making, const struct rdf_clone *clone)
                             .caller = clone->name},
         "%zu direct call%s go to %s, which takes the same parameters: %s", clone->direct_calls,
         clone->direct_calls == 1 ? "" : "s", clone->name,
-        takes ? "--clones takes it along" : "redefine it too, with the same replacement, as --clones does");
+        takes ? "nothing is to be done, --clones takes it along"
+              : "redefine it too, with the same replacement, as --clones does");
 }
 
 static void tell_clone(struct making *making, const struct rdf_clone *clone)
@@ -284,7 +292,8 @@ static void tell_names(struct making *making)
                 (struct rdf_hazard){.kind = RDF_HAZARD_ALIAS,
                                     .severity = RDF_SEVERITY_NOTE,
                                     .caller = other->name},
-                "%s is another name of it: a replacement serves both", other->name);
+                "%s is another name of it, and a replacement serves both: nothing is to be done about it",
+                other->name);
     }
 }
 
@@ -301,8 +310,11 @@ static void tell_ipa_ra(struct making *making)
                                 .severity = facts->relay_keeps ? RDF_SEVERITY_NOTE : RDF_SEVERITY_WARNING,
                                 .caller = caller};
     if (facts->relay_keeps)
-        add(making, hazard, "callers%s%s %s%s%s the call, and the relay sees to it", caller ? " like " : "",
-            caller ? caller : "", names ? "rely on " : "", names ? names : stack, names ? " across" : "");
+        add(making, hazard,
+            "callers%s%s %s%s%s the call, and the relay sees to it: nothing is to be done (-fno-ipa-ra would "
+            "spare it)",
+            caller ? " like " : "", caller ? caller : "", names ? "rely on " : "", names ? names : stack,
+            names ? " across" : "");
     else
         add(making, hazard,
             "callers%s%s %s%s%s the call, which cannot be seen to here: compile with -fno-ipa-ra, or mark it "

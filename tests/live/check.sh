@@ -270,7 +270,7 @@ verdict "types: another sign" 1 partial 'warning: signature: parameter 1'
 typed "float" 'static float mine(double d) { return d; }' mine half
 verdict "types: another result" 1 unsafe 'blocker: signature: the target returns double'
 typed "fixed" 'static int mine(int n) { return n; }' mine sum
-verdict "types: no variable arguments" 1 partial 'warning: signature: .*variable number of arguments'
+verdict "types: no variable arguments" 1 unsafe 'blocker: signature: .*variable number of arguments'
 typed "returns" 'static void mine(int s) { (void)s; }' mine leave
 verdict "types: the target never returns" 1 unsafe 'blocker: signature: the target never returns'
 typed "fits" 'static int mine(int a, long b) { return a - b; }' mine add

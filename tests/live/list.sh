@@ -116,6 +116,51 @@ else
     skip "a library for another CPU" "the C library of the cross compiler is not installed"
 fi
 
+# A kernel: code at the top of the addresses, data at address 0, no segment that holds the headers, no dynamic section.
+if [ "$(uname -m)" = x86_64 ] && command -v ld >/dev/null; then
+    awk -v count=60000 'BEGIN {
+        print ".text"
+        for (i = 0; i < count; i++) {
+            printf ".p2align 4, 0x90\n%s\n.type f_%d, @function\nf_%d:\n", i % 3 ? ".globl f_" i : "", i, i
+            if (i % 2) print ".byte 0x0f, 0x1f, 0x44, 0, 0"
+            printf "push %%rbp\nmov %%rsp, %%rbp\nmov %%edi, %%eax\ncall f_%d\npop %%rbp\nret\n", int(i / 2)
+            printf ".size f_%d, . - f_%d\n", i, i
+        }
+        print ".data\n.quad f_59999\n.section .percpu, \"aw\"\n.quad 1, 2, 3"
+    }' >kernel.s
+    cat >kernel.ld <<'LD'
+PHDRS { text PT_LOAD FLAGS(5); data PT_LOAD FLAGS(6); percpu PT_LOAD FLAGS(6); note PT_NOTE FLAGS(4); }
+SECTIONS {
+    . = 0xffffffff81000000; .text : { *(.text) } :text .note.gnu.build-id : { *(.note.gnu.build-id) } :text :note
+    . = 0xffffffff82800000; .data : { *(.data) } :data . = 0; .percpu : { *(.percpu) } :percpu
+    /DISCARD/ : { *(.comment) }
+}
+LD
+    if as -o kernel.o kernel.s && ld -static -nostdlib --build-id -T kernel.ld -o kernel kernel.o; then
+        result "a kernel" sh -c '! readelf -lW kernel | grep -qE "LOAD +0x000000|DYNAMIC"'
+        begun=$(date +%s)
+        list ./kernel
+        ended=$(date +%s)
+        result "… is a list" is_a_list
+        result "… of 60,000 functions, in $((ended - begun)) s" grep -q '^60,000 functions: ' out
+        result "… at the addresses of the file" grep -qE '^ok +ffffffff81000000 +[0-9]+ jump +f_0$' out
+        run "$redefine" check ./kernel f_14
+        result "… can be checked" sh -c '[ "$1" = 0 ] && grep -q "f_14 at 0xffffffff81" out' - "$status"
+        run "$redefine" show ./kernel f_14
+        result "… and shown" sh -c '[ "$1" = 0 ] && grep -q "jmp 0xffffffff8" out' - "$status"
+        if nm "$redefine" | grep -q __asan; then
+            skip "… in bounded memory" "a sanitized command needs more"
+        else
+            (ulimit -v 400000; "$redefine" list ./kernel 'f_1*' >out 2>err)
+            result "… in bounded memory" grep -q '^11,111 functions: ' out
+        fi
+    else
+        skip "a kernel" "its file cannot be made"
+    fi
+else
+    skip "a kernel" "it is made for x86-64"
+fi
+
 if command -v script >/dev/null; then
     terminal() { TERM=xterm COLUMNS=80 script -qec "stty cols 80; $1" /dev/null </dev/null >out; }
     terminal "'$redefine' list ./names"
