@@ -40,7 +40,26 @@ struct list {
 
 /* ---- Which ---- */
 
-/* C++ names are matched as they are mangled and as people write them, with and without their parameters. */
+/* Demanglers write the result before the name of a template's instance, and of nothing else. */
+static const char *without_result(const char *name)
+{
+    static const char nameless[] = "(anonymous namespace)";
+    const char *start = name;
+    int depth = 0;
+    for (const char *at = name; *at; at++) {
+        if (depth == 0 && strncmp(at, nameless, sizeof nameless - 1) == 0)
+            at += sizeof nameless - 2;
+        else if (depth == 0 && (*at == '(' || strncmp(at, "operator", 8) == 0))
+            break;
+        depth += (*at == '<') - (*at == '>');
+        if (*at == ' ' && depth == 0)
+            start = at + 1;
+    }
+    return start;
+}
+
+/* C++ names are matched as they are mangled and as people write them, with and without their parameters and
+ * the result. */
 static bool is_wanted(const struct list *list, const char *name)
 {
     if (rdf_image_glob(list->glob, name))
@@ -48,8 +67,10 @@ static bool is_wanted(const struct list *list, const char *name)
     char *demangled = cli_demangle(name);
     bool matches = demangled && rdf_image_glob(list->glob, demangled);
     if (demangled && !matches) {
-        demangled[strcspn(demangled, "(")] = '\0';
-        matches = rdf_image_glob(list->glob, demangled);
+        const char *name = without_result(demangled);
+        matches = rdf_image_glob(list->glob, name);
+        demangled[name - demangled + (ptrdiff_t)strcspn(name, "(")] = '\0';
+        matches = matches || rdf_image_glob(list->glob, name);
     }
     free(demangled);
     return matches;
