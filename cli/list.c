@@ -67,10 +67,10 @@ static bool is_wanted(const struct list *list, const char *name)
     char *demangled = cli_demangle(name);
     bool matches = demangled && rdf_image_glob(list->glob, demangled);
     if (demangled && !matches) {
-        const char *name = without_result(demangled);
-        matches = rdf_image_glob(list->glob, name);
-        demangled[name - demangled + (ptrdiff_t)strcspn(name, "(")] = '\0';
-        matches = matches || rdf_image_glob(list->glob, name);
+        const char *own = without_result(demangled);
+        matches = rdf_image_glob(list->glob, own);
+        demangled[own - demangled + (ptrdiff_t)strcspn(own, "(")] = '\0';
+        matches = matches || rdf_image_glob(list->glob, own);
     }
     free(demangled);
     return matches;
@@ -358,6 +358,16 @@ static bool read_options(int argc, char **argv, struct list *list, const char **
     return true;
 }
 
+static void fail_empty(const struct list *list, struct rdf_error *err)
+{
+    bool has_more = !list->object && !list->all_objects && list->target.images.count > 1;
+    (void)rdf_fail(
+        err, REDEFINE_ENOTFOUND,
+        "no function that has a name matches %s%s%s; a stripped program names only what it exports%s",
+        list->object ? list->object : "", list->object ? "!" : "", list->glob,
+        has_more ? ", and only --all lists those of its libraries" : "");
+}
+
 static bool list_functions(struct list *list, const char *program)
 {
     struct rdf_error err = {0};
@@ -365,10 +375,7 @@ static bool list_functions(struct list *list, const char *program)
     if (list->out_of_memory)
         (void)rdf_fail(&err, REDEFINE_ENOMEM, "no memory for the list");
     else if (list->count == 0 && !list->only_names)
-        (void)rdf_fail(&err, REDEFINE_ENOTFOUND,
-                       "no function that has a name matches %s%s%s; a stripped program "
-                       "names only what it exports",
-                       list->object ? list->object : "", list->object ? "!" : "", list->glob);
+        fail_empty(list, &err);
     else if (!list->only_names)
         (void)judge_all(list, &err);
     if (err.status != REDEFINE_OK) {

@@ -9,8 +9,9 @@
 
 static const char usage[] =
     "usage: redefine run [--patch P.so]... [--replace NAME=P.so:SYMBOL]... [--follow] [--verbose]\n"
-    "                    [--force] [--count GLOB]... [--json] [--output FILE] [--] PROGRAM [ARG]...\n"
-    "       redefine check PROGRAM|PID [NAME]... [--patch P.so]... [--json]\n"
+    "                    [--force] [--clones] [--count GLOB]... [--json] [--output FILE]\n"
+    "                    [--] PROGRAM [ARG]...\n"
+    "       redefine check PROGRAM|PID [NAME]... [--patch P.so]... [--clones] [--json]\n"
     "       redefine list [--all] [--names] [--json] PROGRAM|PID [GLOB]\n"
     "       redefine show [--json] PROGRAM|PID NAME\n"
     "       redefine --help | --version\n"

@@ -81,7 +81,7 @@ _redefine()
     elif [[ $word == -* && ! ($verb == run && -n $program) ]]; then
         case $verb in
         run) _redefine_fill compgen -W "--patch --replace --count --json --output --follow --force --clones --verbose" -- "$word" ;;
-        check) _redefine_fill compgen -W "--patch --json" -- "$word" ;;
+        check) _redefine_fill compgen -W "--patch --clones --json" -- "$word" ;;
         list) _redefine_fill compgen -W "--all --names --json" -- "$word" ;;
         show) _redefine_fill compgen -W "--json" -- "$word" ;;
         esac

@@ -40,5 +40,5 @@ complete -c redefine -n "__fish_seen_subcommand_from run" -l count -x -d 'count 
 complete -c redefine -n "__fish_seen_subcommand_from run" -l output -r -F -d 'write the report to a file'
 complete -c redefine -n "__fish_seen_subcommand_from run" -l follow -d 'also in the programs that it starts'
 complete -c redefine -n "__fish_seen_subcommand_from run" -l force -d 'despite a blocker'
-complete -c redefine -n "__fish_seen_subcommand_from run" -l clones -d 'take clones along'
+complete -c redefine -n "__fish_seen_subcommand_from run check" -l clones -d 'take clones along'
 complete -c redefine -n "__fish_seen_subcommand_from run" -l verbose -d 'say how'

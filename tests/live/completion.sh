@@ -44,6 +44,34 @@ completes "verbs" "redefine " "run check list show --help --version"
 completes "the beginning of a verb" "redefine sh" "show"
 completes "options of list" "redefine list --" "--all --names --json"
 completes "options of show" "redefine show --" "--json"
+completes "options of check" "redefine check --" "--patch --clones --json"
+completes "options of run" "redefine run --" "--patch --replace --count --json --output --follow --force --clones --verbose"
+
+# Every option that a verb's usage names is completed by every shell, and described by its manual page.
+for verb in run check list show; do
+    page=$SRC/man/redefine-$verb.1
+    [ -f "$page" ] || page=$SRC/man/redefine.1
+    for option in $("$BUILD/redefine" --help | sed -e '/--help/,$d' | tr '\n' ' ' | tr -s ' ' |
+        grep -oE "redefine $verb ([^r]|r[^e]|re[^d])*" | grep -oE -e '--[a-z]+' | sort -u); do
+        result "$verb $option is completed and described" sh -c '
+            grep -qE "^ *$1\) .*$2[ \"]" "$SRC/completion/redefine.bash" &&
+                sed -n "/^    $1)/,/;;/p" "$SRC/completion/_redefine" | grep -q -e "$2\[" &&
+                grep -qE "from ([a-z\$]+ )*($1|.verbs)[ \"].* -l ${2#--} " "$SRC/completion/redefine.fish" &&
+                grep -qE "^(\.B |.fB).-.-${2#--}" "$3"' - "$verb" "$option" "$page"
+    done
+done
+if command -v mandoc >/dev/null; then
+    result "the manual pages: mandoc finds nothing wrong" sh -c '! mandoc -T lint -W warning "$SRC"/man/*.1 | grep .'
+else
+    skip "the manual pages" "mandoc is not installed"
+fi
+if command -v man >/dev/null && command -v groff >/dev/null; then
+    for page in "$SRC"/man/*.1; do
+        result "man --warnings ${page##*/}" sh -c '! LC_ALL=C.UTF-8 MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$1" 2>&1 >/dev/null | grep .' - "$page"
+    done
+else
+    skip "man --warnings" "man or groff is not installed"
+fi
 completes "functions" "redefine show ./program zparse_" "zparse_line zparse_word"
 completes "functions, behind an option" "redefine show --json ./program zpri" "zprint_it"
 completes "functions of check, the second one" "redefine check ./program zparse_line zparse_w" "zparse_word"
