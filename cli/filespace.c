@@ -115,6 +115,20 @@ static void add_segment(struct object *object, const Elf64_Phdr *header)
         map->start = map[-1].end;
 }
 
+/* What the file has of a segment. Of a file it is mapped where the pages agree, so that only what is asked
+ * for is read; the rest of the last page is no part of it. */
+static bool place_bytes(const struct elf_source *source, uint64_t off, uint8_t *to, uint64_t len)
+{
+    uint64_t page = rdf_os_page_bytes();
+    uint64_t whole = page_down(len);
+    if (source->memory || !whole || off % page || (uintptr_t)to % page || off > source->size ||
+        len > source->size - off)
+        return source_read(source, off, to, len);
+    return mmap(to, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, source->fd,
+                (off_t)off) != MAP_FAILED &&
+           source_read(source, off + whole, to + whole, len - whole);
+}
+
 static bool load_segments(struct object *object, const struct elf_source *source, const Elf64_Ehdr *elf,
                           const struct cli_segments *segments)
 {
@@ -134,7 +148,7 @@ static bool load_segments(struct object *object, const struct elf_source *source
         if (h->p_vaddr % rdf_os_page_bytes() != lead)
             lead = 0;
         if (h->p_filesz > h->p_memsz || object->segment_count == SEGMENTS_MAX ||
-            !source_read(source, h->p_offset - lead, object->bytes + (h->p_vaddr - lead - low),
+            !place_bytes(source, h->p_offset - lead, object->bytes + (h->p_vaddr - lead - low),
                          h->p_filesz + lead))
             return false;
         add_segment(object, h);
