@@ -11,10 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    COLUMNS_DEFAULT = 80,
-    LARGE = 2000, /* of so many it is certain that they take long */
-};
+enum { COLUMNS_DEFAULT = 80 };
 
 bool cli_has_colour(FILE *out)
 {
@@ -110,7 +107,7 @@ void cli_progress(const char *what, uint64_t done, uint64_t total)
     }
     double age_s = (double)(now.tv_sec - begun.tv_sec) + (double)(now.tv_nsec - begun.tv_nsec) / 1e9;
     double since_s = (double)(now.tv_sec - shown.tv_sec) + (double)(now.tv_nsec - shown.tv_nsec) / 1e9;
-    if ((age_s < 1 && (done || total < LARGE)) || (since_s < 0.1 && done))
+    if (age_s < 1 || since_s < 0.1)
         return;
     shown = now;
     is_shown = true;

@@ -36,8 +36,7 @@ const char *cli_number(uint64_t value);
 struct json_t;
 struct json_t *cli_json_text(const char *text);
 
-/* Progress of something that may take long: on a terminal, and only when a second has passed, or at once when
- * there is very much of it. Call it as
+/* Progress of something that may take long: on a terminal, and only when a second has passed. Call it as
  * often as you like; with done == total it is wiped away. */
 void cli_progress(const char *what, uint64_t done, uint64_t total);
 
