@@ -237,7 +237,7 @@ static void check_patch(struct checking *checking, const char *path, char **name
     size_t count;
     struct cli_target patch = {0};
     struct rdf_judge judge;
-    if (!cli_patch_read(path, &record, &count) || !cli_target_open(path, &patch)) {
+    if (!cli_patch_read(path, true, &record, &count) || !cli_target_open(path, &patch)) {
         checking->failed = true;
         return;
     }

@@ -381,6 +381,16 @@ static int file_write(struct rdf_space *space, struct rdf_world *world, enum rdf
     return 0;
 }
 
+/* Whether the object's code can be run where its file was found mapped: the file may also be mapped to be
+ * read. */
+static bool is_runnable(const struct rdf_maps *maps, const struct object *object, uint64_t base)
+{
+    for (size_t i = 0; i < object->segment_count; i++)
+        if (object->segment[i].prot & RDF_PROT_EXEC)
+            return rdf_maps_allow(maps, base + (object->segment[i].start - object->start), 1, RDF_PROT_EXEC);
+    return false;
+}
+
 /* Where this process has the object mapped; 0: it has not. The number of a file alone says little: two file
  * systems may use the same one, and the device in the list of mappings is not what stat says everywhere. */
 static uint64_t own_base(const struct rdf_maps *maps, const struct object *object)
@@ -388,7 +398,7 @@ static uint64_t own_base(const struct rdf_maps *maps, const struct object *objec
     for (size_t i = 0; i < maps->count; i++) {
         const struct rdf_map *map = &maps->map[i];
         struct stat st;
-        if (map->file_off != 0 || map->ino != object->ino)
+        if (map->file_off != 0 || map->ino != object->ino || !is_runnable(maps, object, map->start))
             continue;
         if (map->ino ? stat(map->path, &st) == 0 && st.st_ino == object->ino && st.st_dev == object->dev
                      : strcmp(map->path, object->path) == 0)

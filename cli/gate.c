@@ -213,10 +213,8 @@ static void gate_file(struct gate *gate, const char *path)
     struct patch patch;
     size_t count;
     fprintf(gate->items, "patch%c%s", RDF_REQUEST_FIELD, path);
-    if (!cli_patch_read(path, &record, &count)) {
-        gate->refused = true;
-        return;
-    }
+    if (!cli_patch_read(path, false, &record, &count))
+        return; /* the agent will say why */
     open_patch(path, &patch);
     for (size_t i = 0; i < count; i++) {
         char *before = NULL;

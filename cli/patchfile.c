@@ -95,14 +95,16 @@ static bool read_sections(struct patch_file *file)
     return done;
 }
 
-static bool open_patch(const char *path, struct patch_file *ret)
+static bool open_patch(const char *path, bool is_told, struct patch_file *ret)
 {
     *ret = (struct patch_file){.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
     (void)elf_version(EV_CURRENT);
     ret->elf = ret->fd >= 0 ? elf_begin(ret->fd, ELF_C_READ, NULL) : NULL;
     if (ret->elf && elf_kind(ret->elf) == ELF_K_ELF && read_sections(ret))
         return true;
-    cli_say("patch %s: %s", path, ret->fd < 0 ? strerror(errno) : "this is no ELF file, or it is damaged");
+    if (is_told)
+        cli_say("patch %s: %s", path,
+                ret->fd < 0 ? strerror(errno) : "this is no ELF file, or it is damaged");
     return false;
 }
 
@@ -188,14 +190,14 @@ static bool read_records(const struct patch_file *file, struct cli_patch_record 
     return true;
 }
 
-bool cli_patch_read(const char *path, struct cli_patch_record **ret, size_t *ret_count)
+bool cli_patch_read(const char *path, bool is_told, struct cli_patch_record **ret, size_t *ret_count)
 {
     struct patch_file file;
     struct cli_patch_record *record = calloc(RECORDS_MAX, sizeof *record);
     size_t count = 0;
-    bool opened = open_patch(path, &file);
+    bool opened = open_patch(path, is_told, &file);
     bool done = opened && record && read_records(&file, record, &count);
-    if (opened && !done)
+    if (opened && !done && is_told)
         cli_say("patch %s: its records cannot be read; build it with this version's redefine/patch.h", path);
     close_patch(&file);
     if (!done) {
@@ -217,7 +219,7 @@ void cli_patch_free(struct cli_patch_record *record, size_t count)
 uint64_t cli_patch_symbol(const char *path, const char *symbol)
 {
     struct patch_file file;
-    uint64_t value = open_patch(path, &file) ? symbol_value(&file, symbol) : 0;
+    uint64_t value = open_patch(path, true, &file) ? symbol_value(&file, symbol) : 0;
     close_patch(&file);
     return value;
 }

@@ -14,8 +14,9 @@ struct cli_patch_record {
     uint64_t replacement; /* its address in the file */
 };
 
-/* The records of REDEFINE_PATCH. False: a sentence has been said. Free with cli_patch_free. */
-bool cli_patch_read(const char *path, struct cli_patch_record **ret, size_t *ret_count);
+/* The records of REDEFINE_PATCH. False: they cannot be read, and, when `is_told`, a sentence has been said.
+ * Free with cli_patch_free. */
+bool cli_patch_read(const char *path, bool is_told, struct cli_patch_record **ret, size_t *ret_count);
 void cli_patch_free(struct cli_patch_record *record, size_t count);
 
 /* The address in the file of the function that it exports as `symbol`; 0: none. */

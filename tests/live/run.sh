@@ -130,6 +130,26 @@ run "$redefine" run --follow --patch five_pm.so -- \
     sh -c "'$redefine' run --patch later.so -- date +%H:%M; date +%H:%M"
 expect "redefine run in a child of one that follows" 0 "18:00${newline}17:00"
 
+# ---- Names that we have, too ----
+
+# Our own static functions are nobody else's matter: a name is looked for in all objects.
+ours="apply load report parse find compare begin commit publish resolve open_file start"
+{
+    for name in $ours; do echo "__attribute__((noinline)) static int $name(int x) { __asm__(\"\"); return x + 1; }"; done
+    echo '#include <stdio.h>'
+    echo 'int main(void) { int sum = 0;'
+    for name in $ours; do echo "sum = $name(sum);"; done
+    echo 'printf("%d%c", sum, 10); return 0; }'
+} >ours.c
+"$CC" -O1 -o ours ours.c
+{
+    echo '#include <redefine/patch.h>'
+    for name in $ours; do echo "static int new_$name(int x) { return x + 10; } REDEFINE_PATCH(\"$name\", new_$name);"; done
+} >ours_patch.c
+patch ours.so ours_patch.c
+run "$redefine" run --patch ours.so -- ./ours
+expect "a program's functions that are called as ours are" 0 120
+
 # ---- Where the patch lies ----
 
 mkdir -p "a folder/deeper" 'equals=and:colons'
