@@ -525,19 +525,24 @@ redefine_status rdf_x86_64_relocate(const struct rdf_relocate_request *request, 
 {
     struct mover m;
 
-    /* Not all of it: holes are read only as far as they are written. */
+    /* Not all of it: holes, code and pairs are read only as far as they are written. */
     m.request = request;
     m.err = err;
     m.hole_count = 0;
     m.full = false;
-    memset(&m.out, 0, sizeof m.out);
+    m.out.len_bytes = 0;
+    m.out.pc_count = 0;
     if (!request->window.data || request->window.len_bytes == 0 ||
         request->window.len_bytes > RDF_WINDOW_BYTES_MAX)
         return rdf_fail(err, REDEFINE_EUNSUPPORTED, "a window has 1 to %d bytes; the one at 0x%llx has %zu",
                         RDF_WINDOW_BYTES_MAX, (unsigned long long)request->window_addr,
                         request->window.len_bytes);
     redefine_status status = move_window(&m);
-    if (status == REDEFINE_OK)
-        *ret = m.out;
-    return status;
+    if (status != REDEFINE_OK)
+        return status;
+    memcpy(ret->code, m.out.code, m.out.len_bytes);
+    memcpy(ret->pcs, m.out.pcs, m.out.pc_count * sizeof *ret->pcs);
+    ret->len_bytes = m.out.len_bytes;
+    ret->pc_count = m.out.pc_count;
+    return REDEFINE_OK;
 }
