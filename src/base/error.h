@@ -15,6 +15,13 @@ struct rdf_error {
     char sentence[RDF_SENTENCE_BYTES];
 };
 
+/* No failure so far. Not all of a kilobyte: this is asked for again and again in a big batch. */
+static inline void rdf_error_clear(struct rdf_error *err)
+{
+    err->status = REDEFINE_OK;
+    err->sentence[0] = 0;
+}
+
 /* Records the failure and returns `status`, so that `return rdf_fail(err, …);` is the way out.
  * The first failure wins: what comes after it while unwinding is a consequence. `err` may be null. */
 redefine_status rdf_fail(struct rdf_error *err, redefine_status status, const char *format, ...)

@@ -102,10 +102,15 @@ struct work {
     size_t index;
 };
 
-/* Ascending by address. Shell's method: no library, no recursion, no memory; little to do for what is in
- * order already, as batches mostly are. */
+/* Ascending by address; batches mostly are in order already. Shell's method: no library, no recursion, no
+ * memory. */
 static void sort_work(struct work *work, size_t count)
 {
+    size_t in_order = 1;
+    while (in_order < count && work[in_order - 1].addr <= work[in_order].addr)
+        in_order++;
+    if (in_order >= count)
+        return;
     size_t gap = 1;
     while (gap < count / 3)
         gap = 3 * gap + 1;
@@ -182,14 +187,14 @@ static redefine_status set_pcs(struct commit *commit, const struct rdf_redef *re
         return rdf_commit_no_memory(commit);
     rdf_bytes_copy(kept, pcs, count * sizeof *kept);
     item->pcs = kept;
-    item->pc_count = count;
+    item->pc_count = (uint8_t)count;
     return REDEFINE_OK;
 }
 
 /* Jumps of ours that a thread may be about to execute when they are taken away: a hop, or the jump in
  * padding. Not the entry jump, nor a branch that was made to lead elsewhere: there the function goes on as it
  * was. */
-static void note_ours(const struct commit *commit, struct rdf_write_item *item, bool is_entry)
+static redefine_status note_ours(struct commit *commit, struct rdf_write_item *item, bool is_entry)
 {
     const struct rdf_arch *arch = commit->engine->arch;
     const struct rdf_edit *edit = &item->edit;
@@ -197,15 +202,20 @@ static void note_ours(const struct commit *commit, struct rdf_write_item *item, 
     struct rdf_insn insn;
     if (!is_entry && arch->decode((struct rdf_span){edit->new_bytes, edit->len_bytes}, edit->addr, &insn) &&
         (insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH))
-        return;
+        return REDEFINE_OK;
+    struct rdf_write_ours *list = rdf_arena_alloc(&commit->arena, RDF_WRITE_OURS_MAX * sizeof *list);
+    if (!list)
+        return rdf_commit_no_memory(commit);
+    item->ours = list;
     size_t count = 0;
     for (size_t off = 0; count < RDF_WRITE_OURS_MAX && off < ours.len_bytes; off += insn.len_bytes) {
         uint64_t addr = edit->addr + off;
         if (!arch->decode(rdf_span_slice(ours, off, ours.len_bytes - off), addr, &insn))
-            return;
+            break;
         if (insn.flow == RDF_FLOW_JUMP && (off || !is_entry))
-            item->ours[count++] = (struct rdf_write_ours){addr, insn.target};
+            list[count++] = (struct rdf_write_ours){addr, insn.target};
     }
+    return REDEFINE_OK;
 }
 
 static redefine_status make_item(struct commit *commit, const struct work *work, struct last *last,
@@ -216,8 +226,9 @@ static redefine_status make_item(struct commit *commit, const struct work *work,
     item->edit = work->index == 0 ? entry_edit(commit, touched) : extra_edit(touched, work->index - 1);
     /* The entry jump is one instruction, and so is a branch: nobody is inside them. Padding did not run. */
     item->moves = work->index == 0 && !touched->was_active;
+    redefine_status status = REDEFINE_OK;
     if (!touched->top && (work->index > 0 || redef->has_hops))
-        note_ours(commit, item, work->index == 0);
+        status = note_ours(commit, item, work->index == 0);
     item->is_taken_back = !touched->top;
     if (work->index > 0)
         item->kind = item->edit.addr == rdf_redef_padding(redef) ? RDF_WRITE_PADDING : RDF_WRITE_BRANCH;
@@ -231,7 +242,8 @@ static redefine_status make_item(struct commit *commit, const struct work *work,
     item->prot[0] = prot_at(commit, last, item->edit.addr);
     item->prot[1] = prot_at(commit, last, item->edit.addr + item->edit.len_bytes - 1u);
     item->has_engine = is_in_engine(commit, last, item->edit.addr);
-    redefine_status status = work->index == 0 ? set_pcs(commit, redef, item) : REDEFINE_OK;
+    if (status == REDEFINE_OK && work->index == 0)
+        status = set_pcs(commit, redef, item);
     struct rdf_layer room;
     if (touched->was_active)
         item->detour = work->index == 0 && redef->is_direct ? rdf_redef_top(redef, &room)->replacement
@@ -249,14 +261,15 @@ static redefine_status list_work(struct commit *commit, struct work **ret, size_
     for (struct touched *touched = commit->first; touched; touched = touched->next) {
         if (!touched->is_left_out)
             choose_jump(commit, touched);
-        room += edits_of(touched);
+        touched->edits = (uint32_t)edits_of(touched);
+        room += touched->edits;
     }
     struct work *work = rdf_arena_alloc(&commit->arena, (room + 1) * sizeof *work);
     if (!work)
         return rdf_commit_no_memory(commit);
     size_t count = 0;
     for (struct touched *touched = commit->first; touched; touched = touched->next)
-        for (size_t i = 0; i < edits_of(touched); i++)
+        for (size_t i = 0; i < touched->edits; i++)
             work[count++] = (struct work){i == 0 ? rdf_redef_edit(touched->redef)
                                                  : rdf_redef_extra(touched->redef, i - 1).addr,
                                           touched, i};
@@ -296,9 +309,10 @@ static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
     redefine_status status = list_work(commit, &work, &count);
     if (status == REDEFINE_OK)
         status = make_items(commit, work, count, &item);
+    if (status == REDEFINE_OK)
+        status = rdf_commit_prepare(commit);
     if (status != REDEFINE_OK)
         return status;
-    rdf_commit_prepare(commit);
     struct rdf_write write = {.space = engine->space,
                               .arch = engine->arch,
                               .maps = &commit->images->maps,
@@ -412,6 +426,8 @@ static redefine_status attempt(struct rdf_engine *engine, const struct rdf_chang
             rdf_near_rollback(&engine->near, near_mark);
         rdf_registry_rollback(&engine->registry, &registry_mark);
     }
+    if (status == REDEFINE_EROLLBACK)
+        rdf_registry_abandon(&engine->registry, &registry_mark);
     if (engine->is_stale)
         rdf_snapshot_drop(&engine->snapshot);
     rdf_snapshot_settle(&engine->snapshot);

@@ -7,11 +7,21 @@
 
 #include "core/engine.h"
 
-/* A function that the commit touches, with the stack of layers it will have. */
+/* A function that the commit touches, with the stack of layers it will have. What is gone through while the
+ * world stands still comes first. */
 struct touched {
     uint64_t entry;
     struct touched *next;
-    struct rdf_redef *redef;      /* null: new, and not planned yet */
+    struct rdf_redef *redef; /* null: new, and not planned yet */
+    struct rdf_layer *top;
+    uint32_t edits; /* to be made */
+    bool was_active;
+    bool is_new;    /* was not in the registry, or only as something else that was mapped there */
+    bool is_direct; /* as it will be: see struct rdf_redef */
+    bool is_data;   /* the next change of replacement may be one of data alone: see swap.c */
+    bool is_called; /* directly, by what else is in its object */
+    bool is_left_out;
+    struct rdf_layer first;       /* room for one of the layers */
     struct rdf_function function; /* of a new one; the rest is told by its record once there is one */
     uint64_t patched_start; /* of a new one: what will be overwritten, and what is left of a displaced … */
     uint64_t patched_end;   /* … loop, which must not run either: nothing else may lead there */
@@ -19,14 +29,13 @@ struct touched {
     const struct rdf_reliance *reliance; /* what its relay has to keep; null: nothing */
     uint64_t counter_addr;
     const struct rdf_change *change; /* the last one that added a layer */
-    struct rdf_layer *top;
-    struct rdf_layer first; /* room for one of the layers */
-    bool was_active;
-    bool is_new;    /* was not in the registry, or only as something else that was mapped there */
-    bool is_direct; /* as it will be: see struct rdf_redef */
-    bool is_data;   /* the next change of replacement may be one of data alone: see swap.c */
-    bool is_called; /* directly, by what else is in its object */
-    bool is_left_out;
+};
+
+/* A record that is in use, or owners that read their originals: not looked for among all that are touched
+ * while the world stands still. */
+struct late {
+    struct rdf_redef *redef;
+    const struct touched *touched; /* null: nothing is left of the redefinition */
 };
 
 /* Another address of a touched function; kept in the registry's arena. */
@@ -43,6 +52,8 @@ struct commit {
     struct rdf_images *images; /* the engine's snapshot */
     struct rdf_table *index;   /* entry, and padding, → touched */
     struct touched *first, **last;
+    struct late *late; /* what can change only while the world stands still */
+    size_t touched_count, late_count;
     struct alias *alias;
     size_t new_count, alias_count;
     /* What check_replacement found last: many functions of a batch may have one replacement. */
@@ -89,7 +100,7 @@ redefine_status rdf_commit_find_reliance(struct commit *commit);
 
 /* publish.c: what can be set before anything leads there; and the rest, in the stopped world (`ctx` is the
  * commit): only stores. */
-void rdf_commit_prepare(struct commit *commit);
+redefine_status rdf_commit_prepare(struct commit *commit);
 size_t rdf_commit_layers(const struct commit *commit);
 void rdf_commit_publish(void *ctx);
 

@@ -34,7 +34,7 @@ static const struct rdf_write_item *item_at(const struct rdf_write *write, uint6
 /* Where a thread goes on that stands at a jump that is to be taken away; 0: it does not. */
 static uint64_t after_ours(const struct rdf_write_item *item, uint64_t pc)
 {
-    for (size_t i = 0; i < RDF_WRITE_OURS_MAX; i++)
+    for (size_t i = 0; item->ours && i < RDF_WRITE_OURS_MAX; i++)
         if (item->ours[i].addr && item->ours[i].addr == pc)
             return item->ours[i].target;
     return 0;

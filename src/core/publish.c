@@ -46,12 +46,21 @@ static void set_list(struct rdf_registry *registry, struct rdf_redef *redef, con
     }
 }
 
+static void take_back(struct commit *commit, struct rdf_redef *redef)
+{
+    set_list(&commit->engine->registry, redef, NULL);
+    redef->is_active = false;
+    redef->is_direct = false;
+    __atomic_store_n(&redef->asked_original, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&redef->asked, RDF_ASKED_NOTHING, __ATOMIC_RELEASE);
+}
+
 /* The record and the slot: data, one aligned store each for what is read without a lock. */
 static void set_record(struct commit *commit, const struct touched *touched)
 {
     struct rdf_redef *redef = touched->redef;
     uint64_t trampoline = rdf_redef_trampoline(redef);
-    uint64_t asked_original = touched->top ? trampoline : 0;
+    uint64_t asked_original = trampoline;
     enum rdf_asked asked = RDF_ASKED_NOTHING;
     for (const struct rdf_layer *layer = touched->top; layer; layer = layer->below) {
         uint64_t below = layer->below ? layer->below->replacement : trampoline;
@@ -65,11 +74,10 @@ static void set_record(struct commit *commit, const struct touched *touched)
         __atomic_store_n(&redef->replacement, layer->replacement, __ATOMIC_RELEASE);
     }
     set_list(&commit->engine->registry, redef, touched->top);
-    redef->is_active = touched->top != NULL;
+    redef->is_active = true;
     redef->is_direct = touched->is_direct;
     __atomic_store_n(&redef->asked_original, asked_original, __ATOMIC_RELEASE);
-    if (touched->top)
-        (void)rdf_near_set_slot(&commit->engine->near, rdf_redef_slot(redef), touched->top->replacement);
+    (void)rdf_near_set_slot(&commit->engine->near, rdf_redef_slot(redef), touched->top->replacement);
     __atomic_store_n(&redef->asked, asked, __ATOMIC_RELEASE);
 }
 
@@ -85,18 +93,11 @@ static void set_cells(struct commit *commit, const struct touched *touched)
     }
 }
 
-/* Records that nobody can find yet, in the registry that nobody sees yet if it had to grow. */
-void rdf_commit_prepare(struct commit *commit)
-{
-    for (const struct touched *touched = commit->first; touched; touched = touched->next)
-        if (touched->is_new && !touched->is_left_out)
-            set_record(commit, touched);
-}
-
 static void add_all(struct commit *commit)
 {
     struct rdf_registry *registry = &commit->engine->registry;
-    for (const struct touched *touched = commit->first; touched; touched = touched->next)
+    for (const struct touched *touched = commit->new_count ? commit->first : NULL; touched;
+         touched = touched->next)
         if (touched->is_new && !touched->is_left_out)
             rdf_registry_add(registry, touched->redef);
     for (const struct alias *alias = commit->alias; alias; alias = alias->next) {
@@ -107,17 +108,52 @@ static void add_all(struct commit *commit)
     }
 }
 
+static bool has_cells(const struct touched *touched)
+{
+    const struct rdf_layer *layer = touched->top;
+    while (layer && !layer->original)
+        layer = layer->below;
+    return layer != NULL;
+}
+
+/* Records that nobody can find yet, in the registry that nobody sees yet if it had to grow. */
+redefine_status rdf_commit_prepare(struct commit *commit)
+{
+    commit->late = rdf_arena_alloc(&commit->arena, commit->touched_count * sizeof *commit->late);
+    if (!commit->late)
+        return rdf_commit_no_memory(commit);
+    for (const struct touched *touched = commit->first; touched; touched = touched->next) {
+        if (touched->is_left_out)
+            continue;
+        if (touched->is_new && touched->top)
+            set_record(commit, touched);
+        else if (touched->is_new)
+            take_back(commit, touched->redef);
+        if (!touched->is_new || has_cells(touched))
+            commit->late[commit->late_count++] = (struct late){touched->redef, touched->top ? touched : NULL};
+    }
+    if (commit->engine->registry.pending)
+        add_all(commit);
+    return REDEFINE_OK;
+}
+
 /* Readers see the registry last, when everything that it leads to is in place. */
 void rdf_commit_publish(void *ctx)
 {
     struct commit *commit = ctx;
-    for (const struct touched *touched = commit->first; touched; touched = touched->next) {
-        if (touched->is_left_out)
-            continue;
-        if (!touched->is_new)
-            set_record(commit, touched);
-        set_cells(commit, touched);
+    enum { AHEAD = 8 };
+    for (size_t i = 0; i < commit->late_count; i++) {
+        const struct late *late = &commit->late[i];
+        if (i + AHEAD < commit->late_count)
+            __builtin_prefetch(late[AHEAD].redef, 1);
+        if (!late->touched)
+            take_back(commit, late->redef);
+        else if (!late->touched->is_new)
+            set_record(commit, late->touched);
+        if (late->touched)
+            set_cells(commit, late->touched);
     }
-    add_all(commit);
+    if (!commit->engine->registry.pending)
+        add_all(commit);
     rdf_registry_publish(&commit->engine->registry);
 }

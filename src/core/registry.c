@@ -135,6 +135,14 @@ void rdf_registry_rollback(struct rdf_registry *registry, const struct rdf_regis
     registry->selectors = mark->registry.selectors;
 }
 
+void rdf_registry_abandon(struct rdf_registry *registry, const struct rdf_registry_mark *mark)
+{
+    if (!registry->pending)
+        return;
+    registry->pending = NULL;
+    registry->count = mark->registry.count;
+}
+
 static bool reserve_layers(struct rdf_registry *registry, size_t count)
 {
     for (struct rdf_layer *layer = registry->spare_layers; layer && count > 0; layer = layer->below)

@@ -60,6 +60,8 @@ struct rdf_registry_mark {
 };
 void rdf_registry_take_mark(const struct rdf_registry *registry, struct rdf_registry_mark *ret);
 void rdf_registry_rollback(struct rdf_registry *registry, const struct rdf_registry_mark *mark);
+/* After a change that is neither made nor taken back: what was added and never published is not there. */
+void rdf_registry_abandon(struct rdf_registry *registry, const struct rdf_registry_mark *mark);
 
 /* Make sure that adding so many keys and layers cannot fail. False: no memory. */
 bool rdf_registry_reserve(struct rdf_registry *registry, size_t keys, size_t layers);

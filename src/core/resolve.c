@@ -16,7 +16,8 @@ static bool is_code(const struct commit *commit, uint64_t addr)
 
 static redefine_status follow(struct commit *commit, uint64_t addr, uint64_t *ret)
 {
-    struct rdf_error why = {0};
+    struct rdf_error why;
+    rdf_error_clear(&why);
     redefine_status status = rdf_images_follow(commit->images, addr, ret, &why);
     return status == REDEFINE_OK ? status : rdf_fail(commit->err, status, "%s", why.sentence);
 }
@@ -62,7 +63,8 @@ static enum code_state state_of(const struct commit *commit, const struct rdf_re
 /* "inside an instruction" is what decoding from the entry tells; the image knows only where it begins. */
 static redefine_status find_function(struct commit *commit, uint64_t entry, struct rdf_function *ret)
 {
-    struct rdf_error why = {0};
+    struct rdf_error why;
+    rdf_error_clear(&why);
     redefine_status status = rdf_images_function(commit->images, entry, ret, &why);
     return status == REDEFINE_OK ? status : rdf_fail(commit->err, status, "%s", why.sentence);
 }
@@ -123,6 +125,7 @@ static redefine_status touch(struct commit *commit, uint64_t entry, struct rdf_r
         return status;
     *commit->last = touched;
     commit->last = &touched->next;
+    commit->touched_count++;
     (void)rdf_table_insert(commit->index, touched);
     *ret = touched;
     return REDEFINE_OK;

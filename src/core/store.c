@@ -115,35 +115,141 @@ static size_t run_length(const struct rdf_write *write, size_t first)
     return count;
 }
 
+enum { RUN_BYTES_MAX = 4096 };
+
+static size_t bytes_of_run(const struct rdf_write_item *item, size_t count)
+{
+    const struct rdf_edit *last = &item[count - 1].edit;
+    return (size_t)(last->addr + last->len_bytes - item->edit.addr);
+}
+
+static enum rdf_write_method method_of_runs(const struct rdf_world *world)
+{
+    return world->os ? RDF_WRITE_TRACER_MEM : RDF_WRITE_SELF_MEM;
+}
+
+static bool write_run(struct rdf_write *write, struct rdf_world *world, uint64_t addr, const uint8_t *bytes,
+                      size_t len)
+{
+    enum rdf_write_method method = method_of_runs(world);
+    return write->methods & 1u << method &&
+           write->space->ops->write(write->space, world, method, addr, bytes, len) == 0 &&
+           rdf_bytes_equal(write->space->ops->view(write->space, addr, len), bytes, len);
+}
+
 /* Several edits of one page in one write, with what lies between them as it is: nobody else changes it, since
  * the world stands still or the page cannot be written. False: not done, or not wholly; each by itself may do
  * better, and the undo knows them all. */
 static bool store_run(struct rdf_write *write, struct rdf_world *world, size_t first, size_t count)
 {
-    enum { RUN_BYTES_MAX = 4096 };
     uint8_t bytes[RUN_BYTES_MAX];
     struct rdf_write_item *item = &write->item[first];
-    const struct rdf_edit *last = &item[count - 1].edit;
     uint64_t start = item->edit.addr;
-    size_t len = (size_t)(last->addr + last->len_bytes - start);
+    size_t len = bytes_of_run(item, count);
     bool is_still = !write->keeps_exec || !(item->prot[0] & RDF_PROT_WRITE);
     const void *live = count > 1 && is_still && len <= sizeof bytes
                            ? write->space->ops->view(write->space, start, len)
                            : NULL;
     if (!live)
         return false;
-    enum rdf_write_method method = world->os ? RDF_WRITE_TRACER_MEM : RDF_WRITE_SELF_MEM;
-    if (!(write->methods & 1u << method))
-        return false;
     rdf_bytes_copy(bytes, live, len);
     for (size_t i = 0; i < count; i++)
         rdf_bytes_copy(bytes + (item[i].edit.addr - start), item[i].now, item[i].edit.len_bytes);
-    if (write->space->ops->write(write->space, world, method, start, bytes, len) < 0 ||
-        !rdf_bytes_equal(live, bytes, len))
+    if (!write_run(write, world, start, bytes, len))
         return false;
     for (size_t i = 0; i < count; i++)
-        item[i].method = method;
+        item[i].method = method_of_runs(world);
     return true;
+}
+
+/* When an item is written: what leads to a place, after the place. Where there are hops, which lie inside the
+ * bytes of an entry, either order would be wrong: then at once, which one page's are. */
+enum turn { FIRST_PADDING, FIRST_BRANCHES, ENTRIES, LAST_BRANCHES, LAST_PADDING, TURNS };
+
+static enum turn turn_of(const struct rdf_write_item *item)
+{
+    if (item->kind == RDF_WRITE_PADDING)
+        return item->is_taken_back ? LAST_PADDING : FIRST_PADDING;
+    if (item->kind == RDF_WRITE_BRANCH && !item->has_hops)
+        return item->is_taken_back ? LAST_BRANCHES : FIRST_BRANCHES;
+    return ENTRIES;
+}
+
+/* False: no memory, the bytes cannot be looked at, or they are not what the plan says. */
+static bool make_piece(const struct rdf_write *write, struct rdf_arena *arena,
+                       const struct rdf_write_item *item, struct rdf_write_piece *ret)
+{
+    uint64_t start = item->edit.addr;
+    size_t len = bytes_of_run(item, ret->item_count);
+    const void *live = len <= RUN_BYTES_MAX ? write->space->ops->view(write->space, start, len) : NULL;
+    ret->addr = start;
+    ret->len_bytes = len;
+    ret->before = live ? rdf_arena_alloc(arena, len) : NULL;
+    ret->after = live ? rdf_arena_alloc(arena, len) : NULL;
+    if (!ret->before || !ret->after)
+        return false;
+    rdf_bytes_copy(ret->before, live, len);
+    rdf_bytes_copy(ret->after, ret->before, len);
+    for (size_t i = 0; i < ret->item_count; i++) {
+        const struct rdf_edit *edit = &item[i].edit;
+        if (!rdf_bytes_equal(ret->before + (edit->addr - start), edit->old_bytes, edit->len_bytes))
+            return false;
+        rdf_bytes_copy(ret->after + (edit->addr - start), edit->new_bytes, edit->len_bytes);
+    }
+    return true;
+}
+
+void rdf_store_make_pieces(struct rdf_write *write, struct rdf_arena *arena)
+{
+    enum { WORTH_IT = 64 };
+    write->piece_count = 0;
+    if (write->count < WORTH_IT)
+        return;
+    uint64_t page = rdf_os_page_bytes();
+    uint64_t last = 0;
+    size_t pages = 0;
+    for (size_t i = 0; i < write->count; i++) {
+        if (turn_of(&write->item[i]) != ENTRIES)
+            return; /* pieces have no turns */
+        write->item[i].is_due = true; /* for run_length */
+        pages += i == 0 || write->item[i].edit.addr / page != last;
+        last = write->item[i].edit.addr / page;
+    }
+    /* One that lies in two pages is a piece of its own, between those of the two. */
+    struct rdf_write_piece *piece = rdf_arena_alloc(arena, 2 * pages * sizeof *piece);
+    size_t count = 0;
+    for (size_t first = 0; piece && first < write->count; first += piece[count++].item_count) {
+        piece[count].item_count = run_length(write, first);
+        if (!make_piece(write, arena, &write->item[first], &piece[count]))
+            return;
+    }
+    write->piece = piece;
+    write->piece_count = piece ? count : 0;
+}
+
+bool rdf_store_pieces_are_current(const struct rdf_write *write)
+{
+    for (size_t i = 0; i < write->piece_count; i++) {
+        const struct rdf_write_piece *piece = &write->piece[i];
+        const void *live = write->space->ops->view(write->space, piece->addr, piece->len_bytes);
+        if (!live || !rdf_bytes_equal(live, piece->before, piece->len_bytes))
+            return false;
+    }
+    return write->piece_count > 0;
+}
+
+/* Returns how many items, from the first on, are there now: those behind may be, too. */
+static size_t store_pieces(struct rdf_write *write, struct rdf_world *world)
+{
+    size_t stored = 0;
+    for (size_t i = 0; i < write->piece_count; i++) {
+        const struct rdf_write_piece *piece = &write->piece[i];
+        if (!write_run(write, world, piece->addr, piece->after, piece->len_bytes))
+            break;
+        stored += piece->item_count;
+    }
+    write->piece_method = method_of_runs(world);
+    return stored;
 }
 
 size_t rdf_store_find_changed(const struct rdf_write *write)
@@ -178,25 +284,19 @@ bool rdf_store_due(struct rdf_write *write, struct rdf_world *world)
     return true;
 }
 
-/* When an item is written: what leads to a place, after the place. Where there are hops, which lie inside the
- * bytes of an entry, either order would be wrong: then at once, which one page's are. */
-enum turn { FIRST_PADDING, FIRST_BRANCHES, ENTRIES, LAST_BRANCHES, LAST_PADDING, TURNS };
-
-static enum turn turn_of(const struct rdf_write_item *item)
+bool rdf_store_all(struct rdf_write *write, struct rdf_world *world, bool by_pieces)
 {
-    if (item->kind == RDF_WRITE_PADDING)
-        return item->is_taken_back ? LAST_PADDING : FIRST_PADDING;
-    if (item->kind == RDF_WRITE_BRANCH && !item->has_hops)
-        return item->is_taken_back ? LAST_BRANCHES : FIRST_BRANCHES;
-    return ENTRIES;
-}
-
-bool rdf_store_all(struct rdf_write *write, struct rdf_world *world)
-{
-    for (size_t i = 0; i < write->count; i++)
-        rdf_bytes_copy(write->item[i].now, write->item[i].edit.old_bytes, sizeof write->item[i].now);
+    size_t stored = by_pieces ? store_pieces(write, world) : 0;
+    write->stored_in_pieces = stored;
+    if (stored == write->count)
+        return true;
+    for (size_t i = 0; i < write->count; i++) {
+        const struct rdf_edit *edit = &write->item[i].edit;
+        rdf_bytes_copy(write->item[i].now, i < stored ? edit->new_bytes : edit->old_bytes,
+                       sizeof write->item[i].now);
+    }
     for (enum turn turn = 0; turn < TURNS; turn++) {
-        for (size_t i = 0; i < write->count; i++) {
+        for (size_t i = stored; i < write->count; i++) {
             struct rdf_write_item *item = &write->item[i];
             item->is_due = turn_of(item) == turn;
             if (item->is_due)

@@ -80,12 +80,13 @@ static int body(struct rdf_world *world, void *ctx)
     write->was_not_ready = write->is_ready && !write->is_ready(write->publish_ctx, world);
     if (write->was_not_ready)
         return -EAGAIN;
-    write->failed_item = rdf_store_find_changed(write);
+    bool by_pieces = rdf_store_pieces_are_current(write);
+    write->failed_item = by_pieces ? write->count : rdf_store_find_changed(write);
     if (write->failed_item < write->count)
         return BODY_CHANGED;
     if (!move_threads(write, world))
         return BODY_MOVE_FAILED;
-    if (!rdf_store_all(write, world)) {
+    if (!rdf_store_all(write, world, by_pieces)) {
         rdf_store_undo(write, world);
         move_back(write, world, world->thread_count);
         return BODY_FAILED;
@@ -216,12 +217,8 @@ static bool is_stop_denied(const struct rdf_write *write, int status)
     return is_denied && ops->sync_cores && ops->check_traps && ops->ask_threads && ops->catch_traps;
 }
 
-redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
+static redefine_status apply(struct rdf_write *write, struct rdf_error *err)
 {
-    if (write->count == 0) {
-        write->publish(write->publish_ctx);
-        return REDEFINE_OK;
-    }
     const struct rdf_space_ops *ops = write->space->ops;
     int result = BODY_DONE;
     if (!ops->has_other_threads(write->space)) {
@@ -255,4 +252,21 @@ redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
         return explain_stop(write, status, err);
     write->safety = RDF_SAFE_BY_STOP;
     return explain_body(write, result, err);
+}
+
+redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
+{
+    if (write->count == 0) {
+        write->publish(write->publish_ctx);
+        return REDEFINE_OK;
+    }
+    struct rdf_arena arena;
+    rdf_arena_init(&arena, write->pages);
+    if (write->pages)
+        rdf_store_make_pieces(write, &arena);
+    redefine_status status = apply(write, err);
+    for (size_t i = 0; i < write->stored_in_pieces; i++)
+        write->item[i].method = write->piece_method;
+    rdf_arena_free(&arena);
+    return status;
 }

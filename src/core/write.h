@@ -26,29 +26,39 @@ enum rdf_write_kind {
     RDF_WRITE_BRANCH,  /* a branch into the overwritten bytes, one instruction before and afterwards */
 };
 
-/* What a thread that stands inside an edit's bytes needs: see rdf_plan_move_pc. */
+/* What a thread that stands inside an edit's bytes needs: see rdf_plan_move_pc. There may be many, in the
+ * order in which they are gone through: as small as can be. */
 struct rdf_write_item {
     struct rdf_edit edit;
-    enum rdf_write_kind kind;
+    uint8_t now[RDF_EDIT_BYTES_MAX]; /* what is to be there at this step, or is … */
+    bool is_due;                     /* … when this is not set */
+    uint8_t kind;                    /* enum rdf_write_kind */
+    uint8_t method;                  /* set: how it was written, enum rdf_write_method */
+    bool is_open;                    /* set: a page did not get its recorded protection back */
     uint8_t prot[2]; /* recorded protections of the pages it begins and ends in, put back by PROTECT */
     bool has_engine; /* the engine itself runs from the object that holds these bytes */
     bool
         moves; /* threads inside [edit.addr, window_end) move as pcs say; else none is inside but at `ours` */
     bool branches_back; /* see struct rdf_window */
     bool is_loop_head;
-    bool has_hops; /* the branches of its function go through jumps of ours, there or elsewhere */
-    struct rdf_write_ours ours[RDF_WRITE_OURS_MAX];
+    bool has_hops;      /* the branches of its function go through jumps of ours, there or elsewhere */
     bool is_taken_back; /* the bytes that were there before the redefinition come back */
+    uint8_t pc_count;
+    const struct rdf_pc_pair *pcs;
+    const struct rdf_write_ours *ours; /* RDF_WRITE_OURS_MAX of them; null: none */
     uint64_t window_start;
     uint64_t window_end;
     uint64_t trampoline_addr;
     uint64_t detour; /* what does the work of the old bytes for who comes to their start; 0: nothing does */
-    const struct rdf_pc_pair *pcs;
-    size_t pc_count;
-    uint8_t now[RDF_EDIT_BYTES_MAX]; /* what is to be there at this step, or is … */
-    bool is_due;                     /* … when this is not set */
-    enum rdf_write_method method;    /* set: how it was written */
-    bool is_open;                    /* set: a page did not get its recorded protection back */
+};
+
+/* Edits of one page, with what lies between them: as it is, and as it will be. */
+struct rdf_write_piece {
+    uint64_t addr;
+    size_t len_bytes;
+    size_t item_count;
+    uint8_t *before;
+    uint8_t *after;
 };
 
 /* How the other threads were kept from harm. */
@@ -84,12 +94,16 @@ struct rdf_write {
     /* For who cannot stop the others: the list of detours that the handler of traps looks through, where it
      * lies, what the handler asks, and whether it is installed. */
     struct rdf_detours **detours;
-    const struct rdf_page_source *pages;
+    const struct rdf_page_source *pages; /* null: no piece is made */
     uint64_t (*where)(void *ctx, uint64_t addr);
     void *where_ctx;
     bool *catches_traps;
 
     /* Set by rdf_write_apply: */
+    struct rdf_write_piece *piece;      /* of all items, in their order */
+    size_t piece_count;                 /* 0: each page is put together while the world stands still */
+    size_t stored_in_pieces;            /* items, from the first on … */
+    enum rdf_write_method piece_method; /* … and how */
     enum rdf_safety safety;
     struct rdf_stop_report stop;
     bool keeps_exec; /* threads run from the pages that are made writable */

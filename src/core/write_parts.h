@@ -26,10 +26,15 @@ bool rdf_place_on_stack(const struct rdf_write *write, uint64_t sp, rdf_is_place
 bool rdf_store_is(const struct rdf_write *write, uint64_t addr, const uint8_t *bytes, size_t len_bytes);
 /* The first item whose old bytes are not there; write->count: none. */
 size_t rdf_store_find_changed(const struct rdf_write *write);
+/* Put together what can be written a page at a time, as far as that is worth it and there is memory: with it
+ * the world need not stand still for the single edits. */
+void rdf_store_make_pieces(struct rdf_write *write, struct rdf_arena *arena);
+/* Whether all that the pieces are made of is there still; false also when there are none. */
+bool rdf_store_pieces_are_current(const struct rdf_write *write);
 /* Store item->now of each that is due. False: write->failed_item and err are set. */
 bool rdf_store_due(struct rdf_write *write, struct rdf_world *world);
 /* Every item's new bytes, in an order that may be broken off between any two stores. False: as above. */
-bool rdf_store_all(struct rdf_write *write, struct rdf_world *world);
+bool rdf_store_all(struct rdf_write *write, struct rdf_world *world, bool by_pieces);
 /* Old bytes and protections, in reverse; sets write->undone. */
 void rdf_store_undo(struct rdf_write *write, struct rdf_world *world);
 
