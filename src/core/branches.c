@@ -107,44 +107,59 @@ static void scan_code(void *ctx, uint64_t start, uint64_t end)
     engine->arch->scan_branches(scan->code, start, &scan->set, note_branch, scan);
 }
 
-/* The set of one image's bytes to ask for. */
-static redefine_status fill_set(struct scan *scan)
+/* Each function of those that are looked at, with the scan of its object. */
+static void for_each_new(const struct commit *commit, struct scan *scan,
+                         void (*step)(struct scan *scan, const struct touched *touched))
 {
-    struct commit *commit = scan->commit;
-    uint64_t low = UINT64_MAX;
-    uint64_t high = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        for (const struct touched *touched = commit->first; touched; touched = touched->next) {
-            if (touched->is_left_out || !touched->is_new || touched->function.image != scan->image)
-                continue;
-            if (pass)
-                rdf_byte_set_add(&scan->set, touched->entry);
-            for (uint64_t at = touched->patched_start + 1; pass && at < touched->patched_end; at++)
-                rdf_byte_set_add(&scan->set, at);
-            low = touched->entry < low ? touched->entry : low;
-            high = touched->patched_end > high ? touched->patched_end : high;
-        }
-        if (pass || low >= high)
-            break;
-        uint8_t *bits = rdf_arena_alloc(&commit->arena, (size_t)(high - low) / 8 + 1);
-        if (!bits)
-            return rdf_commit_no_memory(commit);
-        scan->set = (struct rdf_byte_set){low, (size_t)(high - low), bits};
+    struct scan *own = scan;
+    for (const struct touched *touched = commit->first; touched; touched = touched->next) {
+        if (touched->is_left_out || !touched->is_new)
+            continue;
+        for (size_t i = 0; own->image != touched->function.image && i < commit->images->count; i++)
+            own = &scan[i];
+        step(own, touched);
     }
-    return REDEFINE_OK;
+}
+
+static void widen(struct scan *scan, const struct touched *touched)
+{
+    uint64_t start = scan->set.start;
+    uint64_t end = start + scan->set.len_bytes;
+    bool is_first = !scan->set.len_bytes;
+    start = is_first || touched->entry < start ? touched->entry : start;
+    end = is_first || touched->patched_end > end ? touched->patched_end : end;
+    scan->set.start = start;
+    scan->set.len_bytes = end > start ? (size_t)(end - start) : 0;
+}
+
+static void fill(struct scan *scan, const struct touched *touched)
+{
+    rdf_byte_set_add(&scan->set, touched->entry);
+    for (uint64_t at = touched->patched_start + 1; at < touched->patched_end; at++)
+        rdf_byte_set_add(&scan->set, at);
 }
 
 redefine_status rdf_commit_find_branches(struct commit *commit)
 {
-    for (size_t i = 0; i < commit->images->count; i++) {
-        struct scan scan = {.commit = commit, .image = commit->images->image[i]};
-        redefine_status status = fill_set(&scan);
-        if (status != REDEFINE_OK)
-            return status;
-        if (!scan.set.len_bytes)
+    size_t count = commit->images->count;
+    struct scan *scan = rdf_arena_alloc(&commit->arena, count * sizeof *scan);
+    if (!scan)
+        return rdf_commit_no_memory(commit);
+    for (size_t i = 0; i < count; i++)
+        scan[i] = (struct scan){.commit = commit, .image = commit->images->image[i]};
+    for_each_new(commit, scan, widen);
+    for (size_t i = 0; i < count; i++) {
+        struct rdf_byte_set *set = &scan[i].set;
+        set->bits = set->len_bytes ? rdf_arena_alloc(&commit->arena, set->len_bytes / 8 + 1) : NULL;
+        if (set->len_bytes && !set->bits)
+            return rdf_commit_no_memory(commit);
+    }
+    for_each_new(commit, scan, fill);
+    for (size_t i = 0; i < count; i++) {
+        if (!scan[i].set.len_bytes)
             continue;
-        rdf_image_each_code(commit->images, scan.image, scan_code, &scan);
-        rdf_image_each_part(commit->images, scan.image, scan_words, &scan);
+        rdf_image_each_code(commit->images, scan[i].image, scan_code, &scan[i]);
+        rdf_image_each_part(commit->images, scan[i].image, scan_words, &scan[i]);
     }
     return REDEFINE_OK;
 }

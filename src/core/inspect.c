@@ -167,7 +167,8 @@ struct scratch {
 
 static redefine_status find_window(struct commit *commit, struct touched *touched, struct scratch *scratch)
 {
-    struct rdf_error why = {0};
+    struct rdf_error why;
+    rdf_error_clear(&why);
     struct planned planned = {commit, touched->entry};
     const struct rdf_taken taken = {is_taken, &planned, touched->branched_to, &scratch->arena};
     struct rdf_window *window = &scratch->window;
@@ -184,7 +185,8 @@ static redefine_status find_window(struct commit *commit, struct touched *touche
 
 static redefine_status make_plan(struct commit *commit, struct touched *touched, struct scratch *scratch)
 {
-    struct rdf_error why = {0};
+    struct rdf_error why;
+    rdf_error_clear(&why);
     redefine_status status = rdf_plan_make(&commit->engine->near, commit->images, &scratch->window,
                                            touched->counter_addr, &scratch->plan, &why);
     if (status != REDEFINE_OK)

@@ -56,11 +56,19 @@ static void lay_out_sled(const struct rdf_near *near, struct rdf_plan *plan)
         plan->relocated.pcs[plan->relocated.pc_count++] = (struct rdf_pc_pair){(uint8_t)off, 0};
 }
 
+/* Where the next piece of code begins behind the first `len_bytes`. */
+static size_t align_code(struct rdf_plan *plan, size_t len_bytes)
+{
+    for (; len_bytes % 8; len_bytes++)
+        plan->code[len_bytes] = 0;
+    return len_bytes;
+}
+
 /* Behind all other code, where the record of a redefinition need not know of it: the relay leads there. */
 static redefine_status lay_out_frame(const struct rdf_near *near, struct rdf_plan *plan,
                                      struct rdf_error *err)
 {
-    uint32_t off = (plan->code_bytes + 7) / 8 * 8;
+    uint32_t off = (uint32_t)align_code(plan, plan->code_bytes);
     plan->frame_addr = plan->relay_addr + off;
     size_t len = near->arch->emit_preserve(plan->code + off, plan->frame_addr, plan->place.slot_addr,
                                            near->frame_call_addr, &plan->window.keep);
@@ -68,6 +76,26 @@ static redefine_status lay_out_frame(const struct rdf_near *near, struct rdf_pla
     if (len == 0 || rdf_arch_emit_jump(near->arch, true, plan->code, plan->relay_addr, plan->frame_addr) == 0)
         return rdf_fail(err, REDEFINE_ENOMEM, "the relay's slot is out of its reach");
     return REDEFINE_OK;
+}
+
+/* Instructions that are moved as they are, and a jump back. False: that one has to be a longer one. */
+static bool copy_window(const struct rdf_arch *arch, const struct rdf_window *window,
+                        uint64_t trampoline_addr, struct rdf_relocated *ret)
+{
+    size_t len = (size_t)(window->end - window->function.start);
+    size_t jump_bytes = window->copied_count
+                            ? arch->emit_jump(ret->code + len, trampoline_addr + len, window->end)
+                            : 0;
+    if (!jump_bytes)
+        return false;
+    rdf_bytes_copy(ret->code, window->bytes, len);
+    ret->len_bytes = len + jump_bytes;
+    uint8_t off = 0;
+    for (ret->pc_count = 0; ret->pc_count < window->copied_count; ret->pc_count++) {
+        ret->pcs[ret->pc_count] = (struct rdf_pc_pair){off, off};
+        off += window->copied[ret->pc_count];
+    }
+    return true;
 }
 
 /* Relay, counting and trampoline. */
@@ -87,7 +115,7 @@ static redefine_status lay_out(const struct rdf_near *near, struct rdf_plan *pla
         lay_out_sled(near, plan);
         return REDEFINE_OK;
     }
-    size_t off = (relay_bytes + 7) / 8 * 8;
+    size_t off = align_code(plan, relay_bytes);
     if (counter_addr) {
         plan->count_addr = plan->relay_addr + off;
         off += arch->emit_count(plan->code + off, counter_addr);
@@ -100,7 +128,9 @@ static redefine_status lay_out(const struct rdf_near *near, struct rdf_plan *pla
         .patched_end = window->patched_end,
         .trampoline_addr = plan->trampoline_addr,
     };
-    redefine_status status = arch->relocate(&request, &plan->relocated, err);
+    redefine_status status = REDEFINE_OK;
+    if (!copy_window(arch, window, plan->trampoline_addr, &plan->relocated))
+        status = arch->relocate(&request, &plan->relocated, err);
     if (status != REDEFINE_OK)
         return status;
     rdf_bytes_copy(plan->code + off, plan->relocated.code, plan->relocated.len_bytes);
@@ -245,12 +275,25 @@ static redefine_status branch_edit(const struct rdf_near *near, struct rdf_image
     return set_edit(images, edit, addr, insn.len_bytes, err);
 }
 
+/* Not all of it: of what is laid out only as much is read as there is. */
+static void begin(struct rdf_plan *plan, const struct rdf_window *window)
+{
+    plan->window = *window;
+    plan->edit = (struct rdf_edit){0};
+    plan->extra = NULL;
+    plan->extra_count = 0;
+    plan->place = (struct rdf_near_place){0};
+    plan->relay_addr = plan->count_addr = plan->trampoline_addr = plan->frame_addr = 0;
+    plan->code_bytes = 0;
+    plan->relocated.len_bytes = plan->relocated.pc_count = 0;
+}
+
 redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
                               const struct rdf_window *window, uint64_t counter_addr, struct rdf_plan *ret,
                               struct rdf_error *err)
 {
     struct rdf_plan *plan = ret;
-    *plan = (struct rdf_plan){.window = *window};
+    begin(plan, window);
     size_t extra_max = (window->padding_addr ? 1 : 0) + 2 * window->branch_count;
     if (extra_max)
         plan->extra = rdf_arena_alloc(window->arena, extra_max * sizeof *plan->extra);

@@ -12,6 +12,7 @@
 
 enum {
     RDF_EDIT_BYTES_MAX = 16,
+    RDF_WINDOW_COPIED_MAX = 16, /* most windows have two or three instructions */
 };
 
 /* In the order in which they are tried: the least intrusive that fits. */
@@ -67,6 +68,10 @@ struct rdf_window {
                          */
     bool is_loop_head;  /* a branch leads to the entry: who stands there need not be making a call */
     uint8_t bytes[RDF_WINDOW_BYTES_MAX];
+    /* The lengths of its instructions when each of them is one that is moved as it is; 0: for relocate to
+     * see. */
+    uint8_t copied[RDF_WINDOW_COPIED_MAX];
+    uint8_t copied_count;
     /* What callers rely on, for the relay to see to: src/core/preserve.c. */
     bool needs_frame; /* the relay calls the replacement, with the stack aligned … */
     struct rdf_keep keep;
@@ -113,6 +118,10 @@ redefine_status rdf_plan_refuse_bytes(const char *name, uint64_t start, uint64_t
 
 /* A Go function must not be given a replacement in C. REDEFINE_EUNSUPPORTED; of any other function: OK */
 redefine_status rdf_plan_refuse_go(const struct rdf_function *function, struct rdf_error *err);
+
+/* Whether the function's code, which begins at `code`, holds a breakpoint that its file does not have. */
+redefine_status rdf_plan_refuse_breakpoints(struct rdf_images *images, const struct rdf_function *function,
+                                            const uint8_t *code, struct rdf_error *err);
 
 /* Padding that another redefinition has been given, though nothing may be written there yet, or any more. */
 struct rdf_taken {

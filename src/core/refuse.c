@@ -74,3 +74,37 @@ redefine_status rdf_plan_refuse_go(const struct rdf_function *function, struct r
                     "arguments; write the replacement in Go, with the package redefine",
                     function->name);
 }
+
+/* A debugger keeps its breakpoints in the memory of the program: what they hide is in the file. Moved along
+ * they would stay for ever, and what follows them would be taken for another instruction. */
+redefine_status rdf_plan_refuse_breakpoints(struct rdf_images *images, const struct rdf_function *function,
+                                            const uint8_t *code, struct rdf_error *err)
+{
+    const struct rdf_arch *arch = images->arch;
+    const struct rdf_space_ops *ops = images->space->ops;
+    struct rdf_span file = {NULL, 0};
+    uint64_t found = 0;
+    for (uint64_t at = function->start; arch->trap_bytes && at + arch->trap_bytes <= function->end && !found;
+         at++) {
+        if (!rdf_bytes_equal(code + (at - function->start), arch->trap, arch->trap_bytes))
+            continue;
+        const struct rdf_map *map = rdf_maps_find(&images->maps, at);
+        if (!map || !map->ino)
+            break;
+        if (!file.data && ops->open_file(images->space, map->path, map->dev, map->ino, &file) < 0)
+            break;
+        uint64_t off;
+        if (rdf_images_file_off(images, at, &off) && off + arch->trap_bytes <= file.len_bytes &&
+            !rdf_bytes_equal(file.data + off, arch->trap, arch->trap_bytes))
+            found = at;
+    }
+    if (file.data)
+        ops->close_file(images->space, file);
+    if (!found)
+        return REDEFINE_OK;
+    return rdf_fail(err, REDEFINE_EBUSY,
+                    "a breakpoint that its file does not have lies at %s+%" PRIu64 " (0x%" PRIx64
+                    "), as debuggers "
+                    "set them; delete it, redefine, and set it again",
+                    function->name ? function->name : "the function", found - function->start, found);
+}

@@ -49,40 +49,6 @@ static const void *view_code(struct rdf_images *images, uint64_t addr, size_t le
     return status < 0 ? NULL : copy;
 }
 
-/* A debugger keeps its breakpoints in the memory of the program: what they hide is in the file. Moved along
- * they would stay for ever, and what follows them would be taken for another instruction. */
-static redefine_status refuse_breakpoints(const struct body *body, struct rdf_error *err)
-{
-    const struct rdf_arch *arch = body->images->arch;
-    const struct rdf_function *function = body->function;
-    const struct rdf_space_ops *ops = body->images->space->ops;
-    struct rdf_span file = {NULL, 0};
-    uint64_t found = 0;
-    for (uint64_t at = function->start; arch->trap_bytes && at + arch->trap_bytes <= function->end && !found;
-         at++) {
-        if (!rdf_bytes_equal(body->code + (at - function->start), arch->trap, arch->trap_bytes))
-            continue;
-        const struct rdf_map *map = rdf_maps_find(&body->images->maps, at);
-        if (!map || !map->ino)
-            break;
-        if (!file.data && ops->open_file(body->images->space, map->path, map->dev, map->ino, &file) < 0)
-            break;
-        uint64_t off;
-        if (rdf_images_file_off(body->images, at, &off) && off + arch->trap_bytes <= file.len_bytes &&
-            !rdf_bytes_equal(file.data + off, arch->trap, arch->trap_bytes))
-            found = at;
-    }
-    if (file.data)
-        ops->close_file(body->images->space, file);
-    if (!found)
-        return REDEFINE_OK;
-    return rdf_fail(err, REDEFINE_EBUSY,
-                    "a breakpoint that its file does not have lies at %s+%" PRIu64 " (0x%" PRIx64
-                    "), as debuggers "
-                    "set them; delete it, redefine, and set it again",
-                    function->name ? function->name : "the function", found - function->start, found);
-}
-
 static redefine_status read_body(struct rdf_images *images, const struct rdf_function *function,
                                  const struct rdf_taken *taken, struct body *ret, struct rdf_error *err)
 {
@@ -93,7 +59,8 @@ static redefine_status read_body(struct rdf_images *images, const struct rdf_fun
         end = function->end + TAIL_BYTES;
     if (end < function->end)
         end = function->end;
-    struct rdf_error why = {0};
+    struct rdf_error why;
+    rdf_error_clear(&why);
     const uint8_t *code = view_code(images, function->start, (size_t)(end - function->start), &why);
     if (!code)
         return rdf_fail(err, why.status, "%s", why.sentence);
@@ -103,7 +70,7 @@ static redefine_status read_body(struct rdf_images *images, const struct rdf_fun
     ret->end = end;
     ret->taken = taken;
     ret->arena = taken ? taken->arena : images->arena;
-    redefine_status status = refuse_breakpoints(ret, err);
+    redefine_status status = rdf_plan_refuse_breakpoints(images, function, code, err);
     struct rdf_span own = {code, (size_t)(function->end - function->start)};
     return status == REDEFINE_OK ? rdf_plan_leads(images, ret->arena, function, own, &ret->leads, err)
                                  : status;
@@ -272,18 +239,24 @@ static redefine_status refuse_arrivals(const struct body *body, const struct rdf
 
 /* ---- One strategy ---- */
 
-static bool are_copied(const struct body *body, const struct rdf_window *window)
+static bool are_copied(const struct body *body, struct rdf_window *window)
 {
     struct rdf_insn insn;
     uint64_t at = body->function->start;
-    while (at < window->end && decode_at(body, at, &insn) && insn.is_copied)
+    window->copied_count = 0;
+    if (window->insn_count > RDF_WINDOW_COPIED_MAX)
+        return false;
+    for (size_t i = 0; at < window->end && decode_at(body, at, &insn) && insn.is_copied; i++) {
+        window->copied[i] = insn.len_bytes;
         at += insn.len_bytes;
+    }
+    window->copied_count = at == window->end ? (uint8_t)window->insn_count : 0;
     return at == window->end;
 }
 
 /* A relocation for a trampoline that is as near as it will be: what cannot be moved is known before anything
  * is reserved, and the next strategy may displace less. */
-static redefine_status try_relocation(const struct body *body, const struct rdf_window *window,
+static redefine_status try_relocation(const struct body *body, struct rdf_window *window,
                                       struct rdf_error *err)
 {
     struct rdf_relocated relocated;
@@ -587,7 +560,11 @@ redefine_status rdf_plan_window_beside(struct rdf_images *images, const struct r
     bool has_pad = (first.role == RDF_ROLE_LANDING || first.role == RDF_ROLE_LANDING_SIGNS) &&
                    first.len_bytes < function->end - function->start;
     uint64_t behind = function->start + (has_pad && first.role == RDF_ROLE_LANDING ? first.len_bytes : 0);
-    struct rdf_error jump = {0}, over = {0}, hop = {0}, trap = {0};
+    struct rdf_error jump, over, hop, trap;
+    rdf_error_clear(&jump);
+    rdf_error_clear(&over);
+    rdf_error_clear(&hop);
+    rdf_error_clear(&trap);
     status = try_entry_jump(&body, has_pad ? &first : NULL, ret, &jump, &over);
     if (status != REDEFINE_OK)
         status = try_short_jump(&body, behind, ret, &hop);
