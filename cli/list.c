@@ -12,6 +12,8 @@
 #include "target.h"
 #include "text.h"
 
+#include "base/progress.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -157,7 +159,7 @@ static void keep(void *ctx, size_t index, const struct rdf_report *report)
 {
     const struct judging *judging = ctx;
     tell_verdict(&judging->list->row[judging->first + index], report);
-    cli_progress("functions looked at", judging->first + index, judging->list->count);
+    rdf_progress("functions looked at", judging->first + index, judging->list->count);
 }
 
 /* The same of an object with Go code in it, of which Go's own tables tell what debug data tells of others. */
@@ -206,7 +208,7 @@ static redefine_status judge_object(struct list *list, size_t first, size_t end,
 static redefine_status judge_all(struct list *list, struct rdf_error *err)
 {
     redefine_status status = REDEFINE_OK;
-    cli_progress("functions looked at", 0, list->count + 1);
+    rdf_progress("functions looked at", 0, list->count + 1);
     for (size_t first = 0, end; first < list->count && status == REDEFINE_OK; first = end) {
         struct rdf_image *image = list->row[first].function.image;
         end = first + 1;
@@ -214,7 +216,7 @@ static redefine_status judge_all(struct list *list, struct rdf_error *err)
             end++;
         status = (rdf_go_is_go(&list->target.images, image) ? judge_go : judge_object)(list, first, end, err);
     }
-    cli_progress("functions looked at", 1, 1);
+    rdf_progress("functions looked at", 1, 1);
     return status;
 }
 

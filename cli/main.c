@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli.h"
 
+#include "agent/progress.h"
+#include "base/progress.h"
+
 #include <redefine/redefine.h>
 
 #include <stdarg.h>
@@ -58,6 +61,7 @@ int main(int argc, char **argv)
         puts("redefine " REDEFINE_VERSION);
         return 0;
     }
+    rdf_progress_to(rdf_agent_show_progress, NULL);
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
         if (strcmp(argv[1], verbs[i].name) == 0)
             return verbs[i].run(argc - 2, argv + 2);

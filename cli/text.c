@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { COLUMNS_DEFAULT = 80 };
@@ -86,30 +85,4 @@ json_t *cli_json_text(const char *text)
     string = json_string(copy);
     free(copy);
     return string;
-}
-
-void cli_progress(const char *what, uint64_t done, uint64_t total)
-{
-    static struct timespec begun, shown;
-    static bool is_shown;
-    struct timespec now;
-    if (!isatty(STDERR_FILENO))
-        return;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (!begun.tv_sec)
-        begun = now;
-    if (done == total) {
-        if (is_shown)
-            fputs("\r\033[K", stderr);
-        is_shown = false;
-        begun = (struct timespec){0};
-        return;
-    }
-    double age_s = (double)(now.tv_sec - begun.tv_sec) + (double)(now.tv_nsec - begun.tv_nsec) / 1e9;
-    double since_s = (double)(now.tv_sec - shown.tv_sec) + (double)(now.tv_nsec - shown.tv_nsec) / 1e9;
-    if (age_s < 1 || since_s < 0.1)
-        return;
-    shown = now;
-    is_shown = true;
-    fprintf(stderr, "\r\033[K%s: %s of %s", what, cli_number(done), cli_number(total));
 }

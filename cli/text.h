@@ -36,8 +36,4 @@ const char *cli_number(uint64_t value);
 struct json_t;
 struct json_t *cli_json_text(const char *text);
 
-/* Progress of something that may take long: on a terminal, and only when a second has passed. Call it as
- * often as you like; with done == total it is wiped away. */
-void cli_progress(const char *what, uint64_t done, uint64_t total);
-
 #endif

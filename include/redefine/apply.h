@@ -48,6 +48,15 @@ typedef void redefine_not_counted(void *ctx, const char *name, const char *why);
 redefine_status redefine_count(const char *glob, redefine_counter *counter, redefine_not_counted *not_counted,
                                void *ctx);
 
+/* redefine_on_progress: have `tell` told how far a change of many functions has come, how many of `what` are
+ * done of how many; null: nobody is told, as at first. `total` 0: it is not known yet. done == total: that
+ * piece of work is over.
+ *
+ * Effects:  called by the thread that makes the change, often, while the engine is locked: it may not call
+ * the library. To be set before such a change, not during one. */
+typedef void redefine_progress(void *ctx, const char *what, size_t done, size_t total);
+void redefine_on_progress(redefine_progress *tell, void *ctx);
+
 /* A line on how `target` is redefined, or was ("restored: "): strategy, addresses, write method. Valid until
  * this thread's next call. */
 const char *redefine_describe(void *target);

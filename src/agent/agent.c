@@ -4,6 +4,7 @@
  * main runs. When anything fails the program is not started: a sentence, and exit status 125.
  */
 #include "agent/agent.h"
+#include "agent/progress.h"
 #include "agent/request.h"
 
 #include <redefine/apply.h>
@@ -325,7 +326,9 @@ __attribute__((constructor)) static void start(void)
         give_up();
     }
     char *rest = copy;
+    redefine_on_progress(rdf_agent_show_progress, NULL);
     for (char *item = cut(&rest, RDF_REQUEST_ITEM); item && *item; item = cut(&rest, RDF_REQUEST_ITEM))
         carry_out(item);
+    redefine_on_progress(NULL, NULL);
     free(copy);
 }

@@ -10,6 +10,7 @@
 #include "api/internal.h"
 #include "api/thread.h"
 #include "base/bytes.h"
+#include "base/progress.h"
 
 #include <stdio.h>
 
@@ -485,8 +486,11 @@ redefine_status redefine_patch_remove(const void *owner)
 
 /* ---- Counting ---- */
 
+struct counting;
+
 struct counted {
     struct counted *next;
+    const struct counting *counting;
     const char *name;
     uint64_t addr;
     uint64_t *counter;
@@ -520,20 +524,18 @@ static enum rdf_visit count_this(void *ctx, struct rdf_image *image, const char 
     counting->out_of_memory = !counted;
     if (!counted)
         return RDF_VISIT_STOP;
-    *counted = (struct counted){.name = name, .addr = addr, .counter = counter};
+    *counted = (struct counted){.counting = counting, .name = name, .addr = addr, .counter = counter};
     *counting->last = counted;
     counting->last = &counted->next;
     counting->count++;
+    rdf_progress("functions found", counting->count, 0);
     return RDF_VISIT_TAKEN;
 }
 
 static void tell_not_counted(const struct rdf_change *change, const struct rdf_error *why)
 {
-    const struct counting *counting = change->refused_ctx;
-    const struct counted *counted = counting->first;
-    while (counted && counted->counter != (uint64_t *)(uintptr_t)change->counter_addr)
-        counted = counted->next;
-    counting->not_counted(counting->ctx, counted ? counted->name : "?", why->sentence);
+    const struct counted *counted = change->refused_ctx;
+    counted->counting->not_counted(counted->counting->ctx, counted->name, why->sentence);
 }
 
 /* What counts must not be counted: the decoder works for the engine. */
@@ -560,7 +562,7 @@ static redefine_status count_all(struct counting *counting, const char *glob, ui
                                               .owner = owner,
                                               .counter_addr = address(counted->counter),
                                               .refused = tell_not_counted,
-                                              .refused_ctx = counting};
+                                              .refused_ctx = (void *)(uintptr_t)counted};
     return rdf_engine_commit(&engine, change, count, caller_sp, err);
 }
 
@@ -585,6 +587,11 @@ redefine_status redefine_count(const char *glob, redefine_counter *counter, rede
     rdf_images_free(&images);
     rdf_arena_free(&arena);
     return leave(&err, status);
+}
+
+void redefine_on_progress(redefine_progress *tell, void *ctx)
+{
+    rdf_progress_to(tell, ctx);
 }
 
 const char *redefine_describe(void *target)

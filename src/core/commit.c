@@ -13,6 +13,7 @@
 #include "core/commit.h"
 
 #include "base/bytes.h"
+#include "base/progress.h"
 
 #include <inttypes.h>
 
@@ -466,6 +467,7 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
     if (status != REDEFINE_OK && status != REDEFINE_EROLLBACK)
         engine->near.mode = mode;
     (void)__atomic_exchange_n(&engine->commits, engine->commits + 1, __ATOMIC_SEQ_CST);
+    rdf_progress("changes made", 1, 1);
     forget_frames();
     return status;
 }

@@ -6,6 +6,7 @@
 #include "core/commit.h"
 
 #include "base/bytes.h"
+#include "base/progress.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -206,14 +207,18 @@ static void forget(struct touched *touched)
 }
 
 /* Do `step` for each function that is new; one that need not succeed may fail. */
-static redefine_status for_each_new(struct commit *commit,
+static redefine_status for_each_new(struct commit *commit, const char *what,
                                     redefine_status (*step)(struct commit *, struct touched *,
                                                             struct scratch *),
                                     struct scratch *scratch)
 {
+    enum { STEP = 256 };
+    size_t done = 0;
     for (struct touched *touched = commit->first; touched; touched = touched->next) {
         if (touched->is_left_out || !touched->is_new)
             continue;
+        if (done++ % STEP == STEP - 1)
+            rdf_progress(what, done, commit->new_count + 1);
         redefine_status status = step(commit, touched, scratch);
         if (status != REDEFINE_OK && !rdf_commit_leave_out(commit, touched->change))
             return status;
@@ -252,13 +257,13 @@ redefine_status rdf_commit_inspect(struct commit *commit)
     if (!scratch)
         return rdf_commit_no_memory(commit);
     rdf_arena_init(&scratch->arena, commit->engine->pages);
-    redefine_status status = for_each_new(commit, first_plan, scratch);
+    redefine_status status = for_each_new(commit, "functions planned", first_plan, scratch);
     if (status == REDEFINE_OK)
         status = rdf_commit_find_branches(commit);
     if (status == REDEFINE_OK)
         status = rdf_commit_find_reliance(commit);
     if (status == REDEFINE_OK)
-        status = for_each_new(commit, final_plan, scratch);
+        status = for_each_new(commit, "functions planned again", final_plan, scratch);
     rdf_arena_free(&scratch->arena);
     return status;
 }

@@ -5,6 +5,7 @@
 #include "core/commit.h"
 
 #include "base/bytes.h"
+#include "base/progress.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -311,8 +312,11 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
 
 redefine_status rdf_commit_resolve(struct commit *commit, const struct rdf_change *change, size_t count)
 {
+    enum { STEP = 256 };
     for (size_t i = 0; i < count; i++) {
         struct touched *touched;
+        if (i % STEP == STEP - 1)
+            rdf_progress("functions looked at", i, count);
         redefine_status status = resolve(commit, &change[i], &touched);
         if (status == REDEFINE_OK && touched)
             status = change_layers(commit, touched, &change[i]);

@@ -6,6 +6,7 @@
  * one. Those two, with the function that encloses a copy, are all that is kept. Bodies that the linker
  * dropped have an address that is none (0, or the largest ones): their copies do not exist either.
  */
+#include "base/progress.h"
 #include "debug/dwarf.h"
 #include "debug/gather.h"
 
@@ -295,6 +296,7 @@ static bool scan_all(struct gather *gather)
     struct debug_file *file = gather->debug->main;
     for (size_t i = 0; i < file->info_count; i++) {
         struct unit *unit = &file->unit[i];
+        rdf_progress("units of debug data read", i, file->info_count);
         if (unit->kind == DW_UT_type)
             continue;
         if (!rdf_debug_open_unit(gather->debug, unit))
@@ -320,6 +322,7 @@ redefine_status rdf_debug_build_index(struct rdf_debug *debug, const struct rdf_
                 rdf_gather_end(&gather, pages, key, ret);
     rdf_arena_free(&arena);
     debug->err = NULL;
+    rdf_progress("debug data read", 1, 1);
     if (done)
         return REDEFINE_OK;
     return rdf_fail(err, why.status ? why.status : REDEFINE_EUNSUPPORTED, "%s", why.sentence);
