@@ -13,6 +13,16 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#if defined(__has_include)
+#if __has_include(<valgrind/helgrind.h>)
+#include <valgrind/helgrind.h>
+#endif
+#endif
+#ifndef ANNOTATE_HAPPENS_AFTER
+#define ANNOTATE_HAPPENS_BEFORE(lock) ((void)(lock))
+#define ANNOTATE_HAPPENS_AFTER(lock)  ((void)(lock))
+#endif
+
 size_t rdf_decimal(char *to, uint64_t value)
 {
     size_t len = 1;
@@ -160,7 +170,7 @@ static bool replace(uint32_t *state, uint32_t old, uint32_t new)
     return __atomic_compare_exchange_n(state, &old, new, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
-bool rdf_os_lock(struct rdf_os_lock *lock)
+static bool take(struct rdf_os_lock *lock)
 {
     uint32_t self = (uint32_t)rdf_sys(SYS_gettid);
     if (replace(&lock->state, 0, self))
@@ -185,8 +195,18 @@ bool rdf_os_lock(struct rdf_os_lock *lock)
     }
 }
 
+/* helgrind knows no locks but those of the C library. */
+bool rdf_os_lock(struct rdf_os_lock *lock)
+{
+    bool is_taken = take(lock);
+    if (is_taken)
+        ANNOTATE_HAPPENS_AFTER(lock);
+    return is_taken;
+}
+
 void rdf_os_unlock(struct rdf_os_lock *lock)
 {
+    ANNOTATE_HAPPENS_BEFORE(lock);
     uint32_t was = __atomic_exchange_n(&lock->state, 0, __ATOMIC_RELEASE);
     if (was & someone_waits)
         (void)rdf_sys(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1);
