@@ -47,9 +47,10 @@ struct rdf_thread_record *rdf_thread_get(void)
     if (thread || !rdf_os_lock(&lock))
         return thread;
     uint32_t pid = rdf_os_process_id();
-    if (process != pid)
-        newest_of_parent = newest;
-    process = pid;
+    if (process != pid) {
+        __atomic_store_n(&newest_of_parent, newest, __ATOMIC_RELAXED);
+        __atomic_store_n(&process, pid, __ATOMIC_RELEASE);
+    }
     uint32_t tid = rdf_os_thread_id();
     thread = take_one(tid);
     if (thread)
@@ -84,9 +85,11 @@ void rdf_thread_set(struct rdf_thread_record *thread, uint32_t index, uint64_t r
  * all count as alive, or the code would be taken from under it. */
 bool rdf_thread_others_have(uint32_t index)
 {
-    bool is_of_parent = process != rdf_os_process_id();
-    for (const struct rdf_thread_record *thread = newest; thread; thread = thread->older) {
-        is_of_parent |= thread == newest_of_parent;
+    bool is_of_parent = __atomic_load_n(&process, __ATOMIC_ACQUIRE) != rdf_os_process_id();
+    const struct rdf_thread_record *of_parent = __atomic_load_n(&newest_of_parent, __ATOMIC_RELAXED);
+    const struct rdf_thread_record *thread = __atomic_load_n(&newest, __ATOMIC_ACQUIRE);
+    for (; thread; thread = thread->older) {
+        is_of_parent |= thread == of_parent;
         if (thread != rdf_thread_known() && __atomic_load_n(&thread->own[index], __ATOMIC_ACQUIRE) &&
             (is_of_parent || rdf_os_thread_exists(thread->tid)))
             return true;
