@@ -55,7 +55,8 @@ function(rdf_flags_for_a_stopped_world)
         set_property(SOURCE ${PROJECT_SOURCE_DIR}/${source} APPEND PROPERTY COMPILE_OPTIONS ${flags})
     endforeach()
     # What publishes a change runs there too. Its own bookkeeping takes locks that a stopped thread may hold: the
-    # thread sanitizer's does.
-    file(GLOB publishing ${PROJECT_SOURCE_DIR}/src/core/*.c ${PROJECT_SOURCE_DIR}/src/os/${RDF_OS}/maps.c)
+    # thread sanitizer's does. What is rolled back is zeroed in arena.c and made again here: it would see a half of it.
+    file(GLOB publishing ${PROJECT_SOURCE_DIR}/src/core/*.c ${PROJECT_SOURCE_DIR}/src/os/${RDF_OS}/maps.c
+         ${PROJECT_SOURCE_DIR}/src/base/arena.c)
     set_property(SOURCE ${publishing} APPEND PROPERTY COMPILE_OPTIONS -fno-sanitize=thread)
 endfunction()

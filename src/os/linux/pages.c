@@ -7,6 +7,31 @@
 
 #include <sys/mman.h>
 
+/* The thread sanitizer hears only of what the C library maps and unmaps: one thread's arena would race with
+ * the former one at the same address. */
+#ifdef __SANITIZE_THREAD__
+static long map(size_t len_bytes)
+{
+    void *pages = mmap(NULL, len_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? -ENOMEM : (long)(uintptr_t)pages;
+}
+
+static void unmap(uintptr_t start, size_t len_bytes)
+{
+    (void)munmap((void *)start, len_bytes);
+}
+#else
+static long map(size_t len_bytes)
+{
+    return rdf_sys(SYS_mmap, 0, len_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void unmap(uintptr_t start, size_t len_bytes)
+{
+    (void)rdf_sys(SYS_munmap, start, len_bytes);
+}
+#endif
+
 /* Below each piece lies a page that cannot be read. The records of a commit hold addresses of the code that
  * it changes, and a stack that seems to hold them too is waited for: one that lies right below, and of whose
  * end nothing is known, must not seem to go on here. */
@@ -14,12 +39,11 @@ static void *get_pages(void *ctx, size_t len_bytes)
 {
     (void)ctx;
     size_t guard_bytes = rdf_os_page_bytes();
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
-    long result = rdf_sys(SYS_mmap, 0, len_bytes + guard_bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    long result = map(len_bytes + guard_bytes);
     if (rdf_sys_failed(result))
         return NULL;
     if (rdf_sys(SYS_mprotect, result, guard_bytes, PROT_NONE) != 0) {
-        (void)rdf_sys(SYS_munmap, result, len_bytes + guard_bytes);
+        unmap((uintptr_t)result, len_bytes + guard_bytes);
         return NULL;
     }
     return (void *)(result + (long)guard_bytes);
@@ -30,7 +54,7 @@ static void put_pages(void *ctx, void *pages, size_t len_bytes)
     (void)ctx;
     size_t guard_bytes = rdf_os_page_bytes();
     if (pages)
-        (void)rdf_sys(SYS_munmap, (uintptr_t)pages - guard_bytes, len_bytes + guard_bytes);
+        unmap((uintptr_t)pages - guard_bytes, len_bytes + guard_bytes);
 }
 
 const struct rdf_page_source rdf_os_pages = {.get = get_pages, .put = put_pages};
