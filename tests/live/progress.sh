@@ -50,14 +50,14 @@ esac
 count=100000
 big $count
 seconds_of "$redefine" run --output calls --count 'f*' ./big
-while [ "$milliseconds" -lt 1600 ] && [ $count -lt 800000 ]; do
+while [ "$milliseconds" -lt 3000 ] && [ $count -lt 1600000 ]; do
     count=$((2 * count))
     big $count
     seconds_of "$redefine" run --output calls --count 'f*' ./big
 done
 echo "# $count functions are counted in $milliseconds ms"
 result "where there is no terminal nothing is told" sh -c '[ "$(cat out)" = done ] && [ ! -s err ]'
-if [ "$milliseconds" -lt 1600 ]; then
+if [ "$milliseconds" -lt 3000 ]; then
     skip "a line on a terminal" "this machine is too fast"
 else
     on_a_terminal "$redefine run --output calls --count 'f*' ./big"
@@ -67,7 +67,7 @@ fi
 
 seconds_of "$redefine" list ./big 'f*'
 result "list: where there is no terminal nothing is told" [ ! -s err ]
-if [ "$milliseconds" -lt 1600 ]; then
+if [ "$milliseconds" -lt 3000 ]; then
     skip "list: a line on a terminal" "this machine is too fast: $milliseconds ms"
 else
     on_a_terminal "$redefine list ./big 'f*' >listed"
