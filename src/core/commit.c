@@ -219,6 +219,23 @@ static redefine_status note_ours(struct commit *commit, struct rdf_write_item *i
     return REDEFINE_OK;
 }
 
+/* The jump that is put into padding: should the change be broken off, it is one that is taken away. */
+static redefine_status note_new_jump(struct commit *commit, struct rdf_write_item *item)
+{
+    const struct rdf_edit *edit = &item->edit;
+    struct rdf_insn insn;
+    if (!commit->engine->arch->decode((struct rdf_span){edit->new_bytes, edit->len_bytes}, edit->addr,
+                                      &insn) ||
+        insn.flow != RDF_FLOW_JUMP)
+        return REDEFINE_OK;
+    struct rdf_write_ours *list = rdf_arena_alloc(&commit->arena, RDF_WRITE_OURS_MAX * sizeof *list);
+    if (!list)
+        return rdf_commit_no_memory(commit);
+    list[0] = (struct rdf_write_ours){edit->addr, insn.target};
+    item->ours = list;
+    return REDEFINE_OK;
+}
+
 static redefine_status make_item(struct commit *commit, const struct work *work, struct last *last,
                                  struct rdf_write_item *item)
 {
@@ -233,6 +250,8 @@ static redefine_status make_item(struct commit *commit, const struct work *work,
     item->is_taken_back = !touched->top;
     if (work->index > 0)
         item->kind = item->edit.addr == rdf_redef_padding(redef) ? RDF_WRITE_PADDING : RDF_WRITE_BRANCH;
+    if (status == REDEFINE_OK && touched->top && item->kind == RDF_WRITE_PADDING)
+        status = note_new_jump(commit, item);
     bool is_elsewhere = item->edit.addr - redef->entry >= redef->function_bytes;
     item->has_hops = redef->has_hops || (item->kind == RDF_WRITE_BRANCH && is_elsewhere);
     item->branches_back = redef->branches_back;

@@ -32,9 +32,10 @@ static const struct rdf_write_item *item_at(const struct rdf_write *write, uint6
 }
 
 /* Where a thread goes on that stands at a jump that is to be taken away; 0: it does not. */
-static uint64_t after_ours(const struct rdf_write_item *item, uint64_t pc)
+static uint64_t after_ours(const struct rdf_write *write, const struct rdf_write_item *item, uint64_t pc)
 {
-    for (size_t i = 0; item->ours && i < RDF_WRITE_OURS_MAX; i++)
+    bool is_there = item->ours && (item->is_taken_back || write->puts_back);
+    for (size_t i = 0; is_there && i < RDF_WRITE_OURS_MAX; i++)
         if (item->ours[i].addr && item->ours[i].addr == pc)
             return item->ours[i].target;
     return 0;
@@ -74,7 +75,7 @@ static bool is_at_ours(const struct rdf_write *write, uint64_t addr, uint64_t va
     if (value < write->item[0].edit.addr || value >= end_of(&write->item[write->count - 1]))
         return false;
     const struct rdf_write_item *item = item_at(write, value);
-    return item && after_ours(item, value) && is_context(write, addr);
+    return item && after_ours(write, item, value) && is_context(write, addr);
 }
 
 bool rdf_place_is_inside(const void *ctx, uint64_t addr, uint64_t value)
@@ -191,7 +192,7 @@ uint64_t rdf_place_of(const struct rdf_write *write, const struct rdf_thread *th
     const struct rdf_write_item *item = item_at(write, thread->pc);
     bool is_first = item && thread->pc == item->edit.addr;
     if (!item || !item->moves) {
-        uint64_t after = item ? after_ours(item, thread->pc) : 0;
+        uint64_t after = item ? after_ours(write, item, thread->pc) : 0;
         return after ? after : thread->pc;
     }
     /* A new call, or the next round of a loop? It cannot be told; but what the trap leads to is right for

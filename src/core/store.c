@@ -210,7 +210,7 @@ void rdf_store_make_pieces(struct rdf_write *write, struct rdf_arena *arena)
     size_t pages = 0;
     for (size_t i = 0; i < write->count; i++) {
         if (turn_of(&write->item[i]) != ENTRIES)
-            return; /* pieces have no turns */
+            return;                   /* pieces have no turns */
         write->item[i].is_due = true; /* for run_length */
         pages += i == 0 || write->item[i].edit.addr / page != last;
         last = write->item[i].edit.addr / page;

@@ -109,17 +109,6 @@ static int put_back(struct rdf_world *world, void *ctx)
     return write->undone ? BODY_DONE : BODY_FAILED;
 }
 
-/* A jump that was put into padding is one that is taken away now. */
-static void note_new_jump(const struct rdf_write *write, struct rdf_write_item *item)
-{
-    const struct rdf_edit *edit = &item->edit;
-    struct rdf_insn insn;
-    if (item->kind == RDF_WRITE_PADDING && !item->is_taken_back &&
-        write->arch->decode((struct rdf_span){edit->new_bytes, edit->len_bytes}, edit->addr, &insn) &&
-        insn.flow == RDF_FLOW_JUMP)
-        item->ours[0] = (struct rdf_write_ours){edit->addr, insn.target};
-}
-
 static bool can_put_back(struct rdf_write *write)
 {
     struct rdf_stop_report report;
@@ -128,8 +117,8 @@ static bool can_put_back(struct rdf_write *write)
     for (size_t i = 0; i < write->count; i++) {
         struct rdf_write_item *item = &write->item[i];
         item->moves = item->kind == RDF_WRITE_ENTRY && !item->moves;
-        note_new_jump(write, item);
     }
+    write->puts_back = true;
     write->keeps_code = true;
     return write->space->ops->with_world_stopped(write->space, RDF_DEADLINE_MS, put_back, write, &result,
                                                  &report) == 0 &&

@@ -107,6 +107,7 @@ struct rdf_write {
     enum rdf_safety safety;
     struct rdf_stop_report stop;
     bool keeps_exec; /* threads run from the pages that are made writable */
+    bool puts_back;  /* the change was broken off, and what it put there is to be taken away */
     bool has_waited; /* body said -EAGAIN the last time, because of … */
     int waiting_tid; /* … this thread; 0: the one that asked */
     bool was_not_ready;
