@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test aarch64 riscv64 musl windows macos freebsd table asan tsan rebase coverage bench fuzz soak install format \
+.PHONY: build demo test aarch64 riscv64 musl windows macos freebsd guest table asan tsan rebase coverage bench fuzz soak install format \
         lint clean help
 
 # Ninja runs things side by side by itself; the verbs come one after the other.
@@ -54,6 +54,10 @@ musl: ## with musl as the C library, into build-musl/; its tests run
 
 windows: ## for 64-bit Windows by mingw-w64, into build-windows/; its tests run under wine
 	@tools/cross.sh $@ $(if $(T),'$(T)')
+
+guest: ## the tests for 64-bit Arm and RISC-V in whole emulated machines, with Debian's kernels; T=pattern
+	@tools/guest.sh aarch64 $(if $(T),'$(T)')
+	@tools/guest.sh riscv64 $(if $(T),'$(T)')
 
 table: ## the table of systems in README.md, from what the tests of each build said when they last ran
 	@tools/table

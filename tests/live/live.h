@@ -9,6 +9,8 @@
 #ifndef TESTS_LIVE_LIVE_H
 #define TESTS_LIVE_LIVE_H
 
+#include "../support/slowdown.h"
+
 #include <redefine/redefine.h>
 #include <redefine/apply.h>
 
@@ -192,7 +194,8 @@ __attribute__((unused)) static bool live_run(size_t number, const struct live_ca
         _exit(0);
     }
     bool timed_out;
-    int status = live_wait(pid, test->limit_s ? test->limit_s : live_limit_s, &timed_out);
+    unsigned limit_s = (test->limit_s ? test->limit_s : live_limit_s) * test_slowdown();
+    int status = live_wait(pid, limit_s, &timed_out);
     ssize_t len = pread(output, text, sizeof text - 1, 0);
     text[len > 0 ? len : 0] = 0;
     close(output);
@@ -206,7 +209,7 @@ __attribute__((unused)) static bool live_run(size_t number, const struct live_ca
     else
         printf("\n");
     if (timed_out)
-        printf("# took longer than %u s\n", test->limit_s ? test->limit_s : live_limit_s);
+        printf("# took longer than %u s\n", limit_s);
     else if (WIFSIGNALED(status))
         printf("# ended by signal %d\n", WTERMSIG(status));
     if (!skipped)

@@ -5,6 +5,8 @@
 #ifndef TESTS_UNIT_OS_LINUX_H
 #define TESTS_UNIT_OS_LINUX_H
 
+#include "support/slowdown.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -61,7 +63,7 @@ static inline void in_child(void (*body)(void), unsigned limit_s)
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        (void)alarm(limit_s);
+        (void)alarm(limit_s * test_slowdown());
         body();
         fflush(NULL);
         _exit(0);

@@ -73,11 +73,12 @@ static void *in_read(void *unused)
 
 static void *in_nanosleep(void *unused)
 {
-    struct timespec nap = {1, 0}, rest;
+    unsigned slow = test_slowdown();
+    struct timespec nap = {slow, 0}, rest;
     double from = now_us();
     wrong += nanosleep(&nap, &rest) != 0;
     double took = now_us() - from;
-    wrong += took < 0.99e6 || took > 1.9e6;
+    wrong += took < 0.99e6 * slow || took > 1.9e6 * slow;
     awake++;
     return unused;
 }
@@ -92,7 +93,7 @@ static void *in_futex(void *unused)
 static void *in_poll(void *unused)
 {
     struct pollfd one = {pipe_end[0], POLLPRI, 0};
-    wrong += poll(&one, 1, 1000) != 0;
+    wrong += poll(&one, 1, 1000 * (int)test_slowdown()) != 0;
     awake++;
     return unused;
 }
