@@ -41,6 +41,8 @@ fi
 part "aarch64: original against relocated, in an emulator" \
     "$build/tests/unit/differential_aarch64" --count 125000 $(existing /usr/aarch64-linux-gnu/lib/*.so.* \
         "$foreign"/usr/lib/aarch64-linux-gnu/*.so.*)
+part "the helper killed at each of its calls, and between the instructions that publish" \
+    env LIVE_ALL=1 "$build/tests/live/killed"
 # guest CPU: 77 says that there is no kernel to be had, and why.
 guest()
 {
@@ -48,3 +50,19 @@ guest()
 }
 part "aarch64: the tests in a whole emulated machine" guest aarch64
 part "riscv64: the tests in a whole emulated machine" guest riscv64
+part "models of how threads are kept from harm" tools/model.sh
+# Each case of these does so many there and backs, under load; together a million changes.
+part "a million toggles under load" env REDEFINE_SOAK=6100 "$build/tests/live/threads"
+part "toggles under load without ptrace" env REDEFINE_SOAK=60 "$build/tests/live/threads_unstopped"
+part "a million toggles" env SOAK_TOGGLES=1000000 "$build/tests/live/scale"
+part "a million short threads" env SOAK_THREADS=1000000 "$build/tests/live/for_thread"
+part "every function of real programs, counted" tests/soak/count.sh "$build"
+if command -v go >/dev/null && [ "$(readlink -f "$build")" = "$(readlink -f build)" ]; then
+    part "the Go package, 10,000 rounds" env REDEFINE_ROUNDS=10000 \
+        go -C go test -a -count=1 -timeout 60m -run 'Load|Mistaken|Collected' -v .
+else
+    echo "soak: no go, or another build folder than build/: the Go package is not tried" >&2
+fi
+part "the command over damaged programs, cut off everywhere" \
+    env DAMAGED_ROUNDS=2000 TEST_TIMEOUT=7200 tools/run-tests "$build" live/check_damaged
+part "fuzzers, 60 s each" tools/fuzz.sh "$fuzz_build" 60

@@ -58,6 +58,7 @@ static void trywait(void)
 /* Contended, so that the loop goes round, while it is redefined and restored. */
 static void trywait_contended(void)
 {
+    live_needs_stopped_threads();
     pthread_t thread;
     long taken = 0, posted = 0;
     CHECK(sem_init(&shared, 0, 0) == 0 && pthread_create(&thread, NULL, takes, NULL) == 0);

@@ -4,6 +4,7 @@
  * not grow with their number, and that nothing is left behind. How long they take is told, and for
  * bench/changes.c to measure.
  */
+#include "entries.h"
 #include "live.h"
 
 #include <pthread.h>
@@ -11,9 +12,8 @@
 
 enum { MANY = 10000, FUNCTION_BYTES = 16 };
 
-__asm__(
-    ".text\n.balign 4096\n.globl many\nmany:\n.rept 40000\n.cfi_startproc\n.balign 16\n"
-    " push %rbx\n mov %edi, %ebx\n lea 1(%rbx), %eax\n pop %rbx\n ret\n.balign 16\n.cfi_endproc\n.endr\n");
+__asm__(".text\n.balign 4096\n.globl many\nmany:\n"
+        ".rept 40000\n.cfi_startproc\n.balign 16\n" ENTRY_PLUS_ONE ".balign 16\n.cfi_endproc\n.endr\n");
 extern char many[];
 
 static void *function(size_t index)
@@ -127,6 +127,7 @@ static void the_last_costs_what_the_first_did(void)
 /* `SOAK_TOGGLES` in make soak. */
 static void toggling_takes_no_memory(void)
 {
+    live_skip_where_emulated("what is measured is the emulator's memory too");
     enum { WARM = 500 };
     const char *asked = getenv("SOAK_TOGGLES");
     unsigned long rounds = asked ? strtoul(asked, NULL, 10) : 3000;
@@ -161,6 +162,7 @@ static void *call_all_the_time(void *unused)
 /* A replacement replaced: seen by all at once, wherever it is done, and no lock is needed for it. */
 static void a_replacement_is_replaced_at_any_time(void)
 {
+    live_needs_stopped_threads();
     pthread_t thread[2];
     CHECK_OK(redefine_func(function(0), ADDRESS(plus_two)));
     CHECK_OK(redefine_func(function(0), ADDRESS(plus_three)));
@@ -203,6 +205,7 @@ static void *restore_and_redefine(void *unused)
 /* Stores against commits: after a redefinition that nobody took back, it is in force. */
 static void stores_and_commits_at_once(void)
 {
+    live_needs_stopped_threads();
     pthread_t thread;
     CHECK_OK(redefine_func(function(0), ADDRESS(plus_two)));
     CHECK_OK(redefine_func(function(0), ADDRESS(plus_three)));

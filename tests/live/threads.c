@@ -4,11 +4,7 @@
  */
 #include "threads.h"
 
-static void nothing(void)
-{
-}
-
 int main(void)
 {
-    return threads_main("L2: ", 4, nothing);
+    return threads_main("L2: ", 4, live_needs_stopped_threads);
 }

@@ -10,6 +10,7 @@
 #define TESTS_LIVE_THREADS_H
 
 #include "deny.h"
+#include "entries.h"
 
 #include <stdatomic.h>
 #include <time.h>
@@ -23,57 +24,41 @@ static size_t threads_callers; /* without a stop each change waits until all hav
 
 typedef long target_type(long);
 
-/* The fixtures return 3 * n + 1, whatever they look like. */
-/* One instruction of ten bytes: nobody can stand inside. */
-target_type one_long;
-__asm__(".text\n.p2align 6\n" FUNCTION(one_long,
-                                       "movabsq $1, %rax\nleaq (%rdi,%rdi,2), %rcx\naddq %rcx, %rax\nret\n"));
+/* The fixtures return 3 * n + 1, whatever they look like: entries.h says what each is for. */
+#define FIXTURE(name, body) \
+    target_type name;       \
+    __asm__(".text\n.p2align 6\n" FUNCTION(name, body))
 
-/* Twelve instructions of one byte: somebody stands at each of them. */
-target_type nops;
-__asm__(".text\n.p2align 6\n" FUNCTION(nops, ".rept 12\nnop\n.endr\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
+FIXTURE(one_long, ENTRY_ONE_LONG);
+FIXTURE(nops, ENTRY_NOPS);
+FIXTURE(loop_to_entry, ENTRY_LOOP_TO_ENTRY("loop_to_entry"));
+FIXTURE(loop_behind_window, ENTRY_LOOP_BEHIND);
+FIXTURE(loop_into_window, ENTRY_LOOP_INTO);
+FIXTURE(called_first, ENTRY_TRIPLE);
+FIXTURE(calls_first, ENTRY_CALL("called_first"));
 
-/* Six bytes, and the next one is another function. */
-target_type six_bytes;
-target_type behind_six_bytes;
-__asm__(".text\n.p2align 6\n" FUNCTION(six_bytes, "leaq 1(%rdi,%rdi,2), %rax\nret\n")
-            FUNCTION(behind_six_bytes, "movabsq $1, %rax\nleaq (%rdi,%rdi,2), %rcx\naddq %rcx, %rax\nret\n"));
+/* The next byte is another function. */
+target_type short_sum;
+target_type behind_short_sum;
+__asm__(".text\n.p2align 6\n" FUNCTION(short_sum, ENTRY_SHORT_SUM)
+            FUNCTION(behind_short_sum, ENTRY_ONE_LONG));
 
-/* Loops whose heads are the entry itself, a byte behind it, and right behind the jump. (The first one counts
- * in the upper half of its argument.) */
-target_type loop_to_entry;
-__asm__(".text\n.p2align 6\n" FUNCTION(
-    loop_to_entry, "btcq $63, %rdi\njnc loop_to_entry\nbtrq $63, %rdi\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
-
-target_type loop_behind_window;
-__asm__(".text\n.p2align 6\n" FUNCTION(
-    loop_behind_window, "movl $3, %ecx\n1: decl %ecx\njnz 1b\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
-
-target_type loop_into_window;
-__asm__(".text\n.p2align 6\n" FUNCTION(
-    loop_into_window, "movb $3, %cl\n1: nop\ndecb %cl\njnz 1b\nleaq 1(%rdi,%rdi,2), %rax\nret\n"));
-
-/* Begins with a call. */
-target_type calls_first;
-target_type called_first;
-__asm__(".text\n.p2align 6\n" FUNCTION(called_first, "leaq (%rdi,%rdi,2), %rax\nret\n")
-            FUNCTION(calls_first, "call called_first\naddq $1, %rax\nret\n"));
-
-/* Entries at each offset in a cache line: 64 functions, 65 bytes apart. */
+/* Entries at each offset in a cache line at which there can be one. */
 __asm__(".text\n.p2align 6\n.globl straddling\nstraddling:\n"
-        ".set i, 0\n.rept 64\n.type straddling_fn, @function\n.cfi_startproc\n"
-        "nop\nnop\nnop\nleaq (%rdi,%rdi,2), %rax\naddq $1, %rax\nret\n.cfi_endproc\n.skip 53, 0xcc\n.endr\n");
+        ".rept 64 / " ENTRY_ALIGN_TEXT "\n.cfi_startproc\n1: " ENTRY_SHORT_FIRST
+        ".cfi_endproc\n.skip 64 + " ENTRY_ALIGN_TEXT " - (. - 1b)" ENTRY_PADDING "\n.endr\n");
 extern const char straddling[];
-enum { STRADDLING_BYTES = 65, OFFSETS = 64 };
+enum { STRADDLING_BYTES = 64 + ENTRY_ALIGN, OFFSETS = 64 / ENTRY_ALIGN };
 
-/* Two bytes: room for a short jump into padding that is near; or no padding, and only a trap fits. */
-#define CROWD(name) FUNCTION(name, ".fill 140, 1, 0x99\nret\n")
+/* As few bytes as a jump has: room for a short jump into padding that is near; or no padding, and, where a
+ * jump of one's own is longer, only a trap fits. */
 target_type into_padding;
-__asm__(".text\n.p2align 6\n" FUNCTION(into_padding, "jmp into_padding_body\n")
-            FUNCTION(into_padding_body, "leaq 1(%rdi,%rdi,2), %rax\nret\n") ".skip 24, 0xcc\n");
+__asm__(".text\n.p2align 6\n" FUNCTION(into_padding, ENTRY_SHORT_JUMP("into_padding_body"))
+            FUNCTION(into_padding_body, ENTRY_SHORT_SUM) ".skip 24" ENTRY_PADDING "\n");
 target_type by_trap;
-__asm__(".text\n.p2align 6\n" CROWD(before_trap) FUNCTION(by_trap, "jmp by_trap_body\n")
-            FUNCTION(by_trap_body, "leaq 1(%rdi,%rdi,2), %rax\nret\n") CROWD(behind_trap));
+__asm__(".text\n.p2align 6\n" FUNCTION(before_trap, ENTRY_CROWD)
+            FUNCTION(by_trap, ENTRY_SHORT_JUMP("by_trap_body")) FUNCTION(by_trap_body, ENTRY_SHORT_SUM)
+                FUNCTION(behind_trap, ENTRY_CROWD));
 
 /* ---- callers ---- */
 
@@ -227,10 +212,10 @@ static void many_short_instructions(void)
     toggle_both(nops);
 }
 
-static void six(void)
+static void short_function(void)
 {
-    toggle_both(six_bytes);
-    CHECK_INT(behind_six_bytes(2), 7);
+    toggle_both(short_sum);
+    CHECK_INT(behind_short_sum(2), 7);
 }
 
 static void loops(void)
@@ -249,7 +234,7 @@ static void cache_lines(void)
 {
     for (size_t i = 0; i < OFFSETS; i++) {
         target_type *function = (target_type *)(uintptr_t)(straddling + i * STRADDLING_BYTES);
-        CHECK_INT((uintptr_t)function % 64, i);
+        CHECK_INT((uintptr_t)function % 64, i * ENTRY_ALIGN);
         toggle_for(function, i % 2 ? replacement : replacement_with_original, MS_EACH / 10, 1);
     }
 }
@@ -264,13 +249,13 @@ static void check_strategy(target_type *function, const char *strategy)
 
 static void through_padding(void)
 {
-    check_strategy(into_padding, "short jump into padding");
+    check_strategy(into_padding, ENTRY_SHORT_JUMP_NEAR);
     toggle_both(into_padding);
 }
 
 static void by_traps(void)
 {
-    check_strategy(by_trap, "trap");
+    check_strategy(by_trap, ENTRY_SHORT_JUMP_CROWDED);
     toggle_both(by_trap);
 }
 
@@ -305,7 +290,7 @@ static void change_at_once(target_type *const *functions, size_t count)
 
 static void different_functions(void)
 {
-    static target_type *const functions[] = {one_long, nops, six_bytes, into_padding};
+    static target_type *const functions[] = {one_long, nops, short_sum, into_padding};
     change_at_once(functions, LIVE_COUNT(functions));
 }
 
@@ -361,7 +346,7 @@ static void threads_come_and_go(void)
     }
 PREPARED(one_long_instruction)
 PREPARED(many_short_instructions)
-PREPARED(six)
+PREPARED(short_function)
 PREPARED(loops)
 PREPARED(begins_with_call)
 PREPARED(cache_lines)
@@ -380,7 +365,7 @@ static int threads_main(const char *layer, size_t callers, void (*prepare)(void)
     struct live_case cases[] = {
         {"an entry of one long instruction", prepared_one_long_instruction, 0},
         {"an entry of many short instructions", prepared_many_short_instructions, 0},
-        {"a function of six bytes", prepared_six, 0},
+        {"a short function", prepared_short_function, 0},
         {"loops into the first bytes", prepared_loops, 0},
         {"an entry that is a call", prepared_begins_with_call, 0},
         {"entries across cache lines, at each offset", prepared_cache_lines, 0},

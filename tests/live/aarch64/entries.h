@@ -9,6 +9,9 @@
 #define ENTRY_MEMCPY_VERSION "GLIBC_2.17"
 #define ENTRY_MEMCPY_FORMER  "GLIBC_2.17"
 
+#define ENTRY_VDSO_CLOCK  "[vdso]!__kernel_clock_gettime"
+#define ENTRY_VDSO_OTHERS "[vdso]!__kernel_gettimeofday", "[vdso]!__kernel_clock_getres"
+
 #define ENTRY_PADDING ""
 
 #define ENTRY_LONG           "mov w0, #42\nnop\nret\n"
@@ -33,8 +36,25 @@ enum { ENTRY_STRADDLES_OFF = 4092 };
 /* x9: the callee leaves it alone, as its text shows. */
 #define ENTRY_CALL(callee) "mov x9, x30\nbl " callee "\nadd x0, x0, #1\nret x9\n"
 #define ENTRY_SHORT_FIRST  "nop\nnop\nnop\nadd x0, x0, x0, lsl #1\nadd x0, x0, #1\nret\n"
+/* The entry jump is as short. */
+#define ENTRY_SHORT_JUMP(goal)   "b " goal "\n"
+#define ENTRY_SHORT_JUMP_NEAR    "entry jump"
+#define ENTRY_SHORT_JUMP_CROWDED "entry jump"
+#define ENTRY_CROWD              ENTRY_PLUS_150
 enum { ENTRY_ALIGN = 4 };
 #define ENTRY_ALIGN_TEXT "4"
+
+#define ENTRY_PLUS_ONE "nop\nadd w0, w0, #1\nret\n"
+/* A landing pad that signs is replaced by another one and the jump: two instructions. */
+#define ENTRY_STEPS     "paciasp\nadd x0, x0, #1\nautiasp\nret\n"
+#define ENTRY_READS     "paciasp\nldr w0, [x0]\nautiasp\nret\n"
+#define ENTRY_ONE_STORE "nop\nadd x0, x0, #1\nret\n"
+#define ENTRY_ONE_PLAIN "add x0, x0, #1\nret\n"
+enum { ENTRY_STORES = 1, ENTRY_TRAPS = 0 };
+#define ENTRY_TRAP "brk #0"
+
+#define ENTRY_GUARDED "bti c\nadd w0, w0, #1\nret\n"
+enum { ENTRY_PROT_GUARD = 0x10 }; /* PROT_BTI */
 
 #define ENTRY_FRAME \
     "stp x29, x30, [sp, #-16]!\n.cfi_def_cfa_offset 16\n.cfi_offset 29, -16\n.cfi_offset 30, -8\n"

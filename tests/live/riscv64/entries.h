@@ -10,6 +10,9 @@
 #define ENTRY_MEMCPY_VERSION "GLIBC_2.27"
 #define ENTRY_MEMCPY_FORMER  "GLIBC_2.27"
 
+#define ENTRY_VDSO_CLOCK  "[vdso]!__vdso_clock_gettime"
+#define ENTRY_VDSO_OTHERS "[vdso]!__vdso_gettimeofday", "[vdso]!__vdso_getcpu"
+
 #define ENTRY_PADDING ""
 
 #define ENTRY_LONG           ".option push\n.option norvc\nli a0, 42\nnop\nret\n.option pop\n"
@@ -31,10 +34,25 @@ enum { ENTRY_STRADDLES_OFF = 4094 };
 #define ENTRY_LOOP_INTO   "li a2, 3\n1: nop\naddi a2, a2, -1\nbnez a2, 1b\n" ENTRY_SHORT_SUM
 #define ENTRY_TRIPLE      "slli a1, a0, 1\nadd a0, a0, a1\nret\n"
 /* a3: the callee leaves it alone, as its text shows. */
-#define ENTRY_CALL(callee) "mv a3, ra\ncall " callee "\naddi a0, a0, 1\njr a3\n"
-#define ENTRY_SHORT_FIRST  "c.nop\nc.nop\nc.nop\n" ENTRY_SHORT_SUM
+#define ENTRY_CALL(callee)       "mv a3, ra\ncall " callee "\naddi a0, a0, 1\njr a3\n"
+#define ENTRY_SHORT_FIRST        "c.nop\nc.nop\nc.nop\n" ENTRY_SHORT_SUM
+#define ENTRY_SHORT_JUMP(goal)   "c.j " goal "\n"
+#define ENTRY_SHORT_JUMP_NEAR    "short jump into padding"
+#define ENTRY_SHORT_JUMP_CROWDED "trap"
+#define ENTRY_CROWD              ".rept 1100\nc.addi a0, 1\n.endr\nret\n"
 enum { ENTRY_ALIGN = 2 };
 #define ENTRY_ALIGN_TEXT "2"
+
+#define ENTRY_PLUS_ONE  "c.nop\nc.nop\nc.nop\naddiw a0, a0, 1\nret\n"
+#define ENTRY_STEPS     "c.nop\nc.nop\nc.nop\nc.addi a0, 1\nret\n"
+#define ENTRY_READS     "c.nop\nlw a0, 0(a0)\nc.nop\nret\n"
+#define ENTRY_ONE_STORE "nop\naddi a0, a0, 1\nret\n"
+#define ENTRY_ONE_PLAIN "addi a0, a0, 1\nnop\nret\n"
+enum { ENTRY_STORES = 0, ENTRY_TRAPS = 0 };
+#define ENTRY_TRAP "c.ebreak"
+
+#define ENTRY_GUARDED "nop\nnop\naddiw a0, a0, 1\nret\n"
+enum { ENTRY_PROT_GUARD = 0 };
 
 #define ENTRY_FRAME              "addi sp, sp, -16\n.cfi_def_cfa_offset 16\nsd ra, 8(sp)\n.cfi_offset 1, -8\n"
 #define ENTRY_FRAME_END          "ld ra, 8(sp)\n.cfi_restore 1\naddi sp, sp, 16\n.cfi_def_cfa_offset 0\nret\n"

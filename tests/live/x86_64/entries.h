@@ -10,6 +10,11 @@
 #define ENTRY_MEMCPY_VERSION "GLIBC_2.14"
 #define ENTRY_MEMCPY_FORMER  "GLIBC_2.2.5"
 
+/* What the vDSO exports: clock_gettime, and the others. */
+#define ENTRY_VDSO_CLOCK "[vdso]!__vdso_clock_gettime"
+#define ENTRY_VDSO_OTHERS \
+    "[vdso]!__vdso_time", "[vdso]!__vdso_gettimeofday", "[vdso]!__vdso_getcpu", "[vdso]!time"
+
 #define ENTRY_PADDING ", 0xcc"
 
 /* int (void) → 42; at least five bytes, the first instruction is as long as a jump */
@@ -46,9 +51,33 @@ enum { ENTRY_STRADDLES_OFF = 4094 };
 /* Begins with a call of what returns 3 * n. */
 #define ENTRY_CALL(callee) "call " callee "\naddq $1, %rax\nret\n"
 #define ENTRY_SHORT_FIRST  "nop\nnop\nnop\nleaq (%rdi,%rdi,2), %rax\naddq $1, %rax\nret\n"
+/* A jump of as few bytes as there is, how it is redefined where padding is near, and where there is none:
+ * between two of ENTRY_CROWD. */
+#define ENTRY_SHORT_JUMP(goal)   "jmp " goal "\n"
+#define ENTRY_SHORT_JUMP_NEAR    "short jump into padding"
+#define ENTRY_SHORT_JUMP_CROWDED "trap"
+#define ENTRY_CROWD              ".fill 140, 1, 0x99\nret\n"
 /* How far the places are apart at which an instruction can start. */
 enum { ENTRY_ALIGN = 1 };
 #define ENTRY_ALIGN_TEXT "1"
+
+/* int (int n) → n + 1, in at most 16 bytes */
+#define ENTRY_PLUS_ONE "pushq %rbx\nmovl %edi, %ebx\nleal 1(%rbx), %eax\npopq %rbx\nret\n"
+/* long (long n) → n + 1; the jump overwrites several instructions, so that a thread may stand between them */
+#define ENTRY_STEPS "pushq %rdi\npopq %rax\nnop\nincq %rax\nret\n"
+/* int (const int *p) → *p; the instruction that reads is not the first of those */
+#define ENTRY_READS "xchgw %ax, %ax\nmovl (%rdi), %eax\nnop\nnop\nnop\nret\n"
+/* long (long n) → n + 1; begins with one instruction that one store may exchange under running threads */
+#define ENTRY_ONE_STORE "leaq 1(,%rdi,1), %rax\nret\n"
+/* … and one that not on every CPU */
+#define ENTRY_ONE_PLAIN "leaq 1(,%rdi,1), %rax\nret\n"
+/* Whether there is one on this CPU, whether traps serve where threads cannot be stopped, and a trap. */
+enum { ENTRY_STORES = 1, ENTRY_TRAPS = 1 };
+#define ENTRY_TRAP "int3"
+
+/* int (int n) → n + 1, in a page that mprotect can guard against jumps past landing pads; 0: none here is */
+#define ENTRY_GUARDED "endbr64\nleal 1(%rdi), %eax\nret\n"
+enum { ENTRY_PROT_GUARD = 0 };
 
 /* int (int n), with unwind information: a call as near to the entry as an aligned stack allows, → its result
  * plus 5 … */
