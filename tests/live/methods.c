@@ -4,6 +4,7 @@
  * with four. And what is said when none is left.
  */
 #include "deny.h"
+#include "entries.h"
 
 #include <dlfcn.h>
 
@@ -373,6 +374,57 @@ static void proc_goes_away(void)
     CHECK_INT(first(1), 2);
 }
 
+/* ---- what mprotect takes away when it is not named ---- */
+
+int guarded(int value);
+__asm__(".text\n.p2align 12\n" FUNCTION(guarded, ENTRY_GUARDED) ".p2align 12\n");
+
+static int guarded_more(int value)
+{
+    return redefine_original(guarded)(value) + 100;
+}
+
+/* As /proc/self/smaps says of its page. */
+static bool has_guard(void)
+{
+    char line[512];
+    uint64_t start = 0, end = 0;
+    bool is_it = false, has = false;
+    FILE *file = fopen("/proc/self/smaps", "r");
+    CHECK(file);
+    while (fgets(line, sizeof line, file)) {
+        char *at;
+        uint64_t number = strtoull(line, &at, 16);
+        if (at > line && *at == '-') {
+            start = number;
+            end = strtoull(at + 1, NULL, 16);
+            is_it = start <= (uintptr_t)guarded && (uintptr_t)guarded < end;
+        }
+        has |= is_it && !strncmp(line, "VmFlags:", 8) && strstr(line, " bt");
+    }
+    fclose(file);
+    return has;
+}
+
+static void guard_stays(void)
+{
+    if (!ENTRY_PROT_GUARD)
+        live_skip("no page of this CPU's is guarded against jumps past landing pads");
+    void *page = (void *)((uintptr_t)guarded & ~UINT64_C(4095));
+    if (mprotect(page, 4096, PROT_READ | PROT_EXEC | ENTRY_PROT_GUARD) || !has_guard())
+        live_skip("pages are not guarded here");
+    live_mask_self_mem(LIVE_REFUSES_WRITES);
+    for (int round = 0; round < 2; round++) {
+        CHECK_OK(redefine(guarded, guarded_more));
+        CHECK(strstr(redefine_describe(ADDRESS(guarded)), BY_PROTECT));
+        CHECK(has_guard());
+        CHECK_INT(guarded(1), 102);
+        CHECK_OK(redefine_restore(guarded));
+        CHECK(has_guard());
+        CHECK_INT(guarded(1), 2);
+    }
+}
+
 int main(void)
 {
     static const struct live_case cases[] = {
@@ -401,6 +453,7 @@ int main(void)
         {"one thread: no /proc", one_no_proc, 0},
         {"four threads: no /proc", four_no_proc, 0},
         {"/proc goes away while something is redefined", proc_goes_away, 0},
+        {"mprotect, and the page's guard of landing pads", guard_stays, 0},
     };
     return live_main(cases, LIVE_COUNT(cases));
 }

@@ -131,6 +131,8 @@ const void *rdf_local_view(struct rdf_space *space, uint64_t addr, size_t len_by
 
 /* ---- map, unmap, protect ---- */
 
+static bool is_self_mem_stale(void);
+
 static RDF_RAW int system_prot(uint8_t prot)
 {
     return (prot & RDF_PROT_READ ? PROT_READ : 0) | (prot & RDF_PROT_WRITE ? PROT_WRITE : 0) |
@@ -164,7 +166,9 @@ int rdf_local_unmap(struct rdf_space *space, uint64_t addr, size_t len_bytes)
 RDF_RAW int rdf_local_protect(struct rdf_space *space, uint64_t addr, size_t len_bytes, uint8_t prot)
 {
     (void)space;
-    return (int)rdf_sys(SYS_mprotect, addr, len_bytes, system_prot(prot));
+    /* An emulator that has to be written to in this way tells of its own mappings. */
+    unsigned guard = RDF_PROT_GUARD && !is_self_mem_stale() ? rdf_local_guard(addr) : 0;
+    return (int)rdf_sys(SYS_mprotect, addr, len_bytes, system_prot(prot) | (int)guard);
 }
 
 /* ---- write ---- */

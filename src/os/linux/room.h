@@ -31,6 +31,10 @@ int rdf_local_write(struct rdf_space *space, struct rdf_world *world, enum rdf_w
  * for them all to pass the scheduler, so it is asked before they are stopped. */
 void rdf_local_write_prepare(void);
 
+/* guard.c: the bits of mprotect's that a mapping has beside read, write and execute, and keeps only if named.
+ */
+unsigned rdf_local_guard(uint64_t addr);
+
 /* stop.c */
 int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, rdf_stopped_body *body,
                                  void *ctx, int *ret_body, struct rdf_stop_report *ret_report);

@@ -13,7 +13,8 @@
  *   rdf_context_*          the same of a thread that a signal has interrupted, as its handler sees it
  *   RDF_SYSCALL_BYTES      of the system call instruction; RDF_SYS_VFORK: its number, -1 for none
  *   RDF_KERNEL_ACTION_*    what struct sigaction of the kernel has; rdf_trap_*: where a trap is, and goes on
- *   rdf_call_ifunc         a resolver called with what the dynamic loader passes on this CPU
+ *   RDF_PROT_GUARD, RDF_HWCAP2_GUARD: of mprotect, what guards landing pads, and whether this CPU does; 0:
+ * none rdf_call_ifunc         a resolver called with what the dynamic loader passes on this CPU
  */
 #ifndef RDF_OS_LINUX_SYSCALL_H
 #define RDF_OS_LINUX_SYSCALL_H

@@ -12,6 +12,8 @@ enum { RDF_ADDRESS_BITS = 48 }; /* of a process that asks for no more (Documenta
 
 enum { RDF_SYSCALL_BYTES = 4, RDF_SYS_VFORK = -1 };
 
+enum { RDF_PROT_GUARD = 0x10, RDF_HWCAP2_GUARD = 1 << 17 }; /* PROT_BTI, HWCAP2_BTI */
+
 static inline RDF_RAW long rdf_syscall6(long nr, long a, long b, long c, long d, long e, long f)
 {
     register long x8 __asm__("x8") = nr;

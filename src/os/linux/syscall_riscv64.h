@@ -12,6 +12,8 @@ enum { RDF_ADDRESS_BITS = 47 }; /* of a process that asks for no more (Documenta
 
 enum { RDF_SYSCALL_BYTES = 4, RDF_SYS_VFORK = -1 };
 
+enum { RDF_PROT_GUARD = 0, RDF_HWCAP2_GUARD = 0 };
+
 static inline RDF_RAW long rdf_syscall6(long nr, long a, long b, long c, long d, long e, long f)
 {
     register long a7 __asm__("a7") = nr;
