@@ -60,7 +60,7 @@ fetch()
     private_apt update || return
     # The package of that name has nothing in it but the name of the newest.
     newest=$(private_apt install --print-uris --no-install-recommends "$kernel" |
-        sed -n "s/^'[^']*\/\(linux-image-[0-9][^_]*\)_.*/\1/p")
+        awk '$2 ~ /^linux-image-[0-9]/ { sub(/_.*/, "", $2); print $2 }')
     (cd "$state" && private_apt download busybox-static "$newest") || return
     for package in "$state"/*.deb; do
         dpkg-deb -x "$package" "$guest/system" || return
@@ -112,7 +112,7 @@ mount -t devtmpfs none /dev
 mkdir -p /dev/shm
 echo 1 >/proc/sys/kernel/yama/ptrace_scope
 stty -onlcr
-export BUILD=$build SRC=$PWD CMOCKA_MESSAGE_OUTPUT=TAP TEST_SLOWDOWN=8 ${GUEST_ENV:-}
+export BUILD=$build SRC=$PWD CMOCKA_MESSAGE_OUTPUT=TAP TEST_SLOWDOWN=8 TEST_ONE_CPU=1 ${GUEST_ENV:-}
 while read -r name command; do
     mkdir -p /scratch/it && cd /scratch/it
     echo "@begin \$name"

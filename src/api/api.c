@@ -631,7 +631,9 @@ const char *redefine_report(void)
     char *description = rdf_thread_somewhere()->description;
     if (enter(&err) != REDEFINE_OK)
         return "";
-    bool is_open = engine.last_safety == RDF_SAFE_BY_TRAPS && engine.last_method == RDF_WRITE_PROTECT;
+    bool is_by_store = engine.last_safety == RDF_SAFE_BY_STORE && rdf_arch_native()->trap_bytes != 1;
+    bool is_open = is_by_store ||
+                   (engine.last_safety == RDF_SAFE_BY_TRAPS && engine.last_method == RDF_WRITE_PROTECT);
     char stop[64] = "";
     if (engine.last_safety == RDF_SAFE_BY_STOP)
         (void)snprintf(stop, sizeof stop, " (%zu of them, for %llu us)", engine.last_stop.thread_count,

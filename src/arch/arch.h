@@ -12,8 +12,9 @@
  *   preserve.c  rdf_<cpu>_emit_preserve
  *   native.c    rdf_arch_native, rdf_arch_frame_call
  *   emit.c      rdf_<cpu>_emit_jump (and emit_jump_aside), rdf_<cpu>_emit_short_jump,
- * rdf_<cpu>_emit_slot_jump, rdf_<cpu>_retarget, rdf_<cpu>_emit_count, rdf_<cpu>_emit_select arch.c      const
- * struct rdf_arch rdf_arch_<cpu>
+ *               rdf_<cpu>_emit_slot_jump, rdf_<cpu>_retarget, rdf_<cpu>_emit_count, rdf_<cpu>_emit_select,
+ *               rdf_<cpu>_may_swap
+ *   arch.c      const struct rdf_arch rdf_arch_<cpu>
  */
 #ifndef RDF_ARCH_ARCH_H
 #define RDF_ARCH_ARCH_H
@@ -226,6 +227,10 @@ struct rdf_arch {
      * length, 0 when its form cannot reach `to`. */
     size_t (*retarget)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr,
                        uint64_t to);
+
+    /* Whether one store, inside an aligned 8 bytes, may put `after` in the place of the instruction `before`
+     * while other cores execute it: they then see the one or the other. */
+    bool (*may_swap)(struct rdf_span before, struct rdf_span after);
 
     /* Code that adds one to the 8 bytes at `counter_addr`, anywhere, and goes on behind itself: neither flags
      * nor registers change that a function may read at its entry. Not atomic: of several threads in it at

@@ -29,7 +29,7 @@ static bool page_of(const struct rdf_write_item *item, size_t which, uint64_t *r
 }
 
 /* Execute permission goes away meanwhile unless the engine's own code may share the page, or threads run. */
-static int open_pages(const struct rdf_write *write, struct rdf_write_item *item)
+int rdf_store_open(const struct rdf_write *write, struct rdf_write_item *item)
 {
     struct rdf_space *space = write->space;
     uint64_t start;
@@ -44,7 +44,7 @@ static int open_pages(const struct rdf_write *write, struct rdf_write_item *item
     return status;
 }
 
-static int close_pages(const struct rdf_write *write, struct rdf_write_item *item)
+int rdf_store_close(const struct rdf_write *write, struct rdf_write_item *item)
 {
     struct rdf_space *space = write->space;
     uint64_t start;
@@ -61,11 +61,11 @@ static int store_protected(const struct rdf_write *write, struct rdf_write_item 
                            struct rdf_world *world, const uint8_t *bytes)
 {
     struct rdf_space *space = write->space;
-    int status = open_pages(write, item);
+    int status = rdf_store_open(write, item);
     if (status == 0)
         status = space->ops->write(space, world, RDF_WRITE_PROTECT, item->edit.addr, bytes,
                                    item->edit.len_bytes);
-    int back = close_pages(write, item);
+    int back = rdf_store_close(write, item);
     return status < 0 ? status : back;
 }
 
@@ -313,7 +313,7 @@ static void put_back(struct rdf_write *write, struct rdf_world *world, struct rd
     if (!rdf_store_is(write, item->edit.addr, item->edit.old_bytes, item->edit.len_bytes) &&
         store(write, item, world, item->edit.old_bytes) < 0)
         write->undone = false;
-    if (item->is_open && close_pages(write, item) < 0)
+    if (item->is_open && rdf_store_close(write, item) < 0)
         write->undone = false;
 }
 

@@ -2,8 +2,9 @@
  *
  * How code is changed while the other threads run, where the system does not let us stop them. Two ways.
  *
- * By one store (L1), where the program itself can write to the page, and each edit is one instruction inside
- * an aligned 8 bytes: who executes it sees the old or the new one (Intel SDM vol. 3, 9.1.1).
+ * By one store (L1), where each edit is one instruction inside an aligned 8 bytes that may be exchanged so
+ * (arch->may_swap), and the program itself can write to the page: who executes it sees the old or the new
+ * one. A CPU without the traps of the other way has its page made writable for that moment.
  *
  * By traps (L3). One byte can always be changed at once, and an instruction of one byte that traps keeps
  * everybody out of what follows, as Linux does for itself (smp_text_poke_batch_finish). Between any two steps
@@ -87,11 +88,23 @@ static bool needs_proof(const struct rdf_write_item *item)
     return item->moves && (item->is_loop_head || item->branches_back || has_inner_starts(item));
 }
 
+static bool has_traps(const struct rdf_write *write)
+{
+    return write->arch->trap_bytes == 1;
+}
+
 static bool is_one_store(const struct rdf_write *write, const struct rdf_write_item *item)
 {
     struct rdf_map map;
-    bool in_word = item->edit.addr % sizeof(uint64_t) + item->edit.len_bytes <= sizeof(uint64_t);
-    if (item->kind != RDF_WRITE_ENTRY || !in_word || needs_proof(item) || !(item->prot[0] & RDF_PROT_WRITE))
+    const struct rdf_edit *edit = &item->edit;
+    bool in_word = edit->addr % sizeof(uint64_t) + edit->len_bytes <= sizeof(uint64_t);
+    if (item->kind != RDF_WRITE_ENTRY || !in_word || needs_proof(item) ||
+        !write->arch->may_swap((struct rdf_span){edit->old_bytes, edit->len_bytes},
+                               (struct rdf_span){edit->new_bytes, edit->len_bytes}))
+        return false;
+    if (!has_traps(write))
+        return true;
+    if (!(item->prot[0] & RDF_PROT_WRITE))
         return false;
     /* A page that the program makes writable for a while only may not be so now. */
     return write->space->ops->maps_at &&
@@ -101,22 +114,51 @@ static bool is_one_store(const struct rdf_write *write, const struct rdf_write_i
 
 /* ---- L1 ---- */
 
+static int close_all(struct rdf_write *write, size_t count)
+{
+    int failed = 0;
+    while (count-- > 0) {
+        int status = rdf_store_close(write, &write->item[count]);
+        failed = status < 0 ? status : failed;
+    }
+    return failed;
+}
+
+/* Everything that can be refused is asked for first. */
 static redefine_status write_by_store(struct rdf_write *write, struct rdf_error *err)
 {
     write->safety = RDF_SAFE_BY_STORE;
+    for (size_t i = 0; i < write->count && !has_traps(write); i++) {
+        struct rdf_write_item *item = &write->item[i];
+        int status = rdf_store_open(write, item);
+        if (status < 0) {
+            bool is_back = close_all(write, i + 1) == 0;
+            return rdf_fail(err, is_back ? REDEFINE_EDENIED : REDEFINE_EROLLBACK,
+                            "the system does not let the code at 0x%" PRIx64
+                            " be written while threads run (mprotect: %s); %s",
+                            item->edit.addr, rdf_errno_name(status),
+                            is_back ? "nothing was changed" : "SOME PROTECTIONS COULD NOT BE PUT BACK");
+        }
+    }
     write->publish(write->publish_ctx);
     for (size_t i = 0; i < write->count; i++) {
         struct rdf_write_item *item = &write->item[i];
         int status = write->space->ops->write(write->space, NULL, RDF_WRITE_PROTECT, item->edit.addr,
                                               item->edit.new_bytes, item->edit.len_bytes);
         item->method = RDF_WRITE_PROTECT;
-        if (status < 0)
+        if (status < 0) {
+            (void)close_all(write, write->count);
             return rdf_fail(err, REDEFINE_EROLLBACK,
                             "the code at 0x%" PRIx64
                             " could not be read back (%s): SOME FUNCTIONS WERE NOT CHANGED",
                             item->edit.addr, rdf_errno_name(status));
+        }
     }
-    return REDEFINE_OK;
+    int status = close_all(write, write->count);
+    return status == 0 ? REDEFINE_OK
+                       : rdf_fail(err, REDEFINE_EROLLBACK,
+                                  "a page of changed code could not get its protection back (mprotect: %s)",
+                                  rdf_errno_name(status));
 }
 
 /* ---- L3: bytes ---- */
@@ -311,14 +353,32 @@ static bool end_detours(struct unstopped *unstopped)
 
 /* ---- L3: the failures ---- */
 
+/* Which thread could not be stopped, and what it is doing; "" where none is to blame. */
+static const char *blocking_thread(const struct rdf_write *write, char *text, size_t room)
+{
+    struct rdf_error part = {0};
+    char doing[160] = "";
+    int tid = write->stop.blocking_tid;
+    if (!tid)
+        return "";
+    if (write->space->ops->describe_thread)
+        write->space->ops->describe_thread(write->space, tid, doing, sizeof doing);
+    (void)rdf_fail(&part, REDEFINE_EBUSY, ", thread %d (%s)", tid, doing);
+    rdf_bytes_copy(text, part.sentence, room);
+    text[room - 1] = 0;
+    return text;
+}
+
 static redefine_status refuse(const struct unstopped *unstopped, const char *reason, redefine_status status,
                               struct rdf_error *err)
 {
+    char who[200];
     return rdf_fail(
         err, status,
-        "the other threads of this process could not be stopped (%s: %s), and without that %s; nothing "
+        "the other threads of this process could not be stopped (%s: %s%s), and without that %s; nothing "
         "was changed; redefine before threads are started, or allow ptrace",
-        unstopped->stop_step, rdf_errno_name(unstopped->stop_err), reason);
+        unstopped->stop_step, rdf_errno_name(unstopped->stop_err),
+        blocking_thread(unstopped->write, who, sizeof who), reason);
 }
 
 /* What `report` says, as a part of a sentence. */
@@ -448,7 +508,7 @@ static redefine_status write_somehow(struct unstopped *unstopped, struct rdf_err
     if (write->failed_item < write->count)
         return rdf_write_explain_changed(write, err);
     bool by_store = (write->methods & 1u << RDF_WRITE_PROTECT) != 0;
-    bool by_traps = write->arch->trap_bytes == 1;
+    bool by_traps = has_traps(write);
     for (size_t i = 0; i < write->count; i++) {
         struct rdf_write_item *item = &write->item[i];
         rdf_bytes_copy(item->now, item->edit.old_bytes, sizeof item->now);
@@ -459,10 +519,12 @@ static redefine_status write_somehow(struct unstopped *unstopped, struct rdf_err
     if (by_store)
         return write_by_store(write, err);
     if (!by_traps)
-        return refuse(
-            unstopped,
-            "not every edit can be made (there are hops for short loops, or this CPU has no short trap)",
-            REDEFINE_EDENIED, err);
+        return refuse(unstopped,
+                      has_traps(write)
+                          ? "not every edit can be made (there are hops for short loops)"
+                          : "this CPU has no short trap, and not every edit is one instruction that may be "
+                            "exchanged under running threads",
+                      REDEFINE_EDENIED, err);
     write->safety = RDF_SAFE_BY_TRAPS;
     if (ops->check_traps(write->space, RDF_DEADLINE_MS, &report) < 0)
         return refuse(unstopped, reason_of(write, &report, text, sizeof text), REDEFINE_EBUSY, err);

@@ -35,6 +35,9 @@ bool rdf_store_pieces_are_current(const struct rdf_write *write);
 bool rdf_store_due(struct rdf_write *write, struct rdf_world *world);
 /* Every item's new bytes, in an order that may be broken off between any two stores. False: as above. */
 bool rdf_store_all(struct rdf_write *write, struct rdf_world *world, bool by_pieces);
+/* The pages of an item: writable; and with their recorded protection again. 0 or -errno. */
+int rdf_store_open(const struct rdf_write *write, struct rdf_write_item *item);
+int rdf_store_close(const struct rdf_write *write, struct rdf_write_item *item);
 /* Old bytes and protections, in reverse; sets write->undone. */
 void rdf_store_undo(struct rdf_write *write, struct rdf_world *world);
 

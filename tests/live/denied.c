@@ -4,15 +4,14 @@
  * the thread that is in the way and what it is doing. And one thread, which pays nothing for the others.
  */
 #include "deny.h"
+#include "entries.h"
 
 #include <dirent.h>
 #include <linux/io_uring.h>
 #include <stdatomic.h>
 
-/* Several short instructions: a thread may stand between them. */
 long target(long value);
-__asm__(".text\n.p2align 6\n.globl target\n.type target, @function\ntarget:\n.cfi_startproc\n"
-        "pushq %rdi\npopq %rax\nnop\nincq %rax\nret\n.cfi_endproc\n.size target, .-target\n.p2align 6\n");
+__asm__(".text\n.p2align 6\n" FUNCTION(target, ENTRY_STEPS) ".p2align 6\n");
 
 static long replacement(long value)
 {
@@ -83,6 +82,21 @@ static void is_refused(const char *why)
     CHECK(before.sa_handler == now.sa_handler);
 }
 
+/* Where no thread can be stopped: by traps, or not at all. */
+static void works_unstopped(const char *method)
+{
+    if (ENTRY_TRAPS)
+        works_by("L3: ", method);
+    else
+        is_refused("this CPU has no short trap");
+}
+
+static void needs_traps(void)
+{
+    if (!ENTRY_TRAPS)
+        live_skip("this CPU has no traps for that: each change is refused");
+}
+
 #define RULES(...)                                         \
     static const struct live_rule rules[] = {__VA_ARGS__}; \
     live_deny(rules, LIVE_COUNT(rules))
@@ -93,14 +107,14 @@ static void seccomp_eperm(void)
 {
     RULES(DENY(ptrace, EPERM));
     start_callers();
-    works_by("L3: ", "written by /proc/self/mem");
+    works_unstopped("written by /proc/self/mem");
 }
 
 static void seccomp_enosys(void)
 {
     RULES(DENY(ptrace, ENOSYS));
     start_callers();
-    works_by("L3: ", "written by /proc/self/mem");
+    works_unstopped("written by /proc/self/mem");
 }
 
 static void no_helper(void)
@@ -108,14 +122,14 @@ static void no_helper(void)
     /* clone with flags that make no thread: the helper's */
     RULES({SYS_clone, EPERM, 0, CLONE_THREAD, 0});
     start_callers();
-    works_by("L3: ", "written by /proc/self/mem");
+    works_unstopped("written by /proc/self/mem");
 }
 
 static void no_process_vm(void)
 {
     RULES(DENY(ptrace, EPERM), DENY(process_vm_readv, EPERM));
     start_callers();
-    works_by("L3: ", "written by /proc/self/mem");
+    works_unstopped("written by /proc/self/mem");
 }
 
 static void no_self_mem(void)
@@ -123,7 +137,7 @@ static void no_self_mem(void)
     live_mask_self_mem(LIVE_REFUSES_WRITES);
     RULES(DENY(ptrace, EPERM));
     start_callers();
-    works_by("L3: ", "written by mprotect (writable and executable for that moment)");
+    works_unstopped("written by mprotect (writable and executable for that moment)");
 }
 
 static void no_way_to_write(void)
@@ -141,7 +155,17 @@ static void no_membarrier(void)
     is_refused("membarrier: ENOSYS");
 }
 
-/* 3 would be for root too; both only where this kernel has Yama. */
+static void as_nobody(void)
+{
+    if (setresuid(65534, 65534, 65534))
+        live_skip("setresuid: %s", strerror(errno));
+    start_callers();
+    CHECK_STATUS(redefine(target, replacement), ENTRY_TRAPS ? REDEFINE_OK : REDEFINE_EDENIED);
+    if (ENTRY_TRAPS)
+        CHECK_REPORTS("L3: ");
+}
+
+/* 3 would be for root too; both only where this kernel has Yama. Who has given up root cannot put it back. */
 static void yama(void)
 {
     int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDWR | O_CLOEXEC);
@@ -151,13 +175,30 @@ static void yama(void)
     CHECK(read(fd, &before, 1) == 1);
     if (before == '3' || pwrite(fd, "2", 1, 0) != 1)
         live_skip("ptrace_scope cannot be set to 2: %s", strerror(errno));
+    pid_t child = fork();
+    if (child == 0) {
+        as_nobody();
+        fflush(NULL);
+        _exit(0);
+    }
+    bool timed_out;
+    int status = live_wait(child, live_limit_s * test_slowdown() / 2, &timed_out);
+    CHECK(pwrite(fd, &before, 1, 0) == 1);
+    CHECK(!timed_out && WIFEXITED(status));
+    _exit(WEXITSTATUS(status));
+}
+
+/* The helper is granted what only a named tracer may. */
+static void yama_asks_for_a_name(void)
+{
+    char scope = 0;
+    int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, &scope, 1) != 1 || scope != '1')
+        live_skip("there is no Yama here whose ptrace_scope is 1");
     if (setresuid(65534, 65534, 65534))
         live_skip("setresuid: %s", strerror(errno));
     start_callers();
-    redefine_status status = redefine(target, replacement);
-    (void)pwrite(fd, &before, 1, 0);
-    CHECK_OK(status);
-    CHECK_REPORTS("L3: ");
+    works_by("L2: ", "written by ");
 }
 
 /* A process that has given up root is not dumpable: the library grants itself what it needs. */
@@ -178,7 +219,7 @@ static void not_dumpable_no_ptrace(void)
     CHECK(!prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
     RULES(DENY(ptrace, EPERM));
     start_callers();
-    works_by("L3: ", "written by ");
+    works_unstopped("written by ");
 }
 
 /* ---- a debugger ---- */
@@ -383,9 +424,10 @@ static void workers_alone(void)
 /* ---- one store ---- */
 
 long one_instruction(long value);
-__asm__(".text\n.p2align 6\n.globl one_instruction\n.type one_instruction, "
-        "@function\none_instruction:\n.cfi_startproc\n"
-        "leaq 1(,%rdi,1), %rax\nret\n.cfi_endproc\n.size one_instruction, .-one_instruction\n.p2align 6\n");
+__asm__(".text\n.p2align 6\n" FUNCTION(one_instruction, ENTRY_ONE_STORE) ".p2align 6\n");
+
+long one_plain(long value);
+__asm__(".text\n.p2align 6\n" FUNCTION(one_plain, ENTRY_ONE_PLAIN) ".p2align 6\n");
 
 static long more(long value)
 {
@@ -401,21 +443,90 @@ static void *calls_one(void *ctx)
     return ctx;
 }
 
-static void own_writable_code(void)
+/* What emulates several CPUs side by side may translate an instruction on one while another stores it, and
+ * keep the old one (qemu): asked for by TEST_ONE_CPU. */
+static void stay_on_one_cpu(void)
 {
-    RULES(DENY(ptrace, EPERM));
-    void *page = (void *)((uintptr_t)one_instruction & ~UINT64_C(4095));
-    if (mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC))
-        live_skip("writable code: %s", strerror(errno));
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(0, &one);
+    if (getenv("TEST_ONE_CPU"))
+        CHECK(!sched_setaffinity(0, sizeof one, &one));
+}
+
+static void works_by_store(void)
+{
+    stay_on_one_cpu();
     (void)start(calls_one, NULL);
     (void)start(calls_one, NULL);
-    for (int round = 0; round < 1000; round++) {
+    live_world_take(&live_before);
+    for (int round = 0; round < 200; round++) {
         CHECK_OK(redefine(one_instruction, more));
         CHECK_REPORTS("L1: ");
         CHECK_INT(one_instruction(1), 102);
         CHECK_OK(redefine_restore(one_instruction));
+        CHECK_REPORTS("L1: ");
         CHECK_INT(one_instruction(1), 2);
     }
+    CHECK_WORLD(&live_before, &live_now, false);
+}
+
+static void needs_stores(void)
+{
+    if (!ENTRY_STORES)
+        live_skip("this CPU has no instruction that may be exchanged under running threads");
+}
+
+static void own_writable_code(void)
+{
+    needs_stores();
+    RULES(DENY(ptrace, EPERM));
+    void *page = (void *)((uintptr_t)one_instruction & ~UINT64_C(4095));
+    if (mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC))
+        live_skip("writable code: %s", strerror(errno));
+    works_by_store();
+}
+
+/* Where there are no traps to do it with: the page is made writable for that moment. */
+static void code_as_it_is(void)
+{
+    needs_stores();
+    if (ENTRY_TRAPS)
+        live_skip("on this CPU it is done by traps");
+    RULES(DENY(ptrace, EPERM));
+    works_by_store();
+    CHECK_OK(redefine(one_instruction, more));
+    CHECK_REPORTS("written by mprotect (writable and executable for that moment)");
+}
+
+static void code_that_cannot_be_written(void)
+{
+    needs_stores();
+    if (ENTRY_TRAPS)
+        live_skip("on this CPU it is done by traps");
+    (void)start(calls_one, NULL); /* which makes its stack writable */
+    RULES(DENY(ptrace, EPERM), DENY_WRITABLE(EACCES));
+    live_world_take(&live_before);
+    CHECK_STATUS(redefine(one_instruction, more), REDEFINE_EDENIED);
+    CHECK_SAYS("mprotect: EACCES");
+    CHECK_SAYS("nothing was changed");
+    CHECK_INT(one_instruction(1), 2);
+    CHECK_WORLD(&live_before, &live_now, false);
+}
+
+/* What the architecture does not let be exchanged while it is executed. */
+static void other_writable_code(void)
+{
+    if (ENTRY_TRAPS)
+        live_skip("on this CPU every instruction may be");
+    RULES(DENY(ptrace, EPERM));
+    void *page = (void *)((uintptr_t)one_plain & ~UINT64_C(4095));
+    if (mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC))
+        live_skip("writable code: %s", strerror(errno));
+    (void)start(calls_one, NULL);
+    CHECK_STATUS(redefine(one_plain, more), REDEFINE_EDENIED);
+    CHECK_SAYS("exchanged under running threads");
+    CHECK_INT(one_plain(1), 2);
 }
 
 /* ---- threads in the way ---- */
@@ -438,12 +549,13 @@ static void *blocks_and_spins(void *ctx)
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     traced_tid = gettid();
     while (!stop)
-        __asm__ volatile("pause");
+        ;
     return ctx;
 }
 
 static void a_thread_blocks_traps_and_runs(void)
 {
+    needs_traps();
     RULES(DENY(ptrace, EPERM));
     start_callers();
     (void)start(blocks_and_spins, NULL);
@@ -454,14 +566,18 @@ static void a_thread_blocks_traps_and_runs(void)
 
 static void a_thread_blocks_traps(void)
 {
+    needs_traps();
     RULES(DENY(ptrace, EPERM));
     start_callers();
     (void)start(blocks_everything, NULL);
     while (!traced_tid)
         usleep(100);
     usleep(1000);
-    is_refused("it blocks SIGTRAP, or may do so when this call returns; asleep in system call 128");
-    char who[64];
+    char who[128];
+    snprintf(who, sizeof who,
+             "it blocks SIGTRAP, or may do so when this call returns; asleep in system call %d",
+             SYS_rt_sigtimedwait);
+    is_refused(who);
     snprintf(who, sizeof who, "thread %d ", (int)traced_tid);
     CHECK_SAYS(who);
 }
@@ -473,6 +589,7 @@ static void handles(int signal)
 
 static void a_handler_blocks_traps(void)
 {
+    needs_traps();
     RULES(DENY(ptrace, EPERM));
     struct sigaction action = {.sa_handler = handles};
     sigfillset(&action.sa_mask);
@@ -481,8 +598,14 @@ static void a_handler_blocks_traps(void)
     is_refused("handler blocks SIGTRAP");
     sigemptyset(&action.sa_mask);
     sigaction(SIGUSR1, &action, NULL);
-    works_by("L3: ", "written by ");
+    works_unstopped("written by ");
 }
+
+#ifdef SYS_vfork
+enum { VFORK_CALL = SYS_vfork };
+#else
+enum { VFORK_CALL = SYS_clone };
+#endif
 
 static void *is_vfork_parent(void *ms)
 {
@@ -511,12 +634,14 @@ static void vfork_parent(bool denied, uintptr_t ms)
 
 static void a_vfork_parent(void)
 {
+    needs_traps();
     vfork_parent(true, 500);
-    works_by("L3: ", "written by ");
+    works_unstopped("written by ");
 }
 
 static void a_vfork_parent_for_long(void)
 {
+    needs_traps();
     vfork_parent(true, 10000);
     is_refused("made by vfork or posix_spawn, still runs in this memory; in a sleep that nothing interrupts");
 }
@@ -524,8 +649,9 @@ static void a_vfork_parent_for_long(void)
 static void a_vfork_parent_for_long_stopped(void)
 {
     vfork_parent(false, 10000);
-    is_refused("in a sleep that nothing interrupts in system call 58");
     char who[64];
+    snprintf(who, sizeof who, "in a sleep that nothing interrupts in system call %d", VFORK_CALL);
+    is_refused(who);
     snprintf(who, sizeof who, "thread %d ", (int)traced_tid);
     CHECK_SAYS(who);
 }
@@ -577,11 +703,13 @@ static void alternate_stacks(bool denied)
 
 static void alternate_stacks_stopped(void)
 {
+    live_needs_stopped_threads();
     alternate_stacks(false);
 }
 
 static void alternate_stacks_unstopped(void)
 {
+    needs_traps();
     alternate_stacks(true);
 }
 
@@ -664,7 +792,7 @@ static void on_own_trap(int signal)
 static void *traps(void *ctx)
 {
     while (!stop) {
-        __asm__ volatile("int3");
+        __asm__ volatile(ENTRY_TRAP);
         usleep(20);
     }
     return ctx;
@@ -672,12 +800,13 @@ static void *traps(void *ctx)
 
 static void own_handler_of_traps(void)
 {
+    needs_traps();
     RULES(DENY(ptrace, EPERM));
     struct sigaction action = {.sa_handler = on_own_trap};
     sigaction(SIGTRAP, &action, NULL);
     (void)start(traps, NULL);
     start_callers();
-    works_by("L3: ", "written by ");
+    works_unstopped("written by ");
     unsigned before = own_traps;
     usleep(20000);
     CHECK(own_traps > before);
@@ -690,8 +819,10 @@ static void one_thread_pays_nothing(void)
     static const int nrs[] = {SYS_clone,
                               SYS_clone3,
                               SYS_ptrace,
+#ifdef SYS_fork
                               SYS_fork,
                               SYS_vfork,
+#endif
                               SYS_tgkill,
                               SYS_rt_tgsigqueueinfo,
                               SYS_process_vm_writev,
@@ -726,6 +857,7 @@ int main(void)
         {"no ptrace, and no way to write", no_way_to_write, 0},
         {"no ptrace, and no membarrier", no_membarrier, 0},
         {"Yama: only root may trace", yama, 0},
+        {"Yama: only children and who is named may be traced", yama_asks_for_a_name, 0},
         {"not dumpable", not_dumpable, 0},
         {"not dumpable, and no ptrace", not_dumpable_no_ptrace, 0},
         {"a debugger traces one thread", debugger_of_one_thread, 0},
@@ -737,6 +869,9 @@ int main(void)
         {"a poller of io_uring, stopped", poller_stopped, 0},
         {"a poller of io_uring, not stopped", poller_unstopped, 0},
         {"code that the program can write: one store", own_writable_code, 0},
+        {"code that it cannot: one store", code_as_it_is, 0},
+        {"code that nobody can write", code_that_cannot_be_written, 0},
+        {"an instruction that one store may not replace", other_writable_code, 0},
         {"a thread waits for every signal", a_thread_blocks_traps, 0},
         {"a thread blocks every signal", a_thread_blocks_traps_and_runs, 0},
         {"a handler blocks every signal", a_handler_blocks_traps, 0},

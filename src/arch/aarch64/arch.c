@@ -32,6 +32,7 @@ const struct rdf_arch rdf_arch_aarch64 = {
     .emit_jump = rdf_aarch64_emit_jump,
     .emit_short_jump = rdf_aarch64_emit_short_jump,
     .retarget = rdf_aarch64_retarget,
+    .may_swap = rdf_aarch64_may_swap,
     .emit_count = rdf_aarch64_emit_count,
     .emit_slot_jump = rdf_aarch64_emit_slot_jump,
     .emit_select = rdf_aarch64_emit_select,

@@ -115,6 +115,23 @@ size_t rdf_aarch64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_spa
     return RDF_AARCH64_WORD_BYTES;
 }
 
+/* "Concurrent modification and execution of instructions" (Arm ARM B2.2.5) allows it where both are of this
+ * list; what is executed in the place of any other may be neither the old one nor the new one. */
+static bool is_swappable(struct rdf_span code)
+{
+    uint32_t word;
+    if (code.len_bytes != RDF_AARCH64_WORD_BYTES || !rdf_span_u32(code, 0, &word))
+        return false;
+    enum rdf_aarch64_form form = rdf_aarch64_form_of(word);
+    return form == RDF_A64_B || form == RDF_A64_BL || form == RDF_A64_BRK || form == RDF_A64_NOP ||
+           form == RDF_A64_SVC;
+}
+
+bool rdf_aarch64_may_swap(struct rdf_span before, struct rdf_span after)
+{
+    return is_swappable(before) && is_swappable(after);
+}
+
 /* x16 and x17 belong to nobody at an entry. */
 size_t rdf_aarch64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr)
 {

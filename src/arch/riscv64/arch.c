@@ -35,6 +35,7 @@ const struct rdf_arch rdf_arch_riscv64 = {
     .emit_jump_aside = rdf_riscv64_emit_jump_aside,
     .emit_short_jump = rdf_riscv64_emit_short_jump,
     .retarget = rdf_riscv64_retarget,
+    .may_swap = rdf_riscv64_may_swap,
     .emit_count = rdf_riscv64_emit_count,
     .emit_select = rdf_riscv64_emit_select,
     .emit_slot_jump = rdf_riscv64_emit_slot_jump,

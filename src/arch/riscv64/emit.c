@@ -144,6 +144,15 @@ size_t rdf_riscv64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_spa
     return RDF_RV_WORD_BYTES;
 }
 
+/* What a hart fetches of code that another one stores is not said before its fence.i (Zifencei); that fetches
+ * are whole is the extension Ziccif, which not every hart has, and a jump of ours is two instructions anyway.
+ */
+bool rdf_riscv64_may_swap(struct rdf_span before, struct rdf_span after)
+{
+    (void)before, (void)after;
+    return false;
+}
+
 /* t1 and t4 belong to nobody at an entry. */
 size_t rdf_riscv64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr)
 {

@@ -144,6 +144,7 @@ size_t rdf_riscv64_emit_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from
 size_t rdf_riscv64_emit_short_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
 size_t rdf_riscv64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr,
                             uint64_t to);
+bool rdf_riscv64_may_swap(struct rdf_span before, struct rdf_span after);
 size_t rdf_riscv64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr);
 bool rdf_riscv64_may_compute_jump(struct rdf_span code);
 size_t rdf_riscv64_emit_select(uint8_t ret_code[RDF_SELECT_BYTES_MAX], uint64_t from,

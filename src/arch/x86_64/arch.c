@@ -32,6 +32,7 @@ const struct rdf_arch rdf_arch_x86_64 = {
     .emit_jump = rdf_x86_64_emit_jump,
     .emit_short_jump = rdf_x86_64_emit_short_jump,
     .retarget = rdf_x86_64_retarget,
+    .may_swap = rdf_x86_64_may_swap,
     .emit_count = rdf_x86_64_emit_count,
     .emit_slot_jump = rdf_x86_64_emit_slot_jump,
     .emit_select = rdf_x86_64_emit_select,

@@ -72,6 +72,13 @@ size_t rdf_x86_64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span
     return insn.length;
 }
 
+/* SDM vol. 3, 9.1.1 and 9.1.3. */
+bool rdf_x86_64_may_swap(struct rdf_span before, struct rdf_span after)
+{
+    (void)before, (void)after;
+    return true;
+}
+
 /* Flags may be read at an entry that only assembly knows, so no add; lea computes without them. */
 size_t rdf_x86_64_emit_count(uint8_t ret_code[RDF_COUNT_BYTES_MAX], uint64_t counter_addr)
 {
