@@ -30,16 +30,17 @@ static void *in_vfork(void *unused)
 static void vfork_parent(void)
 {
     pthread_t thread, other;
-    vfork_ms = 1500;
+    const unsigned slow = test_slowdown();
+    vfork_ms = 1500 * slow;
     start(&thread, in_vfork, NULL);
     start(&other, busy, (void *)&progress[0]);
     usleep(50 * 1000);
     struct rdf_stop_report report;
     int ret = -1;
     double from = now_us();
-    CHECK_EQUAL(space.ops->with_world_stopped(&space, 300, nothing, NULL, &ret, &report), -ETIMEDOUT);
+    CHECK_EQUAL(space.ops->with_world_stopped(&space, 300 * slow, nothing, NULL, &ret, &report), -ETIMEDOUT);
     double took = now_us() - from;
-    CHECK(took > 250e3 && took < 600e3);
+    CHECK(took > 250e3 * slow && took < 600e3 * slow);
     CHECK_EQUAL(report.blocking_tid, vfork_tid);
     CHECK_EQUAL(report.err, -ETIMEDOUT);
     CHECK(strcmp(report.step, "ptrace interrupt") == 0);

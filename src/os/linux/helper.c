@@ -288,8 +288,8 @@ RDF_RAW int rdf_stop_poke_tid(struct rdf_world *world)
     if (!caller)
         return -ESRCH;
     struct rdf_stop_report report = stop->report;
-    stop->deadline_ns = rdf_stop_now_ns() +
-                        stop->patience_ns; /* its own, not what the others left of theirs */
+    /* It has a time of its own, not what the others left of theirs. */
+    stop->deadline_ns = rdf_stop_now_ns() + 1000 * NS_PER_MS;
     (void)rdf_sys(SYS_ptrace, PTRACE_INTERRUPT, caller->tid, 0, 0);
     int err = wait_for(stop, caller);
     stop->report = report; /* what fails here is the write, not the stop */
