@@ -93,7 +93,7 @@ mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys" "$root/tmp" "$root/scr
 cp "$guest/system/bin/busybox" "$root/bin/" 2>/dev/null || cp "$guest/system/usr/bin/busybox" "$root/bin/"
 cp "$build"/*.so* "$root$build/"
 for folder in lib usr/lib; do
-    (cd "$build/root/$folder" 2>/dev/null && find . -maxdepth 2 -name '*.so*' ! -type d ! -xtype l | cpio --quiet -pdL "$root/lib") || :
+    (cd "$build/root/$folder" 2>/dev/null && find . -maxdepth 2 -name '*.so*' ! -type d ! -xtype l | cpio --quiet -pduL "$root/lib") || :
 done
 tools/run-tests --list "$guest" "$pattern" | sed "s|$guest/|$build/|g" >"$root/programs"
 [ -s "$root/programs" ] || { echo "guest: no test that runs there matches '$pattern'" >&2; exit 1; }
