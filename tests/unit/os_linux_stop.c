@@ -243,7 +243,7 @@ static void body_asks_again(void)
     CHECK_EQUAL(left, 0);
     left = 1000000;
     int ret = -1;
-    CHECK_EQUAL(space.ops->with_world_stopped(&space, 100, again, &left, &ret, &report), -ETIMEDOUT);
+    CHECK_EQUAL(space.ops->with_world_stopped(&space, 1000, again, &left, &ret, &report), -ETIMEDOUT);
     CHECK_EQUAL(report.blocking_tid, traced_tid);
     CHECK(left < 1000000 - 3);
     CHECK_EQUAL(ret, -1);
