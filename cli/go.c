@@ -25,19 +25,23 @@ static struct rdf_span piece(const struct pieces *pieces, uint64_t start, uint64
 static struct rdf_span original_of(const struct pieces *pieces)
 {
     const struct rdf_go_code *code = &pieces->plan.code;
-    uint64_t end = code->select ? code->select : code->relay + code->len_bytes;
-    return piece(pieces, code->original, end);
+    return piece(pieces, code->original, code->relay);
 }
 
-static void print_edits(const struct cli_view *view, const struct rdf_go_plan *plan, struct rdf_span code)
+/* Of a generic function what finds other dictionaries than the first lies behind it. */
+static struct rdf_span relay_of(const struct pieces *pieces)
 {
-    const struct rdf_edit *edit = &plan->edit, *padding = &plan->padding;
+    const struct rdf_go_code *code = &pieces->plan.code;
+    uint64_t end = code->select ? code->select : code->original + code->len_bytes;
+    return piece(pieces, code->relay, end);
+}
+
+static void print_edit(const struct cli_view *view, const struct rdf_go_plan *plan, struct rdf_span code)
+{
+    const struct rdf_edit *edit = &plan->edit;
     uint64_t at = edit->addr, end = at + plan->target.entry.check_bytes;
     (void)cli_print_insn(view, at, (struct rdf_span){edit->new_bytes, edit->len_bytes}, "|", "\033[32m",
-                         padding->len_bytes ? "to the jump in padding" : "to the relay");
-    if (padding->len_bytes)
-        (void)cli_print_insn(view, padding->addr, (struct rdf_span){padding->new_bytes, padding->len_bytes},
-                             "|", "\033[32m", "in padding, to the relay");
+                         "to the relay");
     if (plan->target.entry.has_check && code.len_bytes > plan->target.entry.check_bytes)
         printf("  what is left of the check stays, and nobody runs it; the body goes on at %" PRIx64 "\n",
                end);
@@ -58,7 +62,7 @@ static void print_plan(const struct cli_view *view, const struct pieces *pieces,
     printf("\nbefore\n");
     cli_print_code(view, shown->function->start, shown->code, shown->displaced_end);
     printf("\nafter\n");
-    print_edits(view, plan, shown->code);
+    print_edit(view, plan, shown->code);
     printf("\nrelay (its record, which the slot leads to, says what runs instead, and for whom)\n");
     cli_print_code(view, code->relay, shown->relay, 0);
     printf("\ntrampoline (the original: %s)\n",
@@ -67,8 +71,8 @@ static void print_plan(const struct cli_view *view, const struct pieces *pieces,
     cli_print_code(view, code->original, shown->trampoline, 0);
     if (!code->select)
         return;
-    printf("\nselection (the replacement of this call's dictionary, with the arguments moved up)\n");
-    cli_print_code(view, code->select, piece(pieces, code->select, code->relay + code->len_bytes), 0);
+    printf("\nselection (of other dictionaries than the first)\n");
+    cli_print_code(view, code->select, piece(pieces, code->select, code->original + code->len_bytes), 0);
 }
 
 static redefine_status make_plan(struct cli_target *target, uint64_t entry, struct pieces *pieces,
@@ -78,12 +82,13 @@ static redefine_status make_plan(struct cli_target *target, uint64_t entry, stru
     uint32_t len_bytes;
     pieces->near = (struct rdf_near){.space = &target->space, .arch = target->arch, .pages = &rdf_os_pages};
     redefine_status status = rdf_go_judge_plan(&target->images, entry, plan, err);
+    plan->registers = RDF_GO_REGISTERS_MAX; /* how many the arguments take is not in Go's tables */
     if (status == REDEFINE_OK)
         status = rdf_near_reserve(&pieces->near, &target->images.maps, plan->target.func.entry,
                                   RDF_GO_CODE_BYTES_MAX, &pieces->place, err);
     if (status == REDEFINE_OK)
         status = rdf_go_plan_emit(plan, &pieces->place, pieces->code, &len_bytes, err);
-    return status == REDEFINE_OK ? rdf_go_plan_edits(plan, err) : status;
+    return status == REDEFINE_OK ? rdf_go_plan_edit(plan, err) : status;
 }
 
 redefine_status cli_go_show(const struct cli_view *view, struct cli_target *target, const char *name,
@@ -110,10 +115,8 @@ redefine_status cli_go_show(const struct cli_view *view, struct cli_target *targ
                               .strategy = rdf_go_way_name(plan->way),
                               .displaced_end = function.start + displaced,
                               .edit = plan->edit,
-                              .extra = &plan->padding,
-                              .extra_count = plan->padding.len_bytes != 0,
                               .relay_addr = plan->code.relay,
-                              .relay = piece(pieces, plan->code.relay, plan->code.original),
+                              .relay = relay_of(pieces),
                               .trampoline_addr = plan->code.original,
                               .trampoline = original_of(pieces)};
     if (is_json)

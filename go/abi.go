@@ -14,15 +14,16 @@ const (
 	floatingRegisters = 15
 )
 
-// fitsWithDictionary tells whether one integer register less makes no difference.
-func fitsWithDictionary(fn reflect.Type) bool {
+// argumentRegisters is how many integer registers the arguments take; all of them also when one less would make
+// a difference for any argument.
+func argumentRegisters(fn reflect.Type) int {
 	with, without := registers{integerRegisters - 1, floatingRegisters}, registers{integerRegisters, floatingRegisters}
 	for i := 0; i < fn.NumIn(); i++ {
 		if with.take(fn.In(i)) != without.take(fn.In(i)) {
-			return false
+			return integerRegisters
 		}
 	}
-	return true
+	return integerRegisters - without.integer
 }
 
 // registers are those that are left.

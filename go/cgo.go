@@ -64,14 +64,15 @@ type wish struct {
 	target      uintptr
 	replacement unsafe.Pointer
 	goid        uint64
-	isCrowded   bool // see fitsWithDictionary
+	value       unsafe.Pointer // of the target
+	registers   int            // see argumentRegisters
 }
 
 // An answer says how the original is called; see struct redefine_go_request.
 type answer struct {
-	call      uintptr
-	where     uintptr
-	comesBack uintptr
+	function uintptr
+	call     uintptr
+	where    uintptr
 }
 
 func (w *wish) request() *C.struct_redefine_go_request {
@@ -80,28 +81,44 @@ func (w *wish) request() *C.struct_redefine_go_request {
 	request.replacement = C.uint64_t(uintptr(w.replacement))
 	request.g = C.uint64_t(current())
 	request.goid = C.uint64_t(w.goid)
-	if w.isCrowded {
-		request.needs_dictionary_register = 1
-	}
-	for i := 0; i < len(mainPackage) && i < len(request.main_package)-1; i++ {
-		request.main_package[i] = C.char(mainPackage[i])
-	}
+	request.func_value = C.uint64_t(uintptr(w.value))
+	request.argument_registers = C.uint32_t(w.registers)
+	copyText(request.main_package[:len(request.main_package)-1], mainPackage)
+	copyText(request.gcflags[:len(request.gcflags)-1], gcflags)
 	return request
 }
 
-// The import path of package main, for the flag that an error names.
-var mainPackage = func() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Path != "command-line-arguments" {
-		return info.Path
+func copyText(to []C.char, text string) {
+	for i := 0; i < len(text) && i < len(to); i++ {
+		to[i] = C.char(text[i])
 	}
-	return ""
-}()
+}
+
+// The import path of package main, for the flag that an error names, and the flags that the program was built
+// with, which may say that nothing is inlined.
+var mainPackage, gcflags = howBuilt()
+
+func howBuilt() (path, flags string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "", ""
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "-gcflags" {
+			flags = strings.Trim(setting.Value, `"'`) // Go 1.19 keeps the quotes
+		}
+	}
+	if info.Path != "command-line-arguments" {
+		path = info.Path
+	}
+	return path, flags
+}
 
 func answerOf(request *C.struct_redefine_go_request, status C.redefine_status) (answer, error) {
 	if status != C.REDEFINE_OK {
 		return answer{}, errorOf(request, status)
 	}
-	return answer{uintptr(request.call), uintptr(request.where), uintptr(request.comes_back)}, nil
+	return answer{uintptr(request.function), uintptr(request.call), uintptr(request.where)}, nil
 }
 
 func errorOf(request *C.struct_redefine_go_request, status C.redefine_status) *Error {
@@ -115,10 +132,9 @@ func errorOf(request *C.struct_redefine_go_request, status C.redefine_status) *E
 	return err
 }
 
-func redefineInC(w wish) error {
+func redefineInC(w wish) (answer, error) {
 	request := w.request()
-	_, err := answerOf(request, C.redefine_go_redefine(request))
-	return err
+	return answerOf(request, C.redefine_go_redefine(request))
 }
 
 func restoreInC(w wish) error {

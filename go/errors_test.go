@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/bits"
 	"reflect"
+	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -19,11 +23,34 @@ func codeOf(fn any, bytes int) string {
 	return string(unsafe.Slice(*(**byte)(unsafe.Pointer(&addr)), bytes))
 }
 
+var kinds = []redefine.Kind{
+	redefine.ErrNil, redefine.ErrNotFunc, redefine.ErrSelf, redefine.ErrInvalid, redefine.ErrNotFound,
+	redefine.ErrAmbiguous, redefine.ErrInlined, redefine.ErrFolded, redefine.ErrSignature, redefine.ErrBound,
+	redefine.ErrWrapper, redefine.ErrVersion, redefine.ErrUnsupported, redefine.ErrShort, redefine.ErrBusy,
+	redefine.ErrDenied, redefine.ErrMemory, redefine.ErrSystem, redefine.ErrRollback,
+}
+
+// checkKind checks that an error is of that kind and of no other, and that it says more.
 func checkKind(t testing.TB, err error, want redefine.Kind) {
 	t.Helper()
-	if !errors.Is(err, want) {
-		t.Errorf("got %v, want: %v", err, want)
+	for _, kind := range kinds {
+		if errors.Is(err, kind) != (kind == want) {
+			t.Errorf("got %v, want: %v", err, want)
+			return
+		}
 	}
+	var why *redefine.Error
+	if !errors.As(err, &why) || why.Kind != want || why.Text == "" || !strings.HasPrefix(err.Error(), "redefine: ") {
+		t.Errorf("%#v says nothing", err)
+	}
+}
+
+func TestKindsAreTold(t *testing.T) {
+	texts := map[string]bool{}
+	for _, kind := range kinds {
+		texts[kind.Error()] = true
+	}
+	check(t, "different texts", len(texts), len(kinds))
 }
 
 func small(x int) string { return fmt.Sprint(x, "small") }
@@ -72,6 +99,46 @@ func TestFolded(t *testing.T) {
 	if !errors.Is(err, redefine.ErrFolded) {
 		checkKind(t, err, redefine.ErrInlined)
 	}
+}
+
+//go:noinline
+func onlyByValue(x int) int { return x + 2 }
+
+var onlyWay = onlyByValue
+
+// Nothing calls it directly, as nothing calls what was computed away: only the flag tells the two apart.
+func TestOnlyCalledThroughVariable(t *testing.T) {
+	err := redefine.Func(onlyWay, func(int) int { return 0 })
+	if err == nil { // without optimization it is too large to have been computed away
+		check(t, "redefined", onlyWay(1), 0)
+		redefine.Restore(onlyWay)
+		return
+	}
+	checkKind(t, err, redefine.ErrFolded)
+	check(t, "unchanged", onlyWay(1), 3)
+	info, _ := debug.ReadBuildInfo()
+	for _, setting := range info.Settings {
+		if setting.Key == "-gcflags" && strings.Contains(setting.Value, "all=-l") {
+			t.Error("the flag that the error names was given:", err)
+		}
+	}
+}
+
+// Each has a body, and some have calls, but these are for CPUs without the instruction.
+func TestIntrinsics(t *testing.T) {
+	checkKind(t, redefine.Func(math.Floor, func(float64) float64 { return 0 }), redefine.ErrInlined)
+	checkKind(t, redefine.Func(math.Sqrt, func(float64) float64 { return 0 }), redefine.ErrInlined)
+	checkKind(t, redefine.Func(bits.OnesCount64, func(uint64) int { return 0 }), redefine.ErrInlined)
+	checkKind(t, redefine.Func(atomic.AddInt64, func(*int64, int64) int64 { return 0 }), redefine.ErrInlined)
+	check(t, "unchanged", math.Floor(half)+float64(bits.OnesCount64(uint64(7*half*2))), 3)
+}
+
+var half = 0.5
+
+func TestAmbiguous(t *testing.T) {
+	check(t, "one", describe(1, 2), "int 2")
+	_, err := redefine.Find[func(any, int) string]("redefine_test.describe[...]")
+	checkKind(t, err, redefine.ErrAmbiguous)
 }
 
 func TestBoundMethod(t *testing.T) {

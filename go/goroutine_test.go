@@ -95,6 +95,56 @@ func TestForGoroutineOfTime(t *testing.T) {
 }
 
 func TestForGoroutineGeneric(t *testing.T) {
-	err := redefine.ForGoroutine(describe[int], func(int, int) string { return "" })
-	checkKind(t, err, redefine.ErrUnsupported)
+	code := codeOf(describe[*dogs], 32)
+	if err := redefine.ForGoroutine(describe[*dogs], func(*dogs, int) string { return "mine" }); err != nil {
+		t.Fatal(err)
+	}
+	value, done := describe[*dogs], make(chan string)
+	check(t, "here", describe(&dogs{1}, 2), "mine")
+	check(t, "here, by a func value", value(&dogs{1}, 2), "mine")
+	check(t, "another of the shape", describe(&cats{1}, 2), "*redefine_test.cats 2")
+	check(t, "original", redefine.Original(describe[*dogs])(&dogs{1}, 2), "*redefine_test.dogs 2")
+	go func() { done <- describe(&dogs{1}, 2) + value(&dogs{3}, 4) }()
+	check(t, "a child", <-done, "*redefine_test.dogs 2*redefine_test.dogs 4")
+
+	if err := redefine.ForGoroutine(describe[*cats], func(*cats, int) string { return "my cats" }); err != nil {
+		t.Fatal(err)
+	}
+	mustRedefine(t, describe[*dogs], func(*dogs, int) string { return "everybody's" })
+	check(t, "both", describe(&dogs{1}, 2)+describe(&cats{1}, 2), "minemy cats")
+	go func() { done <- describe(&dogs{1}, 2) + value(&dogs{1}, 2) + describe(&cats{1}, 2) }()
+	check(t, "a child", <-done, "everybody'severybody's*redefine_test.cats 2")
+	for _, want := range []string{"everybody's", "*redefine_test.dogs 2"} {
+		if err := redefine.Restore(describe[*dogs]); err != nil {
+			t.Fatal(err)
+		}
+		check(t, "restored", describe(&dogs{1}, 2)+value(&dogs{1}, 2), want+want)
+		check(t, "still", describe(&cats{1}, 2), "my cats")
+	}
+	if err := redefine.Restore(describe[*cats]); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "bytes", codeOf(describe[*dogs], 32), code)
+}
+
+func TestForGoroutineGenericInParallel(t *testing.T) {
+	t.Run("all", func(t *testing.T) {
+		for i := 0; i < 40; i++ {
+			i := i
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				redefine.TestForGoroutine(t, (*stack[int]).Push, func(s *stack[int], x int) { s.all = append(s.all, i, x) })
+				for j := 0; j < 50; j++ {
+					s := &stack[int]{}
+					s.Push(j)
+					redefine.Original((*stack[int]).Push)(s, 7)
+					check(t, "pushed", fmt.Sprint(s.all), fmt.Sprintf("[%d %d 7]", i, j))
+					runtime.Gosched()
+				}
+			})
+		}
+	})
+	s := &stack[int]{}
+	s.Push(1)
+	check(t, "afterwards", fmt.Sprint(s.all), "[1]")
 }

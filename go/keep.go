@@ -13,8 +13,8 @@ import (
 var kept = map[keptKey]targetFunc{}
 
 type keptKey struct {
-	code uintptr
-	goid uint64 // 0: for everybody
+	function uintptr
+	goid     uint64 // 0: for everybody
 }
 
 // A user may redefine the locks of package sync: this one is made of instructions.
@@ -30,10 +30,19 @@ func unlock() {
 	atomic.StoreInt32(&keptLock, 0)
 }
 
-func replacementOf(code uintptr, id uint64) *targetFunc {
+// original says how the original is called; an error: the function was never redefined.
+func (target targetFunc) original() (answer, error) {
+	return originalInC(wish{target: target.code, value: target.value})
+}
+
+func (target targetFunc) replacement(id uint64) *targetFunc {
+	answer, err := target.original()
+	if err != nil {
+		return nil
+	}
 	lock()
 	defer unlock()
-	if replacement, ok := kept[keptKey{code, id}]; ok {
+	if replacement, ok := kept[keptKey{answer.function, id}]; ok {
 		return &replacement
 	}
 	return nil
@@ -42,9 +51,9 @@ func replacementOf(code uintptr, id uint64) *targetFunc {
 func (target targetFunc) redefine(id uint64, replacement targetFunc) error {
 	lock()
 	defer unlock()
-	err := redefineInC(wish{target.code, replacement.value, id, target.isCrowded})
+	answer, err := redefineInC(wish{target.code, replacement.value, id, target.value, target.registers})
 	if err == nil {
-		kept[keptKey{target.code, id}] = replacement
+		kept[keptKey{answer.function, id}] = replacement
 	}
 	return err
 }
@@ -55,8 +64,8 @@ func (target targetFunc) restore(id uint64) error {
 	lock()
 	defer unlock()
 	err := restoreInC(wish{target: target.code, goid: id})
-	if err == nil {
-		delete(kept, keptKey{target.code, id})
+	if answer, never := target.original(); err == nil && never == nil {
+		delete(kept, keptKey{answer.function, id})
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -182,11 +183,32 @@ type node struct {
 
 //go:noinline
 func (n *node) length() int { // no check of the stack: its first instructions are moved
-	count := 0
+	count := n.pad[0] + 3*n.pad[1] + n.pad[2]
 	for ; n.next != nil; n = n.next {
 		count++
 	}
 	return count
+}
+
+// A loop that would run elsewhere as a whole could not be preempted.
+//
+//go:noinline
+func (n *node) end() *node {
+	for n.next != nil {
+		n = n.next
+	}
+	return n
+}
+
+func TestLoopAtTheEntry(t *testing.T) {
+	err := redefine.Func((*node).end, func(n *node) *node { return n })
+	if err == nil { // built in a way that puts something before the loop
+		check(t, "redefined", (&node{next: &node{}}).end().next != nil, true)
+		redefine.Restore((*node).end)
+		return
+	}
+	checkKind(t, err, redefine.ErrUnsupported)
+	check(t, "unchanged", (&node{next: &node{}}).end().next == nil, true)
 }
 
 //go:noinline
@@ -259,6 +281,41 @@ func TestOriginalUnderProfiler(t *testing.T) {
 	pprof.StopCPUProfile()
 	if profile.Len() == 0 {
 		t.Error("no profile")
+	}
+}
+
+//go:noinline
+func tripled(x int) int { return x*3 + 1 } // its first instruction is shorter than a jump
+
+// Signals find threads at every instruction on the way to the replacement and to the original. The runtime looks
+// the address up, and ends the program when it lies in a function but in none of its tables.
+func TestSignalsOnTheWay(t *testing.T) {
+	var original func(int) int
+	mustRedefine(t, tripled, func(x int) int { return original(x) })
+	original = redefine.Original(tripled)
+	if err := pprof.StartCPUProfile(io.Discard); err != nil {
+		t.Skip(err)
+	}
+	defer pprof.StopCPUProfile()
+	const count = 2
+	threads := make(chan int, count)
+	stop := callers(t, count, func(round int) bool {
+		if round == 0 {
+			runtime.LockOSThread()
+			threads <- syscall.Gettid()
+		}
+		return tripled(round) == 3*round+1
+	})
+	defer stop()
+	first, second := <-threads, <-threads
+	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		for i := 0; i < 100; i++ {
+			for _, thread := range []int{first, second} {
+				if _, _, err := syscall.Syscall(syscall.SYS_TGKILL, uintptr(syscall.Getpid()), uintptr(thread), uintptr(syscall.SIGPROF)); err != 0 {
+					t.Fatal(err)
+				}
+			}
+		}
 	}
 }
 

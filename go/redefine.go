@@ -52,11 +52,11 @@ func Original[T any](fn T) T {
 	if err != nil {
 		return fn
 	}
-	answer, err := originalInC(wish{target: target.code})
+	answer, err := target.original()
 	if err != nil {
 		return fn
 	}
-	original := &originalFunc{answer.call, target.value, answer.where, answer.comesBack}
+	original := &originalFunc{answer.call, target.value, answer.where}
 	result := *(*T)(unsafe.Pointer(&original))
 	// A go statement makes a goroutine that begins at the code itself, which the runtime would not know.
 	if f, ok := any(result).(func()); ok {
@@ -73,7 +73,7 @@ func Restore[T any](fn T) error {
 	if err != nil {
 		return err
 	}
-	if id, ok := knownGoid(); ok && replacementOf(target.code, id) != nil {
+	if id, ok := knownGoid(); ok && target.replacement(id) != nil {
 		return target.restore(id)
 	}
 	return target.restore(0)
@@ -83,8 +83,7 @@ func Restore[T any](fn T) error {
 // own. It hides what Func did from this goroutine, and ends with [Restore], called by this goroutine, or with
 // the goroutine itself.
 //
-// Goroutines that this one starts do not inherit it: they see what everybody sees. Generic functions cannot
-// be redefined this way.
+// Goroutines that this one starts do not inherit it: they see what everybody sees.
 func ForGoroutine[T any](fn, newFn T) error {
 	target, replacement, err := check(reflect.ValueOf(fn), reflect.ValueOf(newFn))
 	if err != nil {
@@ -121,7 +120,7 @@ func testWith(t testing.TB, id uint64, fn, newFn reflect.Value) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := replacementOf(target.code, id)
+	before := target.replacement(id)
 	if err := target.redefine(id, replacement); err != nil {
 		t.Fatal(err)
 	}
@@ -162,8 +161,6 @@ type originalFunc struct {
 	code  uintptr
 	fn    unsafe.Pointer // the target's own func value: closures find their variables there
 	where uintptr
-
-	comesBack uintptr
 }
 
 // A targetFunc is a func value taken apart.
@@ -171,7 +168,7 @@ type targetFunc struct {
 	code  uintptr        // what all values of the function have in common
 	value unsafe.Pointer // what the func value points to; its first word is code
 
-	isCrowded bool // see fitsWithDictionary
+	registers int // see argumentRegisters
 }
 
 func targetOf(fn reflect.Value) (targetFunc, error) {
@@ -187,7 +184,7 @@ func targetOf(fn reflect.Value) (targetFunc, error) {
 	// A func value in an interface is the pointer itself.
 	value := fn.Interface()
 	pointer := (*[2]unsafe.Pointer)(unsafe.Pointer(&value))[1]
-	return targetFunc{*(*uintptr)(pointer), pointer, !fitsWithDictionary(fn.Type())}, nil
+	return targetFunc{*(*uintptr)(pointer), pointer, argumentRegisters(fn.Type())}, nil
 }
 
 func checkEach(fn, newFn reflect.Value) (target targetFunc, replacement targetFunc, err error) {

@@ -25,16 +25,19 @@ struct redefine_go_request {
     uint64_t replacement; /* the address of the replacement's func value, which the caller keeps alive */
     uint64_t g;           /* the calling goroutine's record: see redefine_go_current */
     uint64_t goid;        /* only for the goroutine of this number; 0: for everyone */
-    uint32_t
-        needs_dictionary_register; /* not 0: one integer register less would move arguments to the stack */
-    char main_package[256];        /* the import path of package main; "" when it is not known */
+    uint64_t func_value;  /* the address of the target's func value */
+    /* Integer registers that the arguments take; more than eight: with one less, which the dictionary of a
+     * generic function takes, some would be on the stack. */
+    uint32_t argument_registers;
+    /* How the program was built; "" when it is not known. */
+    char main_package[256]; /* the import path of package main */
+    char gcflags[256];      /* "all=-N -l" */
 
-    /* Set by every call that is told about a target: */
-    uint64_t function; /* the entry of what is redefined: of a generic function that of its shape */
-    /* A func value that calls the original: `call`, the func value of the target, `where`, `comes_back`. */
+    /* Set on success by redefine_go_redefine and redefine_go_original: */
+    uint64_t function; /* the entry of what is redefined: the same for all func values of an instantiation */
+    /* A func value that calls the original holds `call`, the func value of the target, and `where`. */
     uint64_t call;
     uint64_t where;
-    uint64_t comes_back;
 
     /* Set on failure: */
     char sentence[REDEFINE_GO_SENTENCE_BYTES];

@@ -19,6 +19,7 @@ struct call {
     const struct rdf_go_abi *abi;
     struct rdf_go_target target;
     struct rdf_go_function *function; /* null: never redefined */
+    struct rdf_go_function *own;      /* of a generic one, the instantiation's: see rdf_api_go_lead */
     struct rdf_error err;
 };
 
@@ -50,52 +51,95 @@ static redefine_status enter_for(struct call *call, struct redefine_go_request *
 {
     redefine_status status = enter(call, &request->target, 1);
     struct rdf_images *images = &call->engine->snapshot.images;
+    struct rdf_go_function *itself = rdf_api_go_find(request->target);
+    bool is_own = itself && itself->call.len_bytes;
     if (status == REDEFINE_OK)
-        status = rdf_go_target(images, call->abi, request->target, &call->target, &call->err);
+        status = rdf_go_target(images, call->abi, request->target, is_own ? &itself->wrapper : NULL,
+                               &call->target, &call->err);
     if (status != REDEFINE_OK)
         return status;
     call->function = rdf_api_go_find(call->target.func.entry);
-    request->function = call->target.func.entry;
+    call->own = call->target.is_generic
+                    ? rdf_api_go_find_own(call->target.func.entry, call->target.wrapper.dictionary)
+                    : NULL;
     return REDEFINE_OK;
 }
 
+/* A func value that is part of the program has no variables, so its function does not ask for it. */
 static void tell_original(const struct call *call, struct redefine_go_request *request)
 {
-    const struct rdf_go_function *function = call->function;
-    request->call = (uint64_t)(uintptr_t)(function->is_generic ? call->abi->call_generic_original
-                                                               : call->abi->call_original);
-    request->where = function->is_generic ? (uint64_t)(uintptr_t)function->record : function->code.original;
-    request->comes_back = call->target.wrapper.return_addr;
+    struct rdf_images *images = &call->engine->snapshot.images;
+    const struct rdf_map *map = rdf_maps_find(&images->maps, request->func_value);
+    bool is_constant = map && !(map->prot & RDF_PROT_WRITE) && rdf_images_at(images, request->func_value);
+    const struct rdf_go_function *function = call->target.is_generic ? call->own : call->function;
+    request->function = function->entry;
+    request->where = function->code.original;
+    request->call = is_constant ? request->where : (uint64_t)(uintptr_t)call->abi->call_original;
+}
+
+static redefine_status change(struct call *call, const struct redefine_go_request *request, uint64_t closure,
+                              uint64_t caller_sp)
+{
+    struct rdf_go_change change = {.function = call->function,
+                                   .own = call->own,
+                                   .dictionary = call->target.wrapper.dictionary,
+                                   .goid = request->goid,
+                                   .closure = closure};
+    return rdf_api_go_change(call->engine, &change, caller_sp, &call->err);
+}
+
+static redefine_status add(struct call *call, struct redefine_go_request *request)
+{
+    struct rdf_engine *engine = call->engine;
+    struct rdf_go_sites sites = {request->sites, sizeof request->sites, 0, 0};
+    struct rdf_go_built built = {request->main_package, request->gcflags};
+    struct rdf_go_adding adding = {call->abi, &call->target, request->g,
+                                   (uint8_t)request->argument_registers};
+    redefine_status status = rdf_go_target_begin(call->abi, &call->target, &call->err);
+    if (status == REDEFINE_OK)
+        status = rdf_go_target_is_noticed(&engine->snapshot.images, &call->target, &built, &sites,
+                                          &call->err);
+    request->site_count = sites.count;
+    return status == REDEFINE_OK ? rdf_api_go_add(engine, &adding, &call->function, &call->err) : status;
+}
+
+static redefine_status add_own(struct call *call, struct redefine_go_request *request)
+{
+    struct rdf_engine *engine = call->engine;
+    struct rdf_go_target own;
+    struct rdf_go_function *function;
+    struct rdf_go_adding adding = {call->abi, &own, request->g, 0};
+    redefine_status status = rdf_go_target_own(&engine->snapshot.images, call->abi, &call->target, &own,
+                                               &call->err);
+    if (status == REDEFINE_OK)
+        status = rdf_api_go_add(engine, &adding, &function, &call->err);
+    if (status == REDEFINE_OK)
+        status = rdf_api_go_lead(engine, call->abi, &call->target.wrapper, call->function, function,
+                                 &call->err);
+    if (status == REDEFINE_OK)
+        call->own = function;
+    return status;
 }
 
 static redefine_status redefine(struct call *call, struct redefine_go_request *request, uint64_t caller_sp)
 {
-    struct rdf_engine *engine = call->engine;
-    if (request->goid && (!goid_off || call->target.is_generic))
+    if (request->goid && !goid_off)
         return rdf_fail(&call->err, REDEFINE_EUNSUPPORTED,
-                        goid_off ? "a generic function cannot be redefined for one goroutine"
-                                 : "where goroutines have their number is not known in this release of Go");
-    if (call->target.is_generic && request->needs_dictionary_register)
+                        "where goroutines have their number is not known in this release of Go");
+    if (call->target.is_generic && request->argument_registers > RDF_GO_REGISTERS_MAX)
         return rdf_fail(&call->err, REDEFINE_EUNSUPPORTED,
                         "%s has so many arguments that those of a generic function are elsewhere",
                         call->target.func.name);
-    if (!call->function) {
-        struct rdf_go_sites sites = {request->sites, sizeof request->sites, 0, 0};
-        redefine_status status = rdf_go_target_begin(call->abi, &call->target, &call->err);
-        if (status == REDEFINE_OK)
-            status = rdf_go_target_is_noticed(&engine->snapshot.images, &call->target, request->main_package,
-                                              &sites, &call->err);
-        request->site_count = sites.count;
-        if (status == REDEFINE_OK)
-            status = rdf_api_go_add(engine, call->abi, &call->target, request->g, caller_sp, &call->function,
-                                    &call->err);
-        if (status != REDEFINE_OK)
-            return status;
-    }
+    redefine_status status = call->function ? REDEFINE_OK : add(call, request);
+    if (status == REDEFINE_OK && call->target.is_generic && !call->own)
+        status = add_own(call, request);
+    if (status != REDEFINE_OK)
+        return status;
     call->function->record->goid_off = goid_off;
+    if (call->own)
+        call->own->record->goid_off = goid_off;
     tell_original(call, request);
-    return rdf_api_go_change(engine, call->function, &call->target, request->goid, request->replacement,
-                             caller_sp, &call->err);
+    return change(call, request, request->replacement, caller_sp);
 }
 
 redefine_status redefine_go_redefine(struct redefine_go_request *request)
@@ -111,9 +155,8 @@ redefine_status redefine_go_restore(struct redefine_go_request *request)
 {
     struct call call;
     redefine_status status = enter_for(&call, request);
-    if (status == REDEFINE_OK && call.function)
-        status = rdf_api_go_change(call.engine, call.function, &call.target, request->goid, 0, CALLER_SP,
-                                   &call.err);
+    if (status == REDEFINE_OK && call.function && (call.own || !call.target.is_generic))
+        status = change(&call, request, 0, CALLER_SP);
     return leave(&call, request, status);
 }
 
@@ -121,7 +164,7 @@ redefine_status redefine_go_original(struct redefine_go_request *request)
 {
     struct call call;
     redefine_status status = enter_for(&call, request);
-    if (status == REDEFINE_OK && !call.function)
+    if (status == REDEFINE_OK && !(call.target.is_generic ? call.own : call.function))
         status = rdf_fail(&call.err, REDEFINE_EINVAL, "%s was never redefined", call.target.func.name);
     if (status == REDEFINE_OK)
         tell_original(&call, request);

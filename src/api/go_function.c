@@ -4,6 +4,8 @@
 #include "api/go_plan.h"
 #include "base/bytes.h"
 
+#include <inttypes.h>
+
 enum { BUCKETS = 256, LIST_ROOM = 16, STACK_BYTES_MAX = 64 << 10 };
 
 static struct rdf_go_function *bucket[BUCKETS];
@@ -25,6 +27,16 @@ struct rdf_go_function *rdf_api_go_find(uint64_t entry)
     return function;
 }
 
+struct rdf_go_function *rdf_api_go_find_own(uint64_t shape, uint64_t dictionary)
+{
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct rdf_go_function *function = bucket[i]; function; function = function->next)
+            if (function->call.len_bytes && function->wrapper.shape == shape &&
+                function->wrapper.dictionary == dictionary)
+                return function;
+    return NULL;
+}
+
 static redefine_status no_memory(struct rdf_error *err)
 {
     return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the records of this change");
@@ -42,42 +54,39 @@ static bool prepare(void)
     return notes != NULL;
 }
 
-/* Add an entry to a list that relays may be reading, or change it. An entry once given to a key keeps it
- * until RDF_GO_FREE, which only goroutines' entries become: nobody but that goroutine itself was reading it.
- */
-static bool choose(struct rdf_go_choice **list, size_t *room, uint64_t key, uint64_t closure)
-{
-    size_t at = 0;
-    size_t gap = SIZE_MAX;
-    for (; *list && (*list)[at].key; at++) {
-        if ((*list)[at].key == key) {
-            __atomic_store_n(&(*list)[at].closure, closure, __ATOMIC_RELEASE);
-            return true;
-        }
-        gap = (*list)[at].key == RDF_GO_FREE && gap == SIZE_MAX ? at : gap;
-    }
-    at = gap != SIZE_MAX ? gap : at;
-    if (!*list || at + 1 >= *room) {
-        size_t more = *room ? 2 * *room : LIST_ROOM;
-        struct rdf_go_choice *copy = rdf_arena_alloc(&arena, more * sizeof *copy);
-        if (!copy)
-            return false;
-        if (*list)
-            rdf_bytes_copy(copy, *list, at * sizeof *copy);
-        *room = more;
-        __atomic_store_n(list, copy, __ATOMIC_RELEASE); /* the old one stays: it may be being read */
-    }
-    __atomic_store_n(&(*list)[at].closure, closure, __ATOMIC_RELEASE);
-    __atomic_store_n(&(*list)[at].key, key, __ATOMIC_RELEASE);
-    return true;
-}
-
 static struct rdf_go_choice *chosen(struct rdf_go_choice *list, uint64_t key)
 {
     for (; list && list->key; list++)
         if (list->key == key)
             return list;
     return NULL;
+}
+
+/* The entry of a key in a list that relays may be reading; a new one is nobody's choice yet. Null: no memory.
+ * An entry once given to a key keeps it until RDF_GO_FREE, which only goroutines' entries become: nobody but
+ * that goroutine itself was reading it. */
+static struct rdf_go_choice *choice_of(struct rdf_go_choice **list, uint64_t key)
+{
+    struct rdf_go_choice *found = chosen(*list, key);
+    if (!found)
+        found = chosen(*list, RDF_GO_FREE);
+    size_t count = 0;
+    while (*list && (*list)[count].key)
+        count++;
+    bool is_full = !*list || (count + 1 >= LIST_ROOM && (count & (count + 1)) == 0);
+    if (!found && is_full) { /* room for a power of two, the end included */
+        struct rdf_go_choice *copy = rdf_arena_alloc(&arena,
+                                                     (*list ? 2 * (count + 1) : LIST_ROOM) * sizeof *copy);
+        if (!copy)
+            return NULL;
+        if (*list)
+            rdf_bytes_copy(copy, *list, count * sizeof *copy);
+        __atomic_store_n(list, copy, __ATOMIC_RELEASE); /* the old one stays: it may be being read */
+    }
+    if (!found)
+        found = *list + count;
+    __atomic_store_n(&found->key, key, __ATOMIC_RELEASE);
+    return found;
 }
 
 /* ---- a function's first redefinition ---- */
@@ -104,62 +113,45 @@ static void fill_record(const struct placing *placing)
     record->slow = (uint64_t)(uintptr_t)abi->slow;
     record->note = (uint64_t)(uintptr_t)abi->note;
     record->select = function->code.select;
+    record->select_mine = function->code.select_mine;
     record->original = function->code.original;
     record->more = placing->plan.target.entry.more;
     record->notes = notes;
     record->own.code = (uint64_t)(uintptr_t)abi->own;
     record->own.record = record;
-    record->closure = (uint64_t)(uintptr_t)&record->own;
+    record->closure = function->is_generic ? 0 : (uint64_t)(uintptr_t)&record->own;
 }
 
-static void publish_padding(void *ctx)
-{
-    (void)ctx;
-}
-
-/* The entry's edit; and the padding's, which is made at once and stays: nothing leads there before, and who
- * is on the way there afterwards must find it. */
-static redefine_status make_edits(struct rdf_engine *engine, struct placing *placing, uint64_t caller_sp,
-                                  struct rdf_error *err)
-{
-    struct rdf_go_function *function = placing->function;
-    struct rdf_go_plan *plan = &placing->plan;
-    redefine_status status = rdf_go_plan_edits(plan, err);
-    function->edit = plan->edit;
-    function->pc_count = plan->pc_count;
-    rdf_bytes_copy(function->pcs, plan->pcs, sizeof function->pcs);
-    if (status != REDEFINE_OK || plan->padding.len_bytes == 0)
-        return status;
-    struct rdf_shape padding = {.edit = plan->padding,
-                                .publish = publish_padding,
-                                .stack_bytes_max = STACK_BYTES_MAX};
-    return rdf_shape_switch(engine, &padding, true, caller_sp, err);
-}
-
-redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_abi *abi,
-                               const struct rdf_go_target *target, uint64_t g, uint64_t caller_sp,
+redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_adding *adding,
                                struct rdf_go_function **ret, struct rdf_error *err)
 {
+    const struct rdf_go_target *target = adding->target;
     struct rdf_go_function *function = prepare() ? rdf_arena_alloc(&arena, sizeof *function) : NULL;
     struct rdf_go_record *record = function ? rdf_arena_alloc(&arena, sizeof *record) : NULL;
     if (!record)
         return no_memory(err);
     *function = (struct rdf_go_function){.entry = target->func.entry,
                                          .record = record,
-                                         .is_generic = target->is_generic};
+                                         .is_generic = target->is_generic,
+                                         .dictionary = target->wrapper.dictionary};
     struct rdf_images *images = &engine->snapshot.images;
     struct placing placing = {.function = function};
+    struct rdf_go_plan *plan = &placing.plan;
     struct rdf_near_place place;
-    redefine_status status = rdf_go_plan_way(images, abi, target, &placing.plan, err);
+    redefine_status status = rdf_go_plan_way(images, adding->abi, target, plan, err);
+    plan->registers = adding->registers;
     if (status == REDEFINE_OK)
         status = rdf_shape_place(engine, function->entry, RDF_GO_CODE_BYTES_MAX, emit, &placing,
                                  (uint64_t)(uintptr_t)record, &place, err);
     if (status != REDEFINE_OK)
         return status;
     fill_record(&placing);
-    status = make_edits(engine, &placing, caller_sp, err);
+    status = rdf_go_plan_edit(plan, err);
+    function->edit = plan->edit;
+    function->pc_count = plan->pc_count;
+    rdf_bytes_copy(function->pcs, plan->pcs, sizeof function->pcs);
     if (status == REDEFINE_OK && !target->entry.has_check && function->pc_count)
-        status = rdf_go_find_goroutines(images, target->func.go, g, &function->goroutines_addr, err);
+        status = rdf_go_find_goroutines(images, target->func.go, adding->g, &function->goroutines_addr, err);
     if (status != REDEFINE_OK)
         return status;
     struct rdf_go_function **at = place_of(function->entry);
@@ -169,41 +161,78 @@ redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_ab
     return REDEFINE_OK;
 }
 
+redefine_status rdf_api_go_lead(struct rdf_engine *engine, const struct rdf_go_abi *abi,
+                                const struct rdf_go_wrapper *wrapper, const struct rdf_go_function *shape,
+                                struct rdf_go_function *own, struct rdf_error *err)
+{
+    struct rdf_edit call = {.addr = wrapper->call_addr};
+    uint8_t code[RDF_GO_CALL_BYTES_MAX];
+    call.len_bytes = (uint8_t)abi->emit_call(code, call.addr, shape->code.original);
+    if (call.len_bytes == 0 || call.len_bytes != wrapper->call_bytes)
+        return rdf_fail(err, REDEFINE_ENOMEM,
+                        "the original at 0x%" PRIx64 " is out of reach of the call at 0x%" PRIx64,
+                        shape->code.original, call.addr);
+    if (rdf_plan_read(&engine->snapshot.images, call.addr, call.old_bytes, call.len_bytes) < 0)
+        return rdf_fail(err, REDEFINE_ESYSTEM, "the code at 0x%" PRIx64 " could not be read", call.addr);
+    rdf_bytes_copy(call.new_bytes, code, call.len_bytes);
+    own->call = call;
+    own->wrapper = *wrapper;
+    return REDEFINE_OK;
+}
+
 /* ---- switching ---- */
+
+struct switching {
+    struct rdf_go_function *function[2]; /* null: not this one */
+    bool becomes_active;
+};
 
 static void publish(void *ctx)
 {
-    struct rdf_go_function *function = ctx;
-    function->is_active = function->becomes_active;
-    __atomic_store_n(&function->record->active, function->is_active, __ATOMIC_RELEASE);
+    struct switching *switching = ctx;
+    for (size_t i = 0; i < 2; i++)
+        if (switching->function[i])
+            switching->function[i]->is_active = switching->becomes_active;
 }
 
 static bool nobody_is_parked(void *ctx, const struct rdf_world *world)
 {
-    const struct rdf_go_function *function = ctx;
-    const struct rdf_edit *edit = &function->edit;
-    return !rdf_go_is_anyone_parked(function->goroutines_addr, world, edit->addr,
-                                    edit->addr + edit->len_bytes);
+    const struct switching *switching = ctx;
+    for (size_t i = 0; i < 2; i++) {
+        const struct rdf_go_function *function = switching->function[i];
+        if (function && function->goroutines_addr &&
+            rdf_go_is_anyone_parked(function->goroutines_addr, world, function->edit.addr,
+                                    function->edit.addr + function->edit.len_bytes))
+            return false;
+    }
+    return true;
 }
 
-static redefine_status switch_function(struct rdf_engine *engine, struct rdf_go_function *function, bool on,
-                                       uint64_t caller_sp, struct rdf_error *err)
+static redefine_status switch_functions(struct rdf_engine *engine, struct switching *switching,
+                                        uint64_t caller_sp, struct rdf_error *err)
 {
-    if (function->is_active == on)
-        return REDEFINE_OK;
-    function->becomes_active = on;
-    struct rdf_shape shape = {.edit = function->edit,
-                              .trampoline_addr = function->code.original,
-                              .pcs = function->pcs,
-                              .pc_count = function->pc_count,
-                              .stack_bytes_max = STACK_BYTES_MAX,
-                              .is_ready = on && function->goroutines_addr ? nobody_is_parked : NULL,
+    struct rdf_shape shape = {.stack_bytes_max = STACK_BYTES_MAX,
+                              .is_ready = switching->becomes_active ? nobody_is_parked : NULL,
                               .publish = publish,
-                              .ctx = function};
-    return rdf_shape_switch(engine, &shape, on, caller_sp, err);
+                              .ctx = switching};
+    for (size_t i = 0; i < 2; i++) {
+        const struct rdf_go_function *function = switching->function[i];
+        if (!function)
+            continue;
+        shape.edit[shape.count++] = (struct rdf_shape_edit){.edit = function->edit,
+                                                            .trampoline_addr = function->code.original,
+                                                            .pcs = function->pcs,
+                                                            .pc_count = function->pc_count};
+        if (function->call.len_bytes)
+            shape.edit[shape.count++].edit = function->call;
+    }
+    return shape.count ? rdf_shape_switch(engine, &shape, switching->becomes_active, caller_sp, err)
+                       : REDEFINE_OK;
 }
 
-/* The relay looks into the lists from now on, or no longer. */
+/* ---- what is in force ---- */
+
+/* The relay looks into the goroutines' list from now on, or no longer. */
 static void set_special(struct rdf_go_function *function)
 {
     struct rdf_go_record *record = function->record;
@@ -213,62 +242,98 @@ static void set_special(struct rdf_go_function *function)
         (void)__atomic_fetch_and(&record->special, ~(uint32_t)RDF_GO_SPECIAL_LIST, __ATOMIC_SEQ_CST);
 }
 
-/* What is in force for a goroutine, a dictionary or everyone; 0: the original. */
-static uint64_t in_force(const struct rdf_go_function *function, const struct rdf_go_target *target,
-                         uint64_t goid)
+static struct rdf_go_choice *list_of(const struct rdf_go_choice *goroutine)
 {
-    struct rdf_go_record *record = function->record;
-    const struct rdf_go_choice *choice = NULL;
-    if (!goid && !function->is_generic)
-        return function->replacement;
-    choice = goid ? chosen(record->by_goroutine, goid)
-                  : chosen(record->by_dictionary, target->wrapper.dictionary);
-    return choice ? choice->closure : 0;
+    return (struct rdf_go_choice *)(uintptr_t)goroutine->closure;
 }
 
-static redefine_status put_in_force(struct rdf_go_function *function, const struct rdf_go_target *target,
-                                    uint64_t goid, uint64_t closure, struct rdf_error *err)
+/* Where it is written what a function's callers get. Null: nowhere, as nothing is; or, with `is_new`, no
+ * memory. */
+static uint64_t *word_of(struct rdf_go_function *function, const struct rdf_go_change *change, bool is_new)
 {
     struct rdf_go_record *record = function->record;
-    bool had = in_force(function, target, goid) != 0;
-    size_t *count = goid ? &function->goroutine_count : &function->dictionary_count;
-    if (!goid && !function->is_generic) {
-        function->replacement = closure;
+    struct rdf_go_choice *choice;
+    if (!change->goid && !function->is_generic)
+        return &function->replacement;
+    if (!change->goid) {
+        choice = is_new ? choice_of(&record->by_dictionary, change->dictionary)
+                        : chosen(record->by_dictionary, change->dictionary);
+        return choice ? &choice->closure : NULL;
+    }
+    choice = is_new ? choice_of(&record->by_goroutine, change->goid)
+                    : chosen(record->by_goroutine, change->goid);
+    if (!choice || !function->is_generic)
+        return choice ? &choice->closure : NULL;
+    struct rdf_go_choice *list = list_of(choice);
+    struct rdf_go_choice *mine = is_new ? choice_of(&list, change->dictionary)
+                                        : chosen(list, change->dictionary);
+    __atomic_store_n(&choice->closure, (uint64_t)(uintptr_t)list, __ATOMIC_RELEASE);
+    return mine ? &mine->closure : NULL;
+}
+
+static uint64_t in_force(struct rdf_go_function *function, const struct rdf_go_change *change)
+{
+    const uint64_t *word = word_of(function, change, false);
+    return word ? *word : 0;
+}
+
+/* The goroutine has nothing of its own any more: its entry is anyone's. */
+static void let_go(struct rdf_go_function *function, uint64_t goid)
+{
+    struct rdf_go_choice *goroutine = chosen(function->record->by_goroutine, goid);
+    for (const struct rdf_go_choice *at = function->is_generic ? list_of(goroutine) : NULL; at && at->key;
+         at++)
+        if (at->closure)
+            return;
+    __atomic_store_n(&goroutine->key, RDF_GO_FREE, __ATOMIC_RELEASE);
+}
+
+static redefine_status put_in_force(struct rdf_go_function *function, const struct rdf_go_change *change,
+                                    uint64_t closure, struct rdf_error *err)
+{
+    struct rdf_go_record *record = function->record;
+    uint64_t *word = word_of(function, change, closure != 0);
+    if (!word)
+        return closure ? no_memory(err) : REDEFINE_OK;
+    size_t now = closure != 0;
+    size_t before = *word != 0;
+    __atomic_store_n(word, closure, __ATOMIC_RELEASE);
+    function->in_force += now - before;
+    if (change->goid) {
+        function->goroutine_count += now - before;
+        if (!now)
+            let_go(function, change->goid);
+        set_special(function);
+    } else if (!function->is_generic) {
         __atomic_store_n(&record->closure, closure ? closure : (uint64_t)(uintptr_t)&record->own,
                          __ATOMIC_RELEASE);
-        return REDEFINE_OK;
+    } else if (change->dictionary == function->dictionary) {
+        __atomic_store_n(&record->closure, closure, __ATOMIC_RELEASE);
     }
-    if (!closure && !had)
-        return REDEFINE_OK;
-    if (goid ? !choose(&record->by_goroutine, &function->goroutine_room, goid, closure)
-             : !choose(&record->by_dictionary, &function->dictionary_room, target->wrapper.dictionary,
-                       closure))
-        return no_memory(err);
-    if (goid && !closure)
-        __atomic_store_n(&chosen(record->by_goroutine, goid)->key, RDF_GO_FREE, __ATOMIC_RELEASE);
-    *count += closure && !had;
-    *count -= !closure && had;
-    set_special(function);
     return REDEFINE_OK;
 }
 
-redefine_status rdf_api_go_change(struct rdf_engine *engine, struct rdf_go_function *function,
-                                  const struct rdf_go_target *target, uint64_t goid, uint64_t closure,
+redefine_status rdf_api_go_change(struct rdf_engine *engine, const struct rdf_go_change *change,
                                   uint64_t caller_sp, struct rdf_error *err)
 {
-    uint64_t before = in_force(function, target, goid);
-    if (!closure && function->is_active && !(function->replacement && (goid || function->is_generic)) &&
-        function->goroutine_count + function->dictionary_count <= (goid || function->is_generic)) {
-        /* Nothing will be left. The bytes first: until then callers get what they got. */
-        redefine_status status = before ? switch_function(engine, function, false, caller_sp, err)
-                                        : REDEFINE_OK;
-        if (status != REDEFINE_OK)
-            return status;
-    }
-    redefine_status status = put_in_force(function, target, goid, closure, err);
-    if (status == REDEFINE_OK && closure)
-        status = switch_function(engine, function, true, caller_sp, err);
-    if (status != REDEFINE_OK)
-        (void)put_in_force(function, target, goid, before, NULL);
+    struct rdf_go_function *both[2] = {change->function, change->own};
+    uint64_t before = in_force(change->function, change);
+    struct switching switching = {.becomes_active = change->closure != 0};
+    redefine_status status = REDEFINE_OK;
+    for (size_t i = 0; i < 2; i++)
+        if (both[i] &&
+            (change->closure ? !both[i]->is_active : before && both[i]->is_active && both[i]->in_force == 1))
+            switching.function[i] = both[i];
+    /* Where nothing will be left, the bytes first: until then callers get what they got. */
+    if (!change->closure)
+        status = switch_functions(engine, &switching, caller_sp, err);
+    for (size_t i = 0; i < 2 && status == REDEFINE_OK; i++)
+        if (both[i])
+            status = put_in_force(both[i], change, change->closure, err);
+    if (status == REDEFINE_OK && change->closure)
+        status = switch_functions(engine, &switching, caller_sp, err);
+    for (size_t i = 0; i < 2 && status != REDEFINE_OK; i++)
+        if (both[i])
+            (void)put_in_force(both[i], change, before, NULL);
     return status;
 }

@@ -32,6 +32,16 @@ static uint64_t called_by_go(struct rdf_images *images, uint64_t entry)
     return entry;
 }
 
+/* The function of an instantiation's own, which is redefined with its shape's. */
+static redefine_status plan_own(struct rdf_images *images, const struct rdf_go_abi *abi,
+                                const struct rdf_go_target *target, struct rdf_go_plan *ret,
+                                struct rdf_error *err)
+{
+    struct rdf_go_target own;
+    redefine_status status = rdf_go_target_own(images, abi, target, &own, err);
+    return status == REDEFINE_OK ? rdf_go_plan_way(images, abi, &own, ret, err) : status;
+}
+
 redefine_status rdf_go_judge_plan(struct rdf_images *images, uint64_t entry, struct rdf_go_plan *ret,
                                   struct rdf_error *err)
 {
@@ -41,9 +51,11 @@ redefine_status rdf_go_judge_plan(struct rdf_images *images, uint64_t entry, str
         return rdf_fail(err, REDEFINE_EUNSUPPORTED,
                         "Go's calling convention on %s is not known here: its functions cannot be redefined",
                         images->arch->name);
-    redefine_status status = rdf_go_target(images, abi, called_by_go(images, entry), &target, err);
+    redefine_status status = rdf_go_target(images, abi, called_by_go(images, entry), NULL, &target, err);
     if (status == REDEFINE_OK)
         status = rdf_go_target_begin(abi, &target, err);
+    if (status == REDEFINE_OK && target.is_generic)
+        status = plan_own(images, abi, &target, ret, err);
     return status == REDEFINE_OK ? rdf_go_plan_way(images, abi, &target, ret, err) : status;
 }
 
@@ -195,7 +207,7 @@ static void tell_target(struct judging *judging, struct rdf_report *report, cons
     if (target->is_generic)
         tell(judging, report, hazard,
              "one instantiation: it passes its dictionary to %s at 0x%" PRIx64
-             ", whose entry is changed; other instantiations of that shape keep the original",
+             ", whose entry is changed with its own; other instantiations of that shape keep the original",
              target->func.name, target->func.entry);
     else if (target->func.entry != report->addr)
         tell(judging, report, hazard,

@@ -9,12 +9,9 @@
 #include "core/plan.h"
 #include "go/target.h"
 
-/* In the order in which they are tried. */
 enum rdf_go_way {
     RDF_GO_WAY_CHECK,  /* the entry jump lies over the stack check */
-    RDF_GO_WAY_FIRST,  /* over the first instruction, which is long enough */
-    RDF_GO_WAY_PADDED, /* a short jump over the first instruction, to the entry jump in padding nearby */
-    RDF_GO_WAY_WINDOW, /* over several instructions: stacks of goroutines are searched before */
+    RDF_GO_WAY_WINDOW, /* over the first instructions: stacks of goroutines are searched before */
 };
 
 const char *rdf_go_way_name(enum rdf_go_way way); /* in a few words */
@@ -26,16 +23,14 @@ struct rdf_go_plan {
     struct rdf_images *images;
     struct rdf_go_target target;
     enum rdf_go_way way;
-    struct rdf_window window; /* RDF_GO_WAY_WINDOW: what the core would take */
-    struct rdf_span moved;    /* of a function without a check: the instructions that run elsewhere … */
-    uint64_t jump_bytes;      /* … and the first of them are overwritten … */
-    uint64_t padding_addr;    /* … by a short jump to this, where the entry jump is; 0: by that one */
+    struct rdf_window window; /* RDF_GO_WAY_WINDOW: what the core would take … */
+    struct rdf_span moved;    /* … its instructions, which run elsewhere */
+    uint8_t registers;        /* as in struct rdf_go_emit; 0 until the caller says more */
     /* set by rdf_go_plan_emit */
     struct rdf_relocated relocated;
     struct rdf_go_code code;
-    /* set by rdf_go_plan_edits */
+    /* set by rdf_go_plan_edit */
     struct rdf_edit edit;
-    struct rdf_edit padding;                   /* no bytes: none */
     struct rdf_pc_pair pcs[RDF_GO_POINTS_MAX]; /* instructions that begin inside `edit` */
     size_t pc_count;
 };
@@ -50,7 +45,7 @@ redefine_status rdf_go_plan_way(struct rdf_images *images, const struct rdf_go_a
 redefine_status rdf_go_plan_emit(struct rdf_go_plan *plan, const struct rdf_near_place *place,
                                  uint8_t *ret_code, uint32_t *ret_len_bytes, struct rdf_error *err);
 
-/* What is written over the function, and beside it. */
-redefine_status rdf_go_plan_edits(struct rdf_go_plan *plan, struct rdf_error *err);
+/* What is written over the function. */
+redefine_status rdf_go_plan_edit(struct rdf_go_plan *plan, struct rdf_error *err);
 
 #endif

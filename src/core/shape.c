@@ -51,20 +51,21 @@ redefine_status rdf_shape_place(struct rdf_engine *engine, uint64_t addr, uint32
     return status;
 }
 
-redefine_status rdf_shape_switch(struct rdf_engine *engine, const struct rdf_shape *shape, bool on,
-                                 uint64_t caller_sp, struct rdf_error *err)
+static void make_item(struct rdf_engine *engine, const struct rdf_shape_edit *edit, bool on,
+                      struct rdf_write_item *ret)
 {
     const struct rdf_maps *maps = &engine->snapshot.images.maps;
-    struct rdf_write_item item = {.edit = shape->edit,
-                                  .moves = on, /* the entry jump is one instruction: nobody is inside it */
-                                  .window_start = shape->edit.addr,
-                                  .window_end = shape->edit.addr + shape->edit.len_bytes,
-                                  .trampoline_addr = shape->trampoline_addr,
-                                  .pcs = shape->pcs,
-                                  .pc_count = shape->pc_count};
+    struct rdf_write_item item = {.edit = edit->edit,
+                                  /* what is taken back is one instruction: nobody is inside it */
+                                  .moves = on && edit->trampoline_addr,
+                                  .window_start = edit->edit.addr,
+                                  .window_end = edit->edit.addr + edit->edit.len_bytes,
+                                  .trampoline_addr = edit->trampoline_addr,
+                                  .pcs = edit->pcs,
+                                  .pc_count = edit->pc_count};
     if (!on) {
-        rdf_bytes_copy(item.edit.old_bytes, shape->edit.new_bytes, sizeof item.edit.old_bytes);
-        rdf_bytes_copy(item.edit.new_bytes, shape->edit.old_bytes, sizeof item.edit.new_bytes);
+        rdf_bytes_copy(item.edit.old_bytes, edit->edit.new_bytes, sizeof item.edit.old_bytes);
+        rdf_bytes_copy(item.edit.new_bytes, edit->edit.old_bytes, sizeof item.edit.new_bytes);
     }
     for (size_t i = 0; i < 2; i++) {
         const struct rdf_map *map = rdf_maps_find(maps, item.edit.addr + (i ? item.edit.len_bytes - 1u : 0));
@@ -73,12 +74,25 @@ redefine_status rdf_shape_switch(struct rdf_engine *engine, const struct rdf_sha
     struct rdf_image *image = rdf_images_at(&engine->snapshot.images, item.edit.addr);
     item.has_engine = image &&
                       image == rdf_images_at(&engine->snapshot.images, (uint64_t)(uintptr_t)&rdf_write_apply);
+    *ret = item;
+}
+
+redefine_status rdf_shape_switch(struct rdf_engine *engine, const struct rdf_shape *shape, bool on,
+                                 uint64_t caller_sp, struct rdf_error *err)
+{
+    struct rdf_write_item item[RDF_SHAPE_EDITS_MAX];
+    for (size_t i = 0; i < shape->count; i++) { /* ascending */
+        size_t at = i;
+        for (; at > 0 && item[at - 1].edit.addr > shape->edit[i].edit.addr; at--)
+            item[at] = item[at - 1];
+        make_item(engine, &shape->edit[i], on, &item[at]);
+    }
     struct rdf_write write = {.space = engine->space,
                               .arch = engine->arch,
                               .only_stopped = true,
-                              .maps = maps,
-                              .item = &item,
-                              .count = 1,
+                              .maps = &engine->snapshot.images.maps,
+                              .item = item,
+                              .count = shape->count,
                               .caller_sp = caller_sp,
                               .methods = engine->write_methods,
                               .publish = shape->publish,

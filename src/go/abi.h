@@ -23,6 +23,13 @@
  * depth of its stack and called from there, is on its way into this original. The relay finds the note and
  * goes there. A note that nobody came for (the target was restored meanwhile) fits no other call, and goes
  * with the next one.
+ *
+ * A call of a generic function passes a dictionary: the relay of a shape's function looks for it first. A
+ * func value of an instantiation leads to a function of its own, which adds the dictionary and calls the
+ * shape's. That function is redefined too, as any other, so its func values get the replacement at once; and
+ * its call is made to lead to the shape's original, so that its own original is the instantiation's. (The
+ * shape's original cannot be entered without it: the callee keeps its arguments in its caller's frame, where
+ * there is no room for the dictionary but in that function's.)
  */
 #ifndef RDF_GO_ABI_H
 #define RDF_GO_ABI_H
@@ -33,8 +40,10 @@
 
 enum {
     RDF_GO_ENTRY_BYTES_MAX = 40, /* of a check, at most */
-    RDF_GO_CODE_BYTES_MAX = RDF_TRAMPOLINE_BYTES_MAX + 160,
+    RDF_GO_CODE_BYTES_MAX = RDF_TRAMPOLINE_BYTES_MAX + 288,
     RDF_GO_POINTS_MAX = 4,
+    RDF_GO_CALL_BYTES_MAX = 8,
+    RDF_GO_REGISTERS_MAX = 8, /* of a generic function's arguments: one more is the dictionary's */
 };
 
 /* How a function begins. */
@@ -52,7 +61,7 @@ struct rdf_go_entry {
 /* What one goroutine, or the users of one dictionary, get instead. */
 struct rdf_go_choice {
     uint64_t key;     /* goid, or address of the dictionary; 0 ends the list, RDF_GO_FREE is a gap */
-    uint64_t closure; /* 0: the original */
+    uint64_t closure; /* 0: the original; of a goroutine in a generic function: its list by dictionary */
 };
 
 #define RDF_GO_FREE UINT64_MAX
@@ -62,7 +71,7 @@ struct rdf_go_choice {
 struct rdf_go_note {
     uint64_t g;
     struct rdf_go_record *record; /* null: none now */
-    uint64_t depth_bytes;         /* of its stack, which may move meanwhile; 0: any */
+    uint64_t depth_bytes;         /* of its stack, which may move meanwhile */
     uint64_t return_addr;
 };
 
@@ -75,13 +84,13 @@ enum {
 
 /* What the relay of one function reads. The routines in relay.c know these offsets. */
 struct rdf_go_record {
-    uint64_t closure;                    /*  0: what everyone else gets; `own`: the original */
-    uint32_t special;                    /*  8: notes under way, and RDF_GO_SPECIAL_LIST */
-    uint32_t active;                     /* 12: the entry jump is there */
-    uint64_t slow;                       /* 16: rdf_go_relay_slow */
-    uint64_t note;                       /* 24: rdf_go_relay_note */
-    uint64_t original;                   /* 32: the check again, and the body */
-    uint64_t more;                       /* 40: struct rdf_go_entry.more */
+    uint64_t closure;  /*  0: what everyone else gets; `own`: the original. Of a generic function what the
+                        *     first of its dictionaries gets; 0: the original */
+    uint32_t special;  /*  8: notes under way, and RDF_GO_SPECIAL_LIST */
+    uint64_t slow;     /* 16: rdf_go_relay_slow */
+    uint64_t note;     /* 24: rdf_go_relay_note */
+    uint64_t original; /* 32: the check again, and the body */
+    uint64_t more;     /* 40: struct rdf_go_entry.more */
     struct rdf_go_note *notes;           /* 48: one table for all records */
     struct rdf_go_choice *by_goroutine;  /* 56: by goid; may be null */
     struct rdf_go_choice *by_dictionary; /* 64: by dictionary; may be null */
@@ -92,6 +101,7 @@ struct rdf_go_record {
         uint64_t code; /* rdf_go_relay_own */
         struct rdf_go_record *record;
     } own;
+    uint64_t select_mine; /* 104: the same, first of all in the goroutine's list, in R13 */
 };
 
 /* Where the pieces of the code of one function lie. */
@@ -99,15 +109,17 @@ struct rdf_go_code {
     uint64_t relay;
     uint64_t original;
     uint64_t select; /* 0: not generic */
+    uint64_t select_mine;
     uint32_t len_bytes;
 };
 
 /* A call of a generic function passes a dictionary, which tells instantiations of one shape apart. */
 struct rdf_go_wrapper {
-    uint64_t shape;       /* entry of the function that all instantiations of the shape run */
-    uint64_t dictionary;  /* of this one */
-    uint64_t return_addr; /* behind the call of `shape` */
-    uint8_t position;     /* of the dictionary among the integer registers of arguments */
+    uint64_t shape;      /* entry of the function that all instantiations of the shape run */
+    uint64_t dictionary; /* of this one */
+    uint64_t call_addr;  /* the call of `shape` */
+    uint8_t call_bytes;
+    uint8_t position; /* of the dictionary among the integer registers of arguments */
 };
 
 struct rdf_go_emit {
@@ -117,6 +129,7 @@ struct rdf_go_emit {
     uint64_t slot_addr;                    /* holds the address of the function's record */
     const struct rdf_relocated *relocated; /* of a function without a check: its first instructions, and on */
     const struct rdf_go_wrapper *wrapper;  /* null: not generic */
+    uint8_t registers;                     /* integer ones that the arguments take, without the dictionary */
 };
 
 /* Entered by jumps, with Go's registers. */
@@ -136,12 +149,12 @@ struct rdf_go_abi {
     /* All code of one function. False when something is out of reach. */
     bool (*emit)(const struct rdf_go_emit *request, uint8_t ret_code[RDF_GO_CODE_BYTES_MAX],
                  struct rdf_go_code *ret);
-    uint32_t original_off;             /* where `emit` puts the original's code */
+    /* A call at `from`, as long as the compiler's; 0: out of reach. */
+    size_t (*emit_call)(uint8_t ret_code[RDF_GO_CALL_BYTES_MAX], uint64_t from, uint64_t to);
     rdf_go_routine *slow, *note, *own; /* relay.c */
     /* The code of func values that call an original: behind its first word such a value holds the func value
-     * of the target, and where to go: the original's code; or, of a generic function, its record, and the
-     * address in the wrapper that it returns to. */
-    rdf_go_routine *call_original, *call_generic_original;
+     * of the target, and the address of the original's code. */
+    rdf_go_routine *call_original;
     rdf_go_routine *current; /* func() uintptr: the goroutine's record */
 };
 

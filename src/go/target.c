@@ -4,7 +4,6 @@
 #include "base/bytes.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- what it is ---- */
@@ -93,26 +92,78 @@ static redefine_status refuse_wrapper(const struct rdf_images *images, const str
         func->name);
 }
 
+/* Calls of these are instructions, however the program is built (cmd/compile/internal/ssagen/intrinsics.go);
+ * some are followed by a real call, for CPUs that do not have the instruction. */
+static bool is_intrinsic(const char *name)
+{
+    static const char *const packages[] = {"math/bits.",
+                                           "sync/atomic.",
+                                           "internal/runtime/atomic.",
+                                           "internal/runtime/sys.",
+                                           "internal/runtime/math.",
+                                           "runtime/internal/atomic.",
+                                           "runtime/internal/sys.",
+                                           "runtime/internal/math."};
+    static const char *const functions[] = {"math.Abs",
+                                            "math.Ceil",
+                                            "math.Copysign",
+                                            "math.FMA",
+                                            "math.Floor",
+                                            "math.Round",
+                                            "math.Sqrt",
+                                            "math.sqrt",
+                                            "math.RoundToEven",
+                                            "math.Trunc",
+                                            "math/big.mulWW",
+                                            "runtime.KeepAlive",
+                                            "crypto/internal/constanttime.Select"};
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (strcmp(name, functions[i]) == 0)
+            return true;
+    for (size_t i = 0; i < sizeof packages / sizeof *packages; i++)
+        if (strncmp(name, packages[i], strlen(packages[i])) == 0)
+            return !strchr(name, '('); /* methods are functions as any other */
+    return false;
+}
+
 static redefine_status find_body(struct rdf_images *images, const struct rdf_go_abi *abi,
-                                 struct rdf_go_target *target, struct rdf_error *err)
+                                 const struct rdf_go_wrapper *known, struct rdf_go_target *target,
+                                 struct rdf_error *err)
 {
     struct rdf_go_func *func = &target->func;
     redefine_status status = read_code(images, func, &target->code, err);
     if (status != REDEFINE_OK)
         return status;
     struct rdf_go_func shape;
-    target->is_generic = abi->wrapper(target->code, func->entry, &target->wrapper) &&
+    if (known)
+        target->wrapper = *known;
+    target->is_generic = (known || abi->wrapper(target->code, func->entry, &target->wrapper)) &&
                          rdf_go_func_at(func->go, target->wrapper.shape, &shape) &&
                          shape.entry == target->wrapper.shape && strchr(shape.name, '[') &&
                          (func->is_wrapper || strcmp(shape.name, func->name) == 0);
     if (!target->is_generic)
         return func->is_wrapper ? refuse_wrapper(images, func, target->code, err) : REDEFINE_OK;
+    target->own = *func;
     *func = shape;
     return read_code(images, func, &target->code, err);
 }
 
+redefine_status rdf_go_target_own(struct rdf_images *images, const struct rdf_go_abi *abi,
+                                  const struct rdf_go_target *target, struct rdf_go_target *ret,
+                                  struct rdf_error *err)
+{
+    struct rdf_go_target own = {.func = target->own};
+    redefine_status status = read_code(images, &own.func, &own.code, err);
+    if (status == REDEFINE_OK)
+        status = rdf_go_target_begin(abi, &own, err);
+    if (status == REDEFINE_OK)
+        *ret = own;
+    return status;
+}
+
 redefine_status rdf_go_target(struct rdf_images *images, const struct rdf_go_abi *abi, uint64_t code,
-                              struct rdf_go_target *ret, struct rdf_error *err)
+                              const struct rdf_go_wrapper *known, struct rdf_go_target *ret,
+                              struct rdf_error *err)
 {
     struct rdf_go_target target = {0};
     redefine_status status = open_module(images, code, err);
@@ -132,7 +183,13 @@ redefine_status rdf_go_target(struct rdf_images *images, const struct rdf_go_abi
         return rdf_fail(
             err, REDEFINE_EINVAL,
             "the target was made by package reflect: all such functions have their code in common");
-    status = find_body(images, abi, &target, err);
+    if (is_intrinsic(name))
+        return rdf_fail(
+            err, REDEFINE_EINLINED,
+            "the compiler writes calls of %s as instructions of their own, whatever the flags; those "
+            "callers would not notice: redefine what calls it",
+            name);
+    status = find_body(images, abi, known, &target, err);
     if (status == REDEFINE_OK)
         *ret = target;
     return status;
@@ -148,44 +205,7 @@ redefine_status rdf_go_target_begin(const struct rdf_go_abi *abi, struct rdf_go_
     return abi->entry(target->code, target->func.entry, &target->entry, err);
 }
 
-/* ---- where the jump goes ---- */
-
-/* The first `len` bytes of padding in [start, end) that a short jump at `from` reaches; 0: none. */
-static uint64_t padding_in(struct rdf_images *images, uint64_t start, uint64_t end, uint64_t from)
-{
-    const struct rdf_arch *arch = images->arch;
-    const uint8_t *bytes = end > start ? images->space->ops->view(images->space, start, end - start) : NULL;
-    uint8_t jump[RDF_JUMP_BYTES_MAX];
-    size_t run = 0;
-    for (uint64_t at = start; bytes && at < end; at++) {
-        run = bytes[at - start] == arch->trap[0] ? run + 1 : 0;
-        uint64_t place = at + 1 - arch->jump_bytes;
-        if (run >= arch->jump_bytes && arch->emit_short_jump(jump, from, place))
-            return place;
-    }
-    return 0;
-}
-
-bool rdf_go_target_place(struct rdf_images *images, const struct rdf_go_target *target,
-                         struct rdf_go_place *ret)
-{
-    const struct rdf_go_func *func = &target->func;
-    struct rdf_insn first;
-    struct rdf_go_func before;
-    struct rdf_go_func behind;
-    if (!images->arch->decode(target->code, func->entry, &first) || first.flow != RDF_FLOW_NEXT)
-        return false;
-    *ret = (struct rdf_go_place){.window_bytes = first.len_bytes};
-    if (first.len_bytes >= images->arch->jump_bytes)
-        return true;
-    if (first.len_bytes < images->arch->short_jump_bytes || images->arch->trap_bytes != 1)
-        return false;
-    if (func->index > 0 && rdf_go_func(func->go, func->index - 1, &before))
-        ret->padding_addr = padding_in(images, before.end, func->entry, func->entry);
-    if (!ret->padding_addr && rdf_go_func(func->go, func->index + 1, &behind))
-        ret->padding_addr = padding_in(images, func->end, behind.entry, func->entry);
-    return ret->padding_addr != 0;
-}
+/* ---- by name ---- */
 
 redefine_status rdf_go_target_named(struct rdf_images *images, const char *name, uint64_t *ret_code,
                                     struct rdf_error *err)
@@ -219,62 +239,5 @@ redefine_status rdf_go_target_named(struct rdf_images *images, const char *name,
             "name; use the function itself",
             count, name);
     *ret_code = found.entry;
-    return REDEFINE_OK;
-}
-
-/* ---- whether it is noticed ---- */
-
-struct looking {
-    struct rdf_go_sites *sites;
-    char first[256];
-};
-
-static bool note_site(void *ctx, const struct rdf_go_site *site)
-{
-    struct looking *looking = ctx;
-    struct rdf_go_sites *sites = looking->sites;
-    size_t room = sites->text_bytes - sites->used_bytes;
-    int len = snprintf(sites->text + sites->used_bytes, room, "%s\t%u\t%s\n", site->file, site->line,
-                       site->caller);
-    if (len > 0 && (size_t)len < room)
-        sites->used_bytes += (size_t)len;
-    else if (room)
-        sites->text[sites->used_bytes] = 0;
-    if (sites->count++ == 0)
-        (void)snprintf(looking->first, sizeof looking->first, "%s (%s:%u)", site->caller, site->file,
-                       site->line);
-    return true;
-}
-
-bool rdf_go_target_can_vanish(const struct rdf_go_target *target)
-{
-    /* A body that calls something, or has a loop of some size, leaves a trace wherever it is inlined. */
-    enum { FOLDABLE_BYTES_MAX = 32 };
-    const char *name = target->func.name;
-    bool is_small = !target->entry.has_check && target->code.len_bytes <= FOLDABLE_BYTES_MAX;
-    bool has_own_callers = strchr(name, '(') || strstr(name, ".func");
-    return is_small && !has_own_callers;
-}
-
-redefine_status rdf_go_target_is_noticed(struct rdf_images *images, const struct rdf_go_target *target,
-                                         const char *main_package, struct rdf_go_sites *sites,
-                                         struct rdf_error *err)
-{
-    struct looking looking = {.sites = sites};
-    const char *name = target->func.name;
-    char flag[320];
-    rdf_go_inlined(images, name, note_site, &looking);
-    rdf_go_inlining_flag(name, main_package, flag, sizeof flag);
-    if (sites->count)
-        return rdf_fail(err, REDEFINE_EINLINED,
-                        "%s was inlined into %s%s; those callers would not notice; build with %s", name,
-                        looking.first, sites->count > 1 ? " and others" : "", flag);
-    if (rdf_go_target_can_vanish(target) &&
-        rdf_go_each_call(images, target->func.go, target->func.entry, NULL, NULL) == 0)
-        return rdf_fail(
-            err, REDEFINE_EFOLDED,
-            "nothing in this program calls %s any more: it is so small that the compiler computed its "
-            "calls where they were, and left no trace; build with %s",
-            name, flag);
     return REDEFINE_OK;
 }

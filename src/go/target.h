@@ -13,34 +13,30 @@ struct rdf_go_target {
     struct rdf_span code;      /* of that body, in this process */
     struct rdf_go_entry entry; /* set by rdf_go_target_begin */
     bool is_generic;
-    struct rdf_go_wrapper wrapper; /* of a generic one */
+    struct rdf_go_wrapper wrapper; /* of a generic one … */
+    struct rdf_go_func own;        /* … the function that is it */
 };
 
-/* Whatever runs when a func value whose first word is `code` is called.
+/* Whatever runs when a func value whose first word is `code` is called. `known` is what was known of it as
+ * the function of an instantiation's own, before that was redefined; else null.
  * REDEFINE_EINVAL    not the entry of a Go function
  * REDEFINE_EVERSION  a release that is not known
  * REDEFINE_EBOUND    x.M, or I.M of an interface
- * REDEFINE_EWRAPPER  the compiler's way to another function; the sentence names it */
+ * REDEFINE_EWRAPPER  the compiler's way to another function; the sentence names it
+ * REDEFINE_EINLINED  its calls are instructions of their own */
 redefine_status rdf_go_target(struct rdf_images *images, const struct rdf_go_abi *abi, uint64_t code,
-                              struct rdf_go_target *ret, struct rdf_error *err);
+                              const struct rdf_go_wrapper *known, struct rdf_go_target *ret,
+                              struct rdf_error *err);
+
+/* The function of an instantiation's own, as a target: see go/abi.h. REDEFINE_ESYSTEM EUNSUPPORTED */
+redefine_status rdf_go_target_own(struct rdf_images *images, const struct rdf_go_abi *abi,
+                                  const struct rdf_go_target *target, struct rdf_go_target *ret,
+                                  struct rdf_error *err);
 
 /* How its body begins, as long as it is what the compiler made of it.
  * REDEFINE_EUNSUPPORTED  assembly, or a beginning that is not known */
 redefine_status rdf_go_target_begin(const struct rdf_go_abi *abi, struct rdf_go_target *target,
                                     struct rdf_error *err);
-
-/* Where the entry jump of a function without a check goes, so that no instruction begins inside it: somebody
- * could be parked there. */
-struct rdf_go_place {
-    uint8_t window_bytes;  /* the first instruction */
-    uint64_t padding_addr; /* where the jump to the relay goes, with a short jump to it at the entry; 0: at
-                            * the entry, which the first instruction is long enough for */
-};
-
-/* False when there is no such place: the first instruction is too short, or there is no padding within reach.
- */
-bool rdf_go_target_place(struct rdf_images *images, const struct rdf_go_target *target,
-                         struct rdf_go_place *ret);
 
 /* The function of that name. REDEFINE_ENOTFOUND, EAMBIGUOUS, EVERSION */
 redefine_status rdf_go_target_named(struct rdf_images *images, const char *name, uint64_t *ret_code,
@@ -57,11 +53,17 @@ struct rdf_go_sites {
     uint32_t count; /* also of those that found no room in `text` */
 };
 
-/* Whether callers would notice. `main_package` is the import path of package main; "" when it is not known.
+/* How the program was built; "" for what is not known. */
+struct rdf_go_built {
+    const char *main_package; /* its import path */
+    const char *gcflags;      /* "all=-N -l" */
+};
+
+/* Whether callers would notice.
  * REDEFINE_EINLINED  callers have copies; *sites lists them, the sentence names the first and the flag
  * REDEFINE_EFOLDED   nobody calls it, and it is so small that its calls can have vanished */
 redefine_status rdf_go_target_is_noticed(struct rdf_images *images, const struct rdf_go_target *target,
-                                         const char *main_package, struct rdf_go_sites *sites,
+                                         const struct rdf_go_built *built, struct rdf_go_sites *sites,
                                          struct rdf_error *err);
 
 #endif

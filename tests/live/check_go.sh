@@ -58,8 +58,8 @@ obeys_schema()
 
 verdicts_are_the_packages()
 {
-    verdict main.main ok check && verdict 'main.(*counter).Inc' ok padded &&
-        verdict main.variadic ok first && verdict 'main.(*table).Len' unsafe none &&
+    verdict main.main ok check && verdict 'main.(*counter).Inc' ok jump &&
+        verdict main.variadic ok jump && verdict 'main.(*table).Len' unsafe none &&
         verdict 'main.(*counter).Inc-fm' unsafe none
 }
 

@@ -75,7 +75,8 @@ for go in go /usr/lib/go-1.19/bin/go; do
     run "$redefine" show --json stripped main.main
     result "$release: in JSON" is_plan
     run "$redefine" show stripped 'main.(*counter).Inc'
-    result "$release: in padding" shown_with 'to a jump in padding' 'in padding, to the relay' '^trampoline'
+    result "$release: over the first instructions" shown_with 'a jump over the first instructions' \
+        '^trampoline \(the original: the displaced instructions, then the body'
     result "$release: stripped" shown_as '[0-9a-f]*..[0-9a-f]*'
     run "$redefine" show stripped main.gone
     refused "$release: inlined everywhere" 125 \

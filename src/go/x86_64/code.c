@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 
-enum { RECORD_NOTE = 24, ARGUMENT_REGISTERS = 9 };
+enum { RECORD_SLOW = 16, RECORD_NOTE = 24, ARGUMENT_REGISTERS = 9 };
 
 /* The integer registers of arguments in their order: AX BX CX DI SI R8 R9 R10 R11, as instructions number
  * them. */
@@ -50,8 +50,34 @@ static void put_distance(struct writer *writer, uint64_t to)
 
 static void align(struct writer *writer)
 {
-    while (writer->at % 8)
+    while (writer->at % 16)
         writer->code[writer->at++] = 0xcc;
+}
+
+/* A jump, or a branch on a condition, to a place that comes later; returns what land() asks for. */
+enum { ALWAYS = 0xe9, IF_ZERO = 0x84, IF_NOT_ZERO = 0x85 };
+
+static size_t put_jump_ahead(struct writer *writer, uint8_t kind)
+{
+    uint8_t opcode[2] = {0x0f, kind};
+    put(writer, kind == ALWAYS ? &opcode[1] : opcode, kind == ALWAYS ? 1 : 2);
+    writer->at += 4;
+    return writer->at - 4;
+}
+
+static void land(struct writer *writer, size_t field)
+{
+    size_t here = writer->at;
+    writer->at = field;
+    put_distance(writer, writer->addr + here);
+    writer->at = here;
+}
+
+static void put_jump(struct writer *writer, uint8_t kind, uint64_t to)
+{
+    size_t field = put_jump_ahead(writer, kind);
+    writer->at = field;
+    put_distance(writer, to);
 }
 
 /* R12 = the record */
@@ -75,19 +101,7 @@ static void put_relay(struct writer *writer, uint64_t slot_addr)
         0x75, 0x06,                                 /* jne 1f */
         0x49, 0x8b, 0x14, 0x24,                     /* mov rdx, [r12 + closure] */
         0xff, 0x22,                                 /* jmp [rdx] */
-        0x41, 0xff, 0x64, 0x24, 0x10);              /* 1: jmp [r12 + slow] */
-}
-
-/* To `select` at once, when there are no notes. Returns where the distance to it is. */
-static size_t put_generic_relay(struct writer *writer, uint64_t slot_addr)
-{
-    put_record(writer, slot_addr);
-    PUT(writer, 0x41, 0xf7, 0x44, 0x24, 0x08, 0xff, 0xff, 0xff, 0x3f, /* test dword [r12 + special], notes */
-        0x0f, 0x84);                                                  /* jz select */
-    size_t field = writer->at;
-    put_u32(writer, 0);
-    PUT(writer, 0x41, 0xff, 0x64, 0x24, 0x10); /* jmp [r12 + slow] */
-    return field;
+        0x41, 0xff, 0x64, 0x24, RECORD_SLOW);       /* 1: jmp [r12 + slow] */
 }
 
 /* The check again, its branches leading to the note. */
@@ -102,109 +116,105 @@ static void put_checked_original(struct writer *writer, const struct rdf_go_emit
         uint8_t condition = is_long ? entry->bytes[entry->more_at[i] + 1] & 0x0f : opcode & 0x0f;
         put(writer, entry->bytes + copied, entry->more_at[i] - copied);
         copied = entry->more_at[i] + (is_long ? 6u : 2u);
-        uint8_t branch[2] = {0x0f, (uint8_t)(0x80 | condition)};
-        put(writer, branch, sizeof branch);
-        fields[i] = writer->at;
-        put_u32(writer, 0);
+        fields[i] = put_jump_ahead(writer, 0x80 | condition);
     }
-    PUT(writer, 0xe9);
-    put_distance(writer, request->addr + entry->check_bytes);
-    align(writer);
-    size_t note = writer->at;
-    for (size_t i = 0; i < entry->more_count; i++) {
-        writer->at = fields[i];
-        put_distance(writer, writer->addr + note);
-    }
-    writer->at = note;
+    put_jump(writer, ALWAYS, request->addr + entry->check_bytes);
+    for (size_t i = 0; i < entry->more_count; i++)
+        land(writer, fields[i]);
     put_record(writer, request->slot_addr);
     put_routine(writer, RECORD_NOTE);
 }
 
-/* What the dictionary of this call gets; everything behind it moves up by one register. */
-static void put_select(struct writer *writer, uint8_t position)
+/* ---- generic functions ---- */
+
+/* R13 = what the list in R13 has for this call's dictionary; with none, or the original, to `missing`. */
+static void put_search(struct writer *writer, uint8_t dictionary, uint64_t missing)
 {
-    enum { BEFORE_MOVES = 36, MOVE_BYTES = 3, ENTER_BYTES = 2 };
-    size_t own = BEFORE_MOVES + MOVE_BYTES * (ARGUMENT_REGISTERS - 1u - position) + ENTER_BYTES;
+    uint8_t compare[] = {(uint8_t)(0x49 | (dictionary >= 8 ? 4 : 0)), 0x39,
+                         (uint8_t)(0x45 | (dictionary & 7) << 3), 0x00};
+    uint64_t next = writer->addr + writer->at;
+    put(writer, compare, sizeof compare); /* cmp [r13], dictionary */
+    size_t found = put_jump_ahead(writer, IF_ZERO);
+    PUT(writer, 0x49, 0x83, 0x7d, 0x00, 0x00); /* cmp qword [r13], 0 */
+    put_jump(writer, IF_ZERO, missing);
+    PUT(writer, 0x49, 0x83, 0xc5, 0x10); /* add r13, 16 */
+    put_jump(writer, ALWAYS, next);
+    land(writer, found);
+    PUT(writer, 0x4d, 0x8b, 0x6d, 0x08, /* mov r13, [r13 + 8] */
+        0x4d, 0x85, 0xed);              /* test r13, r13 */
+    put_jump(writer, IF_ZERO, missing);
+}
+
+/* The dictionary of the first redefinition is part of the code: no list is read for it. */
+static void put_generic_relay(struct writer *writer, const struct rdf_go_emit *request,
+                              struct rdf_go_code *code)
+{
+    uint8_t position = request->wrapper->position;
     uint8_t dictionary = argument_register[position];
-    uint8_t search[BEFORE_MOVES] = {
-        0x4d,
-        0x8b,
-        0x6c,
-        0x24,
-        0x40, /* mov r13, [r12 + by_dictionary] */
-        (uint8_t)(0x49 | (dictionary >= 8 ? 4 : 0)),
-        0x39,
-        (uint8_t)(0x45 | (dictionary & 7) << 3),
-        0x00, /* 1: cmp [r13], dictionary */
-        0x74,
-        0x0d, /* je 2f */
-        0x49,
-        0x83,
-        0x7d,
-        0x00,
-        0x00, /* cmp qword [r13], 0 */
-        0x74,
-        (uint8_t)(own - 18), /* je 3f */
-        0x49,
-        0x83,
-        0xc5,
-        0x10, /* add r13, 16 */
-        0xeb,
-        0xed, /* jmp 1b */
-        0x4d,
-        0x8b,
-        0x6d,
-        0x08, /* 2: mov r13, [r13 + 8] */
-        0x4d,
-        0x85,
-        0xed, /* test r13, r13 */
-        0x74,
-        (uint8_t)(own - 33), /* jz 3f */
-        0x4c,
-        0x89,
-        0xea, /* mov rdx, r13 */
-    };
-    put(writer, search, sizeof search);
-    for (size_t i = position; i + 1 < ARGUMENT_REGISTERS; i++) {
+    uint8_t constant[10] = {0x49, 0xbd}; /* mov r13, first dictionary */
+    uint8_t compare[3] = {(uint8_t)(0x49 | (dictionary >= 8 ? 4 : 0)), 0x39,
+                          (uint8_t)(0xc5 | (dictionary & 7) << 3)}; /* cmp r13, dictionary */
+    for (size_t i = 0; i < 8; i++)
+        constant[2 + i] = (uint8_t)(request->wrapper->dictionary >> 8 * i);
+    put_record(writer, request->slot_addr);
+    PUT(writer, 0x41, 0x83, 0x7c, 0x24, 0x08, 0x00); /* cmp dword [r12 + special], 0 */
+    size_t slow = put_jump_ahead(writer, IF_NOT_ZERO);
+    put(writer, constant, sizeof constant);
+    put(writer, compare, sizeof compare);
+    size_t other = put_jump_ahead(writer, IF_NOT_ZERO);
+    PUT(writer, 0x4d, 0x8b, 0x2c, 0x24, /* mov r13, [r12 + closure] */
+        0x4d, 0x85, 0xed);              /* test r13, r13 */
+    put_jump(writer, IF_ZERO, code->original);
+    uint64_t take = writer->addr + writer->at;
+    PUT(writer, 0x4c, 0x89, 0xea); /* mov rdx, r13 */
+    for (size_t i = position; i < request->registers && i + 1 < ARGUMENT_REGISTERS; i++) {
         uint8_t to = argument_register[i];
         uint8_t from = argument_register[i + 1];
-        uint8_t move[MOVE_BYTES] = {(uint8_t)(0x48 | (from >= 8 ? 4 : 0) | (to >= 8 ? 1 : 0)), 0x89,
-                                    (uint8_t)(0xc0 | (from & 7) << 3 | (to & 7))};
+        uint8_t move[3] = {(uint8_t)(0x48 | (from >= 8 ? 4 : 0) | (to >= 8 ? 1 : 0)), 0x89,
+                           (uint8_t)(0xc0 | (from & 7) << 3 | (to & 7))};
         put(writer, move, sizeof move);
     }
-    PUT(writer, 0xff, 0x22,            /* jmp [rdx] */
-        0x41, 0xff, 0x64, 0x24, 0x20); /* 3: jmp [r12 + original] */
+    PUT(writer, 0xff, 0x22); /* jmp [rdx] */
+    land(writer, slow);
+    put_routine(writer, RECORD_SLOW);
+
+    land(writer, other);
+    code->select = writer->addr + writer->at;
+    PUT(writer, 0x4d, 0x8b, 0x6c, 0x24, 0x40); /* mov r13, [r12 + by_dictionary] */
+    put_search(writer, dictionary, code->original);
+    put_jump(writer, ALWAYS, take);
+    code->select_mine = writer->addr + writer->at;
+    put_search(writer, dictionary, code->select);
+    put_jump(writer, ALWAYS, take);
 }
 
 bool rdf_go_x86_64_emit(const struct rdf_go_emit *request, uint8_t ret_code[RDF_GO_CODE_BYTES_MAX],
                         struct rdf_go_code *ret)
 {
     struct writer writer = {.code = ret_code, .addr = request->code_addr};
-    struct rdf_go_code code = {.relay = request->code_addr,
-                               .original = request->code_addr + RDF_GO_X86_64_ORIGINAL_OFF};
-    size_t select_field = 0;
-    if (request->wrapper)
-        select_field = put_generic_relay(&writer, request->slot_addr);
-    else
-        put_relay(&writer, request->slot_addr);
-    align(&writer);
+    struct rdf_go_code code = {.original = request->code_addr};
     if (request->relocated)
         put(&writer, request->relocated->code, request->relocated->len_bytes);
     else
         put_checked_original(&writer, request);
     align(&writer);
-    if (request->wrapper) {
-        size_t select = writer.at;
-        code.select = writer.addr + select;
-        writer.at = select_field;
-        put_distance(&writer, code.select);
-        writer.at = select;
-        put_select(&writer, request->wrapper->position);
-        align(&writer);
-    }
+    code.relay = writer.addr + writer.at;
+    if (request->wrapper)
+        put_generic_relay(&writer, request, &code);
+    else
+        put_relay(&writer, request->slot_addr);
+    align(&writer);
     code.len_bytes = (uint32_t)writer.at;
     *ret = code;
     return !writer.is_out_of_reach;
+}
+
+size_t rdf_go_x86_64_emit_call(uint8_t ret_code[RDF_GO_CALL_BYTES_MAX], uint64_t from, uint64_t to)
+{
+    struct writer writer = {.code = ret_code, .addr = from};
+    PUT(&writer, 0xe8);
+    put_distance(&writer, to);
+    return writer.is_out_of_reach ? 0 : writer.at;
 }
 
 /* The instructions that a wrapper consists of besides moves and its frame: LEA reg, [RIP + dictionary] with
@@ -240,7 +250,8 @@ bool rdf_go_x86_64_wrapper(struct rdf_span code, uint64_t addr, struct rdf_go_wr
         /* Before it, a call belongs to the race detector. */
         if (insn.flow == RDF_FLOW_CALL && wrapper.dictionary) {
             wrapper.shape = insn.target;
-            wrapper.return_addr = addr + off + insn.len_bytes;
+            wrapper.call_addr = addr + off;
+            wrapper.call_bytes = insn.len_bytes;
             break;
         }
         if (insn.flow != RDF_FLOW_NEXT && insn.flow != RDF_FLOW_BRANCH && insn.flow != RDF_FLOW_CALL)

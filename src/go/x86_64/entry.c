@@ -9,6 +9,8 @@
  *                                JLS  more                       JCS  more
  *                                                                CMPQ R12, 16(R14)
  *                                                                JLS  more
+ *
+ * Functions of the runtime that must be on the system's stack compare with 24(R14), which ends the program.
  */
 #include "go/x86_64/room.h"
 
@@ -23,7 +25,9 @@ struct form {
 };
 
 static const struct form compare_sp = {4, 4, {0x49, 0x3b, 0x66, 0x10}};
+static const struct form compare_sp_system = {4, 4, {0x49, 0x3b, 0x66, 0x18}};
 static const struct form compare_r12 = {4, 4, {0x4d, 0x3b, 0x66, 0x10}};
+static const struct form compare_r12_system = {4, 4, {0x4d, 0x3b, 0x66, 0x18}};
 static const struct form lea_short = {5, 4, {0x4c, 0x8d, 0x64, 0x24}};
 static const struct form lea_long = {8, 4, {0x4c, 0x8d, 0xa4, 0x24}};
 static const struct form move_sp = {3, 3, {0x49, 0x89, 0xe4}};
@@ -79,12 +83,12 @@ static bool take_branch(struct reader *reader, uint8_t opcode)
 
 static bool read_check(struct reader *reader)
 {
-    if (take(reader, &compare_sp))
+    if (take(reader, &compare_sp) || take(reader, &compare_sp_system))
         return take_branch(reader, 0x76);
-    if (take(reader, &lea_short) || take(reader, &lea_long))
-        return take(reader, &compare_r12) && take_branch(reader, 0x76);
-    return take(reader, &move_sp) && take(reader, &subtract) && take_branch(reader, 0x72) &&
-           take(reader, &compare_r12) && take_branch(reader, 0x76);
+    bool has_limit = take(reader, &lea_short) || take(reader, &lea_long) ||
+                     (take(reader, &move_sp) && take(reader, &subtract) && take_branch(reader, 0x72));
+    return has_limit && (take(reader, &compare_r12) || take(reader, &compare_r12_system)) &&
+           take_branch(reader, 0x76);
 }
 
 /* The block behind the function: arguments put aside, the call, arguments taken back, the jump to the entry.

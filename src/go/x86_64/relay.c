@@ -12,7 +12,6 @@
 
 _Static_assert(offsetof(struct rdf_go_record, closure) == 0, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, special) == 8, "relay.c");
-_Static_assert(offsetof(struct rdf_go_record, active) == 12, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, original) == 32, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, more) == 40, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, notes) == 48, "relay.c");
@@ -21,11 +20,12 @@ _Static_assert(offsetof(struct rdf_go_record, by_dictionary) == 64, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, select) == 72, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, goid_off) == 80, "relay.c");
 _Static_assert(offsetof(struct rdf_go_record, own) == 88, "relay.c");
+_Static_assert(offsetof(struct rdf_go_record, select_mine) == 104, "relay.c");
 _Static_assert(sizeof(struct rdf_go_note) == 32 && sizeof(struct rdf_go_choice) == 16, "relay.c");
 _Static_assert(RDF_GO_NOTES_BITS == 20 && RDF_GO_SPECIAL_LIST == 0x40000000, "relay.c");
 
 rdf_go_routine rdf_go_relay_slow, rdf_go_relay_note, rdf_go_relay_own;
-rdf_go_routine rdf_go_call_original, rdf_go_call_generic_original, rdf_go_current;
+rdf_go_routine rdf_go_call_original, rdf_go_current;
 
 /* R13 = where the notes of this goroutine begin to be looked for: g / 64, so that neighbours share pages. */
 #define FIRST_PLACE             \
@@ -62,129 +62,113 @@ rdf_go_routine rdf_go_call_original, rdf_go_call_generic_original, rdf_go_curren
     "    lock decl 8(%rdx)\n" \
     "4:\n"
 
-__asm__(
-    ".text\n"
-    ".balign 64\n"
-    "rdf_go_relay_slow:\n"
-    "    testl $0x3fffffff, 8(%r12)\n"
-    "    jz 5f\n" FIRST_PLACE "1:  cmp %r14, (%r13)\n"
-    "    je 2f\n"
-    "    cmpq $0, (%r13)\n"
-    "    je 5f\n"
-    "    cmpq $-1, (%r13)\n"
-    "    je 5f\n"
-    "    add $32, %r13\n"
-    "    jmp 1b\n"
-    "2:  cmp %r12, 8(%r13)\n"
-    "    jne 5f\n"
-    "    movq %rdx, %xmm15\n"
-    "    movq $0, 8(%r13)\n"
-    "    lock decl 8(%r12)\n"
-    "    mov (%rsp), %rdx\n"
-    "    cmp %rdx, 24(%r13)\n"
-    "    jne 4f\n"
-    "    cmpq $0, 16(%r13)\n"
-    "    je 3f\n"
-    "    mov 8(%r14), %rdx\n" /* g.stack.hi */
-    "    sub %rsp, %rdx\n"
-    "    cmp %rdx, 16(%r13)\n"
-    "    jne 4f\n"
-    "3:  movq %xmm15, %rdx\n"
-    "    pxor %xmm15, %xmm15\n"
-    "    jmp *32(%r12)\n"
-    "4:  movq %xmm15, %rdx\n"
-    "5:  movq %rdx, %xmm15\n"
-    "    mov 56(%r12), %r13\n"
-    "    test %r13, %r13\n"
-    "    jz 7f\n"
-    "    mov 80(%r12), %rdx\n"
-    "    mov (%r14,%rdx), %rdx\n"
-    "6:  cmpq $0, (%r13)\n"
-    "    je 7f\n"
-    "    cmp %rdx, (%r13)\n"
-    "    je rdf_go_relay_chosen\n"
-    "    add $16, %r13\n"
-    "    jmp 6b\n"
-    "7:  cmpq $0, 72(%r12)\n"
-    "    je rdf_go_relay_everyone\n"
-    "    movq %xmm15, %rdx\n"
-    "    pxor %xmm15, %xmm15\n"
-    "    jmp *72(%r12)\n"
+__asm__(".text\n"
+        ".balign 64\n"
+        "rdf_go_relay_slow:\n"
+        "    testl $0x3fffffff, 8(%r12)\n"
+        "    jz 5f\n" FIRST_PLACE "1:  cmp %r14, (%r13)\n"
+        "    je 2f\n"
+        "    cmpq $0, (%r13)\n"
+        "    je 5f\n"
+        "    cmpq $-1, (%r13)\n"
+        "    je 5f\n"
+        "    add $32, %r13\n"
+        "    jmp 1b\n"
+        "2:  cmp %r12, 8(%r13)\n"
+        "    jne 5f\n"
+        "    movq %rdx, %xmm15\n"
+        "    movq $0, 8(%r13)\n"
+        "    lock decl 8(%r12)\n"
+        "    mov (%rsp), %rdx\n"
+        "    cmp %rdx, 24(%r13)\n"
+        "    jne 4f\n"
+        "    mov 8(%r14), %rdx\n" /* g.stack.hi */
+        "    sub %rsp, %rdx\n"
+        "    cmp %rdx, 16(%r13)\n"
+        "    jne 4f\n"
+        "    movq %xmm15, %rdx\n"
+        "    pxor %xmm15, %xmm15\n"
+        "    jmp *32(%r12)\n"
+        "4:  movq %xmm15, %rdx\n"
+        "5:  movq %rdx, %xmm15\n"
+        "    mov 56(%r12), %r13\n"
+        "    test %r13, %r13\n"
+        "    jz 7f\n"
+        "    mov 80(%r12), %rdx\n"
+        "    mov (%r14,%rdx), %rdx\n"
+        "6:  cmpq $0, (%r13)\n"
+        "    je 7f\n"
+        "    cmp %rdx, (%r13)\n"
+        "    je rdf_go_relay_chosen\n"
+        "    add $16, %r13\n"
+        "    jmp 6b\n"
+        "7:  cmpq $0, 72(%r12)\n"
+        "    je rdf_go_relay_everyone\n"
+        "    movq %xmm15, %rdx\n"
+        "    pxor %xmm15, %xmm15\n"
+        "    jmp *72(%r12)\n"
 
-    "rdf_go_relay_chosen:\n"
-    "    mov 8(%r13), %rdx\n"
-    "1:  test %rdx, %rdx\n"
-    "    jz 2f\n"
-    "    pxor %xmm15, %xmm15\n"
-    "    jmp *(%rdx)\n"
-    "2:  movq %xmm15, %rdx\n"
-    "    pxor %xmm15, %xmm15\n"
-    "    jmp *32(%r12)\n"
-    "rdf_go_relay_everyone:\n"
-    "    mov (%r12), %rdx\n"
-    "    lea 88(%r12), %r13\n"
-    "    cmp %r13, %rdx\n"
-    "    jne 1b\n"
-    "    jmp 2b\n"
+        "rdf_go_relay_chosen:\n"
+        "    cmpq $0, 72(%r12)\n"
+        "    jne 3f\n"
+        "    mov 8(%r13), %rdx\n"
+        "1:  test %rdx, %rdx\n"
+        "    jz 2f\n"
+        "    pxor %xmm15, %xmm15\n"
+        "    jmp *(%rdx)\n"
+        "2:  movq %xmm15, %rdx\n"
+        "    pxor %xmm15, %xmm15\n"
+        "    jmp *32(%r12)\n"
+        "3:  mov 8(%r13), %r13\n"
+        "    movq %xmm15, %rdx\n"
+        "    pxor %xmm15, %xmm15\n"
+        "    jmp *104(%r12)\n"
+        "rdf_go_relay_everyone:\n"
+        "    mov (%r12), %rdx\n"
+        "    lea 88(%r12), %r13\n"
+        "    cmp %r13, %rdx\n"
+        "    jne 1b\n"
+        "    jmp 2b\n"
 
-    "rdf_go_relay_own:\n"
-    "    mov 8(%rdx), %r12\n"
-    "    jmp *32(%r12)\n"
+        "rdf_go_relay_own:\n"
+        "    mov 8(%rdx), %r12\n"
+        "    jmp *32(%r12)\n"
 
-    ".balign 16\n"
-    "rdf_go_relay_note:\n" OWN_PLACE "    movq %rdx, %xmm15\n" DROP_STALE "    lock incl 8(%r12)\n"
-    "    mov 8(%r14), %rdx\n"
-    "    sub %rsp, %rdx\n"
-    "    mov %rdx, 16(%r13)\n"
-    "    mov (%rsp), %rdx\n"
-    "    mov %rdx, 24(%r13)\n"
-    "    mov %r12, 8(%r13)\n"
-    "    movq %xmm15, %rdx\n"
-    "    pxor %xmm15, %xmm15\n"
-    "    jmp *40(%r12)\n"
-    "rdf_go_too_many_goroutines:\n"
-    "    ud2\n"
+        ".balign 16\n"
+        "rdf_go_relay_note:\n" OWN_PLACE "    movq %rdx, %xmm15\n" DROP_STALE "    lock incl 8(%r12)\n"
+        "    mov 8(%r14), %rdx\n"
+        "    sub %rsp, %rdx\n"
+        "    mov %rdx, 16(%r13)\n"
+        "    mov (%rsp), %rdx\n"
+        "    mov %rdx, 24(%r13)\n"
+        "    mov %r12, 8(%r13)\n"
+        "    movq %xmm15, %rdx\n"
+        "    pxor %xmm15, %xmm15\n"
+        "    jmp *40(%r12)\n"
+        "rdf_go_too_many_goroutines:\n"
+        "    ud2\n"
 
-    ".balign 16\n"
-    "rdf_go_call_original:\n"
-    "    mov 16(%rdx), %r12\n"
-    "    mov 8(%rdx), %rdx\n"
-    "    jmp *%r12\n"
+        ".balign 16\n"
+        "rdf_go_call_original:\n"
+        "    mov 16(%rdx), %r12\n"
+        "    mov 8(%rdx), %rdx\n"
+        "    jmp *%r12\n"
 
-    /* The wrapper goes to the entry of the shape's function: a note, as if more stack had been asked for. */
-    ".balign 16\n"
-    "rdf_go_call_generic_original:\n"
-    "    mov 16(%rdx), %r12\n"
-    "    lock incl 8(%r12)\n"
-    "    cmpl $0, 12(%r12)\n"
-    "    je 9f\n"
-    "    push %rdx\n" OWN_PLACE DROP_STALE "    movq $0, 16(%r13)\n"
-    "    pop %rdx\n"
-    "    mov %r12, 8(%r13)\n"
-    "    mov 24(%rdx), %r12\n"
-    "    mov %r12, 24(%r13)\n"
-    "    mov 8(%rdx), %rdx\n"
-    "    jmp *(%rdx)\n"
-    "9:  lock decl 8(%r12)\n"
-    "    mov 8(%rdx), %rdx\n"
-    "    jmp *(%rdx)\n"
-
-    "rdf_go_current:\n"
-    "    mov %r14, %rax\n"
-    "    ret\n");
+        "rdf_go_current:\n"
+        "    mov %r14, %rax\n"
+        "    ret\n");
 
 const struct rdf_go_abi *rdf_go_abi_native(void)
 {
     static const struct rdf_go_abi abi = {.entry = rdf_go_x86_64_entry,
                                           .wrapper = rdf_go_x86_64_wrapper,
                                           .emit = rdf_go_x86_64_emit,
-                                          .original_off = RDF_GO_X86_64_ORIGINAL_OFF,
+                                          .emit_call = rdf_go_x86_64_emit_call,
                                           .slow = rdf_go_relay_slow,
                                           .note = rdf_go_relay_note,
                                           .own = rdf_go_relay_own,
                                           .may_move = rdf_go_x86_64_may_move,
                                           .call_original = rdf_go_call_original,
-                                          .call_generic_original = rdf_go_call_generic_original,
                                           .current = rdf_go_current};
     return &abi;
 }
