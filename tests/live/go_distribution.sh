@@ -7,6 +7,7 @@ go=/usr/lib/go-1.19/bin/go
 . "$SRC/tests/support/go.sh"
 
 fresh_module
+unknown_release
 all_examples
 package_test "as it is" 1000
 package_test "without inlining" 100 -gcflags=all=-l

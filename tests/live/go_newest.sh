@@ -11,6 +11,7 @@ result "gofmt" sh -c 'files=$("$1"/gofmt -l "$2/go" "$2/examples/go"); echo "$fi
 result "vet" sh -c 'cd "$1" && "$2" vet .' - "$tree/go" "$go"
 result "go doc shows the package" sh -c 'cd "$1" && "$2" doc . | grep -q "^Package redefine redefines any function"' - "$tree/go" "$go"
 fresh_module
+unknown_release
 all_examples
 package_test "as it is" 1000
 package_test "without inlining" 100 -gcflags=all=-l

@@ -80,6 +80,44 @@ END
     result "without cgo: an error that tells" sh -c '[ "$1" != 0 ] && grep -q package_redefine_needs_cgo__build_with_CGO_ENABLED_1 err && [ "$(wc -l <err)" -le 2 ]' - "$status"
 }
 
+# A release whose tables nobody knows: its own kind of error, and the program goes on as it was.
+unknown_release()
+{
+    mkdir -p unknown
+    sed 's/^module fresh/module unknown/' fresh/go.mod >unknown/go.mod
+    cat >unknown/main.go <<'END'
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"redefine"
+)
+
+func main() {
+	year := time.Now().Year()
+	err := redefine.Func(time.Now, func() time.Time { return time.Unix(0, 0) })
+	fmt.Println(err)
+	fmt.Println("version:", errors.Is(err, redefine.ErrVersion), "unchanged:", time.Now().Year() >= year)
+}
+END
+    result "a release that is not known: builds" sh -c 'cd unknown && "$1" build -ldflags "$2" -o known .' - "$go" "$stamp"
+    run ./unknown/known
+    result "a release that is known is redefined" grep -q "version: false unchanged: false" out
+    release=$("$go" env GOVERSION)
+    for other in go1.99 go1.17 go9.26; do
+        # As long as the release's name, which is where it is.
+        other=$(printf '%s.0000000' "$other" | cut -c "1-${#release}")
+        perl -pe 'BEGIN { binmode STDIN; binmode STDOUT; ($old, $new) = splice @ARGV, 0, 2 } s/\Q$old\E/$new/g' \
+            "$release" "$other" <unknown/known >unknown/altered
+        chmod +x unknown/altered
+        run ./unknown/altered
+        result "a release that is not known: $other" sh -c '[ "$1" = 0 ] && grep -q "version: true unchanged: true" out && grep -q "$2" out' - "$status" "$other"
+    done
+}
+
 example()
 {
     name=$1
