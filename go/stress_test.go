@@ -26,6 +26,14 @@ func rounds(normally int) int {
 	return normally
 }
 
+// How long a stress test may take; where many rounds were asked for, as long as they need.
+func longest() time.Duration {
+	if rounds(0) >= 10000 {
+		return time.Hour
+	}
+	return time.Minute
+}
+
 //go:noinline
 func work(n int, text string) string {
 	var frame [40]int
@@ -101,9 +109,11 @@ func TestUnderLoad(t *testing.T) {
 			isOneOf(describe(&dogs{1}, 2), "*redefine_test.dogs 2", "dogs")
 	})
 	defer stop()
-	end := time.Now().Add(time.Minute)
-	for i, n := 0, rounds(10000)/10; i < n && !t.Failed() && time.Now().Before(end); i++ {
-		for _, step := range []func() error{
+	changes := 0
+	defer func() { t.Logf("%d patches and restores while 8 goroutines call", changes) }()
+	end := time.Now().Add(longest())
+	for n := rounds(10000); changes < n && !t.Failed() && time.Now().Before(end); {
+		for number, step := range []func() error{
 			func() error { return redefine.Func(work, plus) },
 			func() error {
 				return redefine.Func(leafWork, func(n int) int { return -redefine.Original(leafWork)(n) })
@@ -120,8 +130,9 @@ func TestUnderLoad(t *testing.T) {
 			func() error { return redefine.Restore(framedLeaf) },
 		} {
 			if err := step(); err != nil {
-				t.Fatal(err)
+				t.Fatalf("step %d: %v", number, err)
 			}
+			changes++
 		}
 	}
 }

@@ -37,6 +37,7 @@ package_test()
     (cd "$tree/go" && REDEFINE_ROUNDS=$test_rounds "$go" test -v -count=1 -timeout 240s -ldflags "$stamp" "$@" .) >out 2>&1
     status=$?
     result "$test_name" sh -c '[ "$1" = 0 ] || { grep -E "^ *(--- FAIL|[a-z_]*\.go:|fatal|panic|FAIL)" out | tail -n 40; false; }' - "$status"
+    sed -n 's/^ *[a-z_]*\.go:[0-9]*: \([0-9]* patches and restores .*\)/# \1/p' out
     # Its skips are skips here; the reason is in the line before.
     grep -B 1 '^ *--- SKIP: ' out | sed -n 's/^ *[a-z_]*\.go:[0-9]*: //p' >skipped
     while read -r reason; do skip "$test_name" "$reason"; done <skipped
