@@ -55,8 +55,7 @@ static void print_plan(const struct cli_view *view, const struct pieces *pieces,
     cli_show_head(view, shown);
     printf("  overwrites  %u bytes at %" PRIx64 ", displaces %" PRIu64 " bytes%s\n", plan->edit.len_bytes,
            plan->edit.addr, shown->displaced_end - shown->function->start,
-           !plan->target.entry.has_check && plan->pc_count ? "; stacks of goroutines are searched before"
-                                                           : "");
+           plan->can_be_parked ? "; stacks of goroutines are searched before" : "");
     if (pieces->entry != shown->function->start)
         printf("  changes     %s, which %s leads to\n", plan->target.func.name, shown->name);
     printf("\nbefore\n");
@@ -65,7 +64,8 @@ static void print_plan(const struct cli_view *view, const struct pieces *pieces,
     print_edit(view, plan, shown->code);
     printf("\nrelay (its record, which the slot leads to, says what runs instead, and for whom)\n");
     cli_print_code(view, code->relay, shown->relay, 0);
-    printf("\ntrampoline (the original: %s)\n",
+    const char *first = plan->probe.len_bytes ? "a read of what may be nil, before there is a frame; " : "";
+    printf("\ntrampoline (the original: %s%s)\n", first,
            plan->target.entry.has_check ? "the check again, then the body; else a note, and for more stack"
                                         : "the displaced instructions, then the body");
     cli_print_code(view, code->original, shown->trampoline, 0);

@@ -214,14 +214,59 @@ func TestLoopAtTheEntry(t *testing.T) {
 //go:noinline
 func (n *node) show() string { return fmt.Sprint(n.pad[2]) }
 
+// Methods without a check of the stack, whose first instructions read or write what may be nil; those of listed
+// have a frame by then, for the panic of a bad index.
+type counted struct{ pad, n int }
+
+//go:noinline
+func (s *counted) inc() { s.n++ }
+
+//go:noinline
+func (s *counted) first() { s.pad++ }
+
+//go:noinline
+func (s *counted) set(n int) { s.n = n }
+
+type listed struct {
+	pad  int
+	list []int
+}
+
+//go:noinline
+func (l *listed) head() int { return l.list[0] }
+
+//go:noinline
+func (l *listed) at(i int) int { return l.list[i] }
+
+//go:noinline
+func (l *listed) put(i, n int) { l.list[i] = n }
+
 func TestNilInsideOriginal(t *testing.T) {
 	mustRedefine(t, (*node).show, func(n *node) string { return redefine.Original((*node).show)(n) })
 	mustRedefine(t, (*node).length, func(n *node) int { return redefine.Original((*node).length)(n) })
 	mustRedefine(t, tinyLoad, func(p *int) int { return redefine.Original(tinyLoad)(p) })
+	mustRedefine(t, (*counted).inc, func(s *counted) { redefine.Original((*counted).inc)(s) })
+	mustRedefine(t, (*counted).first, func(s *counted) { redefine.Original((*counted).first)(s) })
+	mustRedefine(t, (*counted).set, func(s *counted, n int) { redefine.Original((*counted).set)(s, n) })
+	mustRedefine(t, (*listed).head, func(l *listed) int { return redefine.Original((*listed).head)(l) })
+	mustRedefine(t, (*listed).at, func(l *listed, i int) int { return redefine.Original((*listed).at)(l, i) })
+	mustRedefine(t, (*listed).put, func(l *listed, i, n int) { redefine.Original((*listed).put)(l, i, n) })
 	check(t, "length", (&node{next: &node{}}).length(), 1)
+	s, l := &counted{}, &listed{list: []int{7, 8}}
+	s.inc()
+	s.first()
+	check(t, "counted", *s, counted{1, 1})
+	s.set(5)
+	check(t, "set", *s, counted{1, 5})
+	l.put(1, 9)
+	check(t, "list", fmt.Sprint(l.head(), l.at(0), l.at(1)), "7 7 9")
+	check(t, "out of range", fmt.Sprint(recovering(func() { l.at(2) })),
+		"runtime error: index out of range [2] with length 2")
 	for i := 0; i < 20; i++ {
 		for _, f := range []func(){
 			func() { (*node)(nil).show() }, func() { (*node)(nil).length() }, func() { tinyLoad(nil) },
+			func() { (*counted)(nil).inc() }, func() { (*counted)(nil).first() }, func() { (*counted)(nil).set(1) },
+			func() { (*listed)(nil).head() }, func() { (*listed)(nil).at(1) }, func() { (*listed)(nil).put(0, 1) },
 		} {
 			err, ok := recovering(f).(runtime.Error)
 			if !ok || !strings.Contains(err.Error(), "nil pointer") {

@@ -150,7 +150,7 @@ redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_ad
     function->edit = plan->edit;
     function->pc_count = plan->pc_count;
     rdf_bytes_copy(function->pcs, plan->pcs, sizeof function->pcs);
-    if (status == REDEFINE_OK && !target->entry.has_check && function->pc_count)
+    if (status == REDEFINE_OK && plan->can_be_parked)
         status = rdf_go_find_goroutines(images, target->func.go, adding->g, &function->goroutines_addr, err);
     if (status != REDEFINE_OK)
         return status;

@@ -43,7 +43,7 @@ static redefine_status take_window(struct rdf_go_plan *plan, struct rdf_error *e
             "a loop of %s begins in its first instructions, which would run elsewhere: the runtime "
             "could not preempt it there",
             func->name);
-    if (!plan->abi->may_move(plan->moved, func->entry))
+    if (!plan->abi->may_move(plan->moved, func->entry, &plan->probe))
         return rdf_fail(
             err, REDEFINE_EUNSUPPORTED,
             "the first instructions of %s cannot run elsewhere: the runtime could not tell where a "
@@ -74,13 +74,14 @@ redefine_status rdf_go_plan_emit(struct rdf_go_plan *plan, const struct rdf_near
                                   .code_addr = place->code_addr,
                                   .slot_addr = place->slot_addr,
                                   .wrapper = target->is_generic ? &target->wrapper : NULL,
-                                  .registers = plan->registers};
+                                  .registers = plan->registers,
+                                  .probe = plan->probe};
     if (plan->moved.len_bytes) {
         struct rdf_relocate_request move = {.window = plan->moved,
                                             .window_addr = request.addr,
                                             .patched_start = request.addr,
                                             .patched_end = request.addr + plan->images->arch->jump_bytes,
-                                            .trampoline_addr = place->code_addr};
+                                            .trampoline_addr = place->code_addr + plan->probe.len_bytes};
         redefine_status status = plan->images->arch->relocate(&move, &plan->relocated, err);
         if (status != REDEFINE_OK)
             return status;
@@ -92,7 +93,8 @@ redefine_status rdf_go_plan_emit(struct rdf_go_plan *plan, const struct rdf_near
     return REDEFINE_OK;
 }
 
-/* Where threads inside the entry jump's bytes go on: the same instruction of the original. */
+/* Where threads inside the entry jump's bytes go on: the same instruction of the original. One that may fault
+ * there has its place behind the probe, which such a thread has not run: it is waited for. */
 static void note_points(struct rdf_go_plan *plan)
 {
     const struct rdf_go_entry *entry = &plan->target.entry;
@@ -100,10 +102,13 @@ static void note_points(struct rdf_go_plan *plan)
     plan->pc_count = 0;
     for (size_t i = 0; entry->has_check && i < entry->point_count; i++)
         plan->pcs[plan->pc_count++] = (struct rdf_pc_pair){entry->point[i], entry->point[i]};
-    for (size_t i = 0; !entry->has_check && i < relocated->pc_count; i++)
-        if (relocated->pcs[i].old_off > 0 && relocated->pcs[i].old_off < plan->edit.len_bytes &&
-            plan->pc_count < RDF_GO_POINTS_MAX)
+    for (size_t i = 0; !entry->has_check && i < relocated->pc_count; i++) {
+        if (relocated->pcs[i].old_off == 0 || relocated->pcs[i].old_off >= plan->edit.len_bytes)
+            continue;
+        plan->can_be_parked = true;
+        if (plan->probe.len_bytes == 0 && plan->pc_count < RDF_GO_POINTS_MAX)
             plan->pcs[plan->pc_count++] = relocated->pcs[i];
+    }
 }
 
 redefine_status rdf_go_plan_edit(struct rdf_go_plan *plan, struct rdf_error *err)

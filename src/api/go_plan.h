@@ -23,9 +23,10 @@ struct rdf_go_plan {
     struct rdf_images *images;
     struct rdf_go_target target;
     enum rdf_go_way way;
-    struct rdf_window window; /* RDF_GO_WAY_WINDOW: what the core would take … */
-    struct rdf_span moved;    /* … its instructions, which run elsewhere */
-    uint8_t registers;        /* as in struct rdf_go_emit; 0 until the caller says more */
+    struct rdf_window window;  /* RDF_GO_WAY_WINDOW: what the core would take … */
+    struct rdf_span moved;     /* … its instructions, which run elsewhere … */
+    struct rdf_go_probe probe; /* … behind this */
+    uint8_t registers;         /* as in struct rdf_go_emit; 0 until the caller says more */
     /* set by rdf_go_plan_emit */
     struct rdf_relocated relocated;
     struct rdf_go_code code;
@@ -33,6 +34,7 @@ struct rdf_go_plan {
     struct rdf_edit edit;
     struct rdf_pc_pair pcs[RDF_GO_POINTS_MAX]; /* instructions that begin inside `edit` */
     size_t pc_count;
+    bool can_be_parked; /* a goroutine, at an instruction that begins inside `edit` */
 };
 
 /* The way into a target whose beginning is known (rdf_go_target_begin).

@@ -43,6 +43,7 @@ enum {
     RDF_GO_CODE_BYTES_MAX = RDF_TRAMPOLINE_BYTES_MAX + 288,
     RDF_GO_POINTS_MAX = 4,
     RDF_GO_CALL_BYTES_MAX = 8,
+    RDF_GO_PROBE_BYTES_MAX = 8,
     RDF_GO_REGISTERS_MAX = 8, /* of a generic function's arguments: one more is the dictionary's */
 };
 
@@ -122,14 +123,23 @@ struct rdf_go_wrapper {
     uint8_t position; /* of the dictionary among the integer registers of arguments */
 };
 
+/* An instruction that faults where the first instructions of a function will, but before they make a frame;
+ * no bytes: they cannot fault in one. */
+struct rdf_go_probe {
+    uint8_t code[RDF_GO_PROBE_BYTES_MAX];
+    uint8_t len_bytes;
+};
+
 struct rdf_go_emit {
     const struct rdf_go_entry *entry;
-    uint64_t addr;                         /* of the function */
-    uint64_t code_addr;                    /* where the code will be */
-    uint64_t slot_addr;                    /* holds the address of the function's record */
-    const struct rdf_relocated *relocated; /* of a function without a check: its first instructions, and on */
-    const struct rdf_go_wrapper *wrapper;  /* null: not generic */
-    uint8_t registers;                     /* integer ones that the arguments take, without the dictionary */
+    uint64_t addr;      /* of the function */
+    uint64_t code_addr; /* where the code will be */
+    uint64_t slot_addr; /* holds the address of the function's record */
+    const struct rdf_relocated
+        *relocated;            /* of a function without a check: its first instructions, and on … */
+    struct rdf_go_probe probe; /* … which run behind this */
+    const struct rdf_go_wrapper *wrapper; /* null: not generic */
+    uint8_t registers;                    /* integer ones that the arguments take, without the dictionary */
 };
 
 /* Entered by jumps, with Go's registers. */
@@ -144,8 +154,8 @@ struct rdf_go_abi {
      */
     bool (*wrapper)(struct rdf_span code, uint64_t addr, struct rdf_go_wrapper *ret);
     /* Whether instructions of a function without a check may run elsewhere: none of them faults, calls or
-     * waits once the stack pointer has changed. */
-    bool (*may_move)(struct rdf_span code, uint64_t addr);
+     * waits once the stack pointer has changed, if they run behind the probe. */
+    bool (*may_move)(struct rdf_span code, uint64_t addr, struct rdf_go_probe *ret);
     /* All code of one function. False when something is out of reach. */
     bool (*emit)(const struct rdf_go_emit *request, uint8_t ret_code[RDF_GO_CODE_BYTES_MAX],
                  struct rdf_go_code *ret);

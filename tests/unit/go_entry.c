@@ -133,6 +133,60 @@ static void out_of_reach_is_told(void **state)
     assert_false(rdf_go_abi_native()->emit(&request, code, &at));
 }
 
+#define FRAME 0x55, 0x48, 0x89, 0xe5 /* push rbp; mov rbp, rsp */
+
+/* What may fault in a frame is read before there is one, from a register that has not changed by then. */
+static void what_may_fault_in_a_frame_is_read_before(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint8_t code[16], len;
+        uint8_t probe[8], probe_len;
+        bool is_refused;
+    } cases[] = {
+        {"no frame", {0x48, 0x8b, 0x08, 0x48, 0x8b, 0x50, 0x08}, 7, {0}, 0, false},
+        {"mov rcx, [rax+8]", {FRAME, 0x48, 0x8b, 0x48, 0x08}, 8, {0x38, 0x40, 0x08}, 3, false},
+        {"test [rax], al", {FRAME, 0x84, 0x00}, 6, {0x38, 0x00}, 2, false},
+        {"inc qword [rax]", {FRAME, 0x48, 0xff, 0x00}, 7, {0x38, 0x00}, 2, false},
+        {"cmp qword [r8+rcx*8+16], 0",
+         {FRAME, 0x49, 0x83, 0x7c, 0xc8, 0x10, 0x00},
+         10,
+         {0x41, 0x38, 0x44, 0xc8, 0x10},
+         5,
+         false},
+        {"add rsp, -128; mov rcx, [rax]",
+         {0x48, 0x83, 0xc4, 0x80, 0x48, 0x8b, 0x08},
+         7,
+         {0x38, 0x00},
+         2,
+         false},
+        {"mov rcx, [r12], which is no stack",
+         {FRAME, 0x49, 0x8b, 0x0c, 0x24},
+         8,
+         {0x41, 0x38, 0x04, 0x24},
+         4,
+         false},
+        {"mov rcx, [rsp+8]", {FRAME, 0x48, 0x8b, 0x4c, 0x24, 0x08}, 9, {0}, 0, false},
+        {"mov rcx, [rip]", {FRAME, 0x48, 0x8b, 0x0d, 0, 0, 0, 0}, 11, {0}, 0, false},
+        {"cmp eax, 255", {FRAME, 0x3d, 0xff, 0, 0, 0}, 9, {0}, 0, false},
+        {"of a register that was changed", {0x55, 0x48, 0x89, 0xd8, 0x48, 0x8b, 0x08}, 7, {0}, 0, true},
+        {"with more behind it", {FRAME, 0x48, 0x8b, 0x08, 0x90}, 8, {0}, 0, true},
+        {"by the frame pointer", {FRAME, 0x48, 0x8b, 0x4d, 0x08}, 8, {0}, 0, true},
+        {"movups", {FRAME, 0x44, 0x0f, 0x11, 0x39}, 8, {0}, 0, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rdf_go_probe probe = {.len_bytes = 99};
+        bool may = rdf_go_abi_native()->may_move((struct rdf_span){cases[i].code, cases[i].len}, AT, &probe);
+        if (may == cases[i].is_refused)
+            fail_msg("%s: %s", cases[i].name, may ? "moved" : "refused");
+        if (may && (probe.len_bytes != cases[i].probe_len ||
+                    memcmp(probe.code, cases[i].probe, probe.len_bytes) != 0))
+            fail_msg("%s: a probe of %u bytes, %02x %02x", cases[i].name, probe.len_bytes, probe.code[0],
+                     probe.code[1]);
+    }
+}
+
 int main(void)
 {
     if (!rdf_go_abi_native()) {
@@ -143,6 +197,7 @@ int main(void)
         cmocka_unit_test(the_three_forms_are_read),
         cmocka_unit_test(the_original_repeats_the_check),
         cmocka_unit_test(a_check_that_never_begins_again_is_refused),
+        cmocka_unit_test(what_may_fault_in_a_frame_is_read_before),
         cmocka_unit_test(without_a_check_nothing_leads_to_the_entry),
         cmocka_unit_test(out_of_reach_is_told),
     };

@@ -193,10 +193,12 @@ bool rdf_go_x86_64_emit(const struct rdf_go_emit *request, uint8_t ret_code[RDF_
 {
     struct writer writer = {.code = ret_code, .addr = request->code_addr};
     struct rdf_go_code code = {.original = request->code_addr};
-    if (request->relocated)
+    if (request->relocated) {
+        put(&writer, request->probe.code, request->probe.len_bytes);
         put(&writer, request->relocated->code, request->relocated->len_bytes);
-    else
+    } else {
         put_checked_original(&writer, request);
+    }
     align(&writer);
     code.relay = writer.addr + writer.at;
     if (request->wrapper)

@@ -155,28 +155,104 @@ redefine_status rdf_go_x86_64_entry(struct rdf_span code, uint64_t addr, struct 
 
 /* ---- functions without a check ---- */
 
-/* An instruction that works on registers alone, or on the frame that the function makes for itself. */
+/* An instruction as far as its operand in memory: [REX] [0F] opcode, ModRM … */
+struct operand {
+    uint8_t rex, opcode, modrm;
+    bool is_two_byte;
+    const uint8_t *rest; /* SIB, displacement */
+};
+
+static struct operand operand_of(const uint8_t *code, size_t len)
+{
+    struct operand operand = {0};
+    size_t at = code[0] >= 0x40 && code[0] <= 0x4f;
+    operand.rex = at ? code[0] : 0;
+    operand.is_two_byte = code[at] == 0x0f && len > at + 1;
+    at += operand.is_two_byte;
+    operand.opcode = code[at];
+    operand.modrm = len > at + 1 ? code[at + 1] : 0;
+    operand.rest = code + at + 2;
+    return operand;
+}
+
+/* Moves and arithmetic: what they can fault for is their operand in memory. */
+static bool is_plain(const struct operand *operand)
+{
+    uint8_t opcode = operand->opcode;
+    if (operand->is_two_byte)
+        return opcode == 0xb6 || opcode == 0xb7 || opcode == 0xbe || opcode == 0xbf; /* movzx, movsx */
+    return (opcode < 0x40 && (opcode & 7) < 4) || (opcode >= 0x80 && opcode <= 0x8b) || opcode == 0xc1 ||
+           opcode == 0xd1 || opcode == 0xc6 || opcode == 0xc7 || opcode == 0x63 ||
+           (opcode >= 0xfe && (operand->modrm >> 3 & 7) < 2); /* inc, dec */
+}
+
+/* An instruction that works on registers, on the program's own data, or on the frame that the function makes
+ * for itself. */
 static bool cannot_fault(const uint8_t *code, size_t len)
 {
-    size_t rex = code[0] >= 0x40 && code[0] <= 0x4f;
-    uint8_t opcode = code[rex];
-    uint8_t modrm = len > rex + 1 ? code[rex + 1] : 0;
-    if ((opcode >= 0x50 && opcode <= 0x5f) || (opcode >= 0xb8 && opcode <= 0xbf) || opcode == 0x90 ||
-        opcode == 0x8d || opcode == 0xc3)
-        return true; /* push, pop, mov of a constant, nop, lea, ret */
-    bool is_arithmetic = (opcode < 0x40 && (opcode & 7) < 4) || opcode == 0x81 || opcode == 0x83 ||
-                         opcode == 0x85 || opcode == 0x84 || opcode == 0xc1 || opcode == 0xd1;
-    if (is_arithmetic || (opcode >= 0x88 && opcode <= 0x8b))
-        return modrm >= 0xc0 || ((modrm & 7) == 4 && len > rex + 2 && code[rex + 2] == 0x24); /* (SP) */
-    return opcode == 0x0f && modrm == 0x1f;                                                   /* nop */
+    struct operand operand = operand_of(code, len);
+    uint8_t opcode = operand.opcode, modrm = operand.modrm;
+    if (operand.is_two_byte && opcode == 0x1f)
+        return true; /* nop */
+    if (!operand.is_two_byte && ((opcode >= 0x50 && opcode <= 0x5f) || (opcode >= 0xb8 && opcode <= 0xbf) ||
+                                 (opcode < 0x40 && (opcode & 7) < 6 && (opcode & 7) >= 4) || opcode == 0x90 ||
+                                 opcode == 0x8d || opcode == 0xc3))
+        return true; /* push, pop, mov of a constant, arithmetic with one, nop, lea, ret */
+    if (!is_plain(&operand) || modrm >= 0xc0 || (modrm & 0xc7) == 5)
+        return is_plain(&operand);
+    return (modrm & 7) == 4 && *operand.rest == 0x24 && !(operand.rex & 1); /* (SP) */
+}
+
+/* CMP AL with the byte that the instruction will read or write first. */
+static bool make_probe(const uint8_t *code, size_t len, struct rdf_go_probe *ret)
+{
+    enum { SP = 4, BP = 5 };
+    struct operand operand = operand_of(code, len);
+    uint8_t mod = operand.modrm >> 6, base = operand.modrm & 7, extended = operand.rex & 3;
+    bool has_sib = base == SP;
+    uint8_t sib = has_sib ? *operand.rest : 0;
+    if (!is_plain(&operand) || mod == 3)
+        return false;
+    if (has_sib) {
+        uint8_t index = (uint8_t)((sib >> 3 & 7) | (extended & 2 ? 8 : 0));
+        base = sib & 7;
+        if (index == BP || (mod == 0 && base == BP))
+            return false;
+    }
+    base |= extended & 1 ? 8 : 0;
+    if (base == SP || base == BP) /* which the frame has changed, or RIP */
+        return false;
+    struct rdf_go_probe probe = {.len_bytes = 0};
+    if (extended)
+        probe.code[probe.len_bytes++] = 0x40 | extended;
+    probe.code[probe.len_bytes++] = 0x38;
+    probe.code[probe.len_bytes++] = operand.modrm & 0xc7;
+    for (size_t i = 0; i < (has_sib ? 1u : 0) + (mod == 1 ? 1u : mod == 2 ? 4u : 0); i++)
+        probe.code[probe.len_bytes++] = operand.rest[i];
+    *ret = probe;
+    return true;
+}
+
+/* What the compiler makes a frame of, none of which changes another register than these two. */
+static bool makes_frame(const uint8_t *code)
+{
+    bool moves_sp = code[0] == 0x48 && (((code[1] == 0x83 || code[1] == 0x81) && code[2] == 0xec) ||
+                                        (code[1] == 0x83 && code[2] == 0xc4)); /* of -128 */
+    return code[0] == 0x55 || moves_sp;
+}
+
+static bool sets_frame_pointer(const uint8_t *code)
+{
+    return code[0] == 0x48 && code[1] == 0x89 && code[2] == 0xe5;
 }
 
 /* Before the stack pointer has changed a fault looks like a call of bad code, which the runtime reports with
- * the caller's position. */
-bool rdf_go_x86_64_may_move(struct rdf_span code, uint64_t addr)
+ * the caller's position. So what may fault in a frame is asked for before there is one. */
+bool rdf_go_x86_64_may_move(struct rdf_span code, uint64_t addr, struct rdf_go_probe *ret)
 {
+    struct rdf_go_probe probe = {.len_bytes = 0};
     struct rdf_insn insn;
-    bool has_frame = false;
+    bool has_frame = false, is_only_frame = true;
     for (size_t off = 0; off < code.len_bytes; off += insn.len_bytes) {
         struct rdf_span rest = rdf_span_slice(code, off, code.len_bytes - off);
         if (!rdf_arch_x86_64.decode(rest, addr + off, &insn))
@@ -187,11 +263,14 @@ bool rdf_go_x86_64_may_move(struct rdf_span code, uint64_t addr)
             return false;
         bool leaves = insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH ||
                       insn.flow == RDF_FLOW_CALL;
-        if (has_frame && !leaves && !cannot_fault(bytes, insn.len_bytes))
+        bool is_last = off + insn.len_bytes == code.len_bytes;
+        if (has_frame && !leaves && !cannot_fault(bytes, insn.len_bytes) &&
+            !(is_only_frame && is_last && make_probe(bytes, insn.len_bytes, &probe)))
             return false;
-        bool pushes = bytes[0] >= 0x50 && bytes[0] <= 0x57;
-        bool subtracts = bytes[0] == 0x48 && (bytes[1] == 0x83 || bytes[1] == 0x81) && bytes[2] == 0xec;
-        has_frame |= pushes || subtracts;
+        bool is_push = bytes[0] >= 0x50 && bytes[0] <= 0x57;
+        has_frame |= is_push || makes_frame(bytes);
+        is_only_frame &= makes_frame(bytes) || sets_frame_pointer(bytes);
     }
+    *ret = probe;
     return true;
 }

@@ -9,7 +9,7 @@
 
 redefine_status rdf_go_x86_64_entry(struct rdf_span code, uint64_t addr, struct rdf_go_entry *ret,
                                     struct rdf_error *err);
-bool rdf_go_x86_64_may_move(struct rdf_span code, uint64_t addr);
+bool rdf_go_x86_64_may_move(struct rdf_span code, uint64_t addr, struct rdf_go_probe *ret);
 bool rdf_go_x86_64_wrapper(struct rdf_span code, uint64_t addr, struct rdf_go_wrapper *ret);
 bool rdf_go_x86_64_emit(const struct rdf_go_emit *request, uint8_t ret_code[RDF_GO_CODE_BYTES_MAX],
                         struct rdf_go_code *ret);
