@@ -153,6 +153,27 @@ for go in go /usr/lib/go-1.19/bin/go; do
     rm input
 
     result "$release: damaged tables" survives
+
+    cat >instances.go <<'GO'
+package main
+
+import "fmt"
+
+//go:noinline
+func generic[T any](n int, v T) string { return fmt.Sprint(n, v) }
+
+var f, g = generic[*int], generic[*string]
+
+func main() { fmt.Println(f(1, nil), g(2, nil)) }
+GO
+    GOFLAGS='' GOPROXY=off GOTOOLCHAIN=local GO111MODULE=off HOME="${HOME:-$PWD}" "$go" build -o instances instances.go
+    instance='main.generic[*int]' # which has no name of its own in Go 1.19
+    [ "$release" = "${release#go1.19}" ] || instance='main.glob..func1'
+    run "$redefine" check instances "$instance"
+    result "$release: an instantiation" says 0 \
+        'passes its dictionary to main\.generic\[.*, whose entry is changed with its own'
+    run "$redefine" show instances "$instance"
+    result "$release: an instantiation is shown" says 0 '^  changes     main\.generic\[' '^selection \(of other dictionaries'
 done
 
 if ! command -v "$CC" >/dev/null || ! build go_cgo cgo 2>why; then
