@@ -139,7 +139,9 @@ static bool words_have_place(struct search *search, uint64_t addr, const uint64_
         if (search->is_place(search->ctx, addr + 8 * i, word[i]))
             return true;
         const uint64_t *context = word + i - 2;
-        if (is_context_of_other(search, context))
+        /* Where stacks are searched in part, stack pointers and PCs of tasks lie everywhere: Go's, whose
+         * stacks is_ready knows. */
+        if (!search->write->stack_bytes_max && is_context_of_other(search, context))
             add_stack(search, context[0]);
     }
     return false;
