@@ -393,9 +393,13 @@ static redefine_status load_images(struct rdf_images *images, struct rdf_arena *
     redefine_status status = rdf_images_load(engine.space, engine.arch, arena, images, err);
     if (status != REDEFINE_OK)
         return status;
+    /* A program may have functions that are called as our own are. */
     struct rdf_image *own = rdf_images_at(images, (uint64_t)(uintptr_t)&redefine_func);
     if (own && own != images->image[0])
         rdf_image_hide(own);
+    for (size_t i = 0; i < images->count; i++)
+        if (rdf_image_glob("*/libredefine-agent.so*", rdf_image_name(images->image[i])))
+            rdf_image_hide(images->image[i]);
     for (size_t i = 0; i < patch_owner_count; i++) {
         struct rdf_image *patch = rdf_images_at(images, address(patch_owner[i]));
         if (patch)
