@@ -225,7 +225,7 @@ static void threads_that_end_leave_nothing(void)
 static void a_forked_child_keeps_its_own(void)
 {
     CHECK_OK(redefine_for_thread(number, thousands_3));
-    pid_t pid = fork();
+    pid_t pid = live_fork();
     CHECK(pid >= 0);
     if (pid == 0) {
         CHECK_INT(number(1), 3002);

@@ -227,8 +227,8 @@ __asm__(".text\n" FUNCTION(begins_with_long, ENTRY_LONG));
 
 /* As short as can be, between neighbours that leave no padding. */
 int too_short(void);
-int before_too_short(int);
-int after_too_short(int);
+int ENTRY_ABI before_too_short(int);
+int ENTRY_ABI after_too_short(int);
 __asm__(".text\n" FUNCTION(before_too_short, ENTRY_PLUS_150) FUNCTION(too_short, ENTRY_SHORT)
             FUNCTION(after_too_short, ENTRY_PLUS_150));
 
@@ -310,19 +310,17 @@ static void code_without_bounds(void)
 static void changed_by_someone_else(void)
 {
     CHECK_OK(redefine(add, add_more));
-    int mem = open("/proc/self/mem", O_RDWR);
     uint8_t was[16];
-    CHECK_INT(pread(mem, was, sizeof was, (off_t)(uintptr_t)add), sizeof was);
+    memcpy(was, ADDRESS(add), sizeof was);
     uint8_t trap[16];
     memset(trap, 0xcc, sizeof trap);
-    CHECK_INT(pwrite(mem, trap, sizeof trap, (off_t)(uintptr_t)add), sizeof trap);
+    CHECK(live_poke(ADDRESS(add), trap, sizeof trap));
     live_world_take(&live_before);
     CHECK_STATUS(redefine_restore(add), REDEFINE_EBUSY);
     CHECK_STATUS(redefine(add, add_yet_more), REDEFINE_EBUSY);
     CHECK_STATUS(redefine_restore_all(), REDEFINE_EBUSY);
     CHECK_WORLD(&live_before, &live_now, true);
-    CHECK_INT(pwrite(mem, was, sizeof was, (off_t)(uintptr_t)add), sizeof was);
-    close(mem);
+    CHECK(live_poke(ADDRESS(add), was, sizeof was));
     CHECK_INT(add(1, 2), 1003);
     CHECK_OK(redefine_restore(add));
     CHECK_INT(add(1, 2), 3);
@@ -434,7 +432,7 @@ static void scope_that_cannot_be_entered(void)
     static int data;
     int (*no_function)(int) = (int (*)(int))(uintptr_t)&data;
     fflush(NULL);
-    pid_t pid = fork();
+    pid_t pid = live_fork();
     if (pid == 0) {
         (void)!freopen("/dev/null", "w", stderr);
         REDEFINE_SCOPED(no_function, twice_more);
@@ -450,7 +448,7 @@ static void fork_has_its_own(void)
 {
     CHECK_OK(redefine(add, add_more));
     fflush(NULL);
-    pid_t pid = fork();
+    pid_t pid = live_fork();
     if (pid == 0) {
         CHECK_INT(add(1, 2), 1003);
         CHECK_OK(redefine(add, add_yet_more));

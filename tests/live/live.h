@@ -15,9 +15,6 @@
 #include <redefine/apply.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,9 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* A function that callers really call, and of which they know nothing but its type: they must not have
@@ -40,10 +34,7 @@
 
 #define ADDRESS(function) ((void *)(uintptr_t)(function))
 
-/* A function in assembler; what depends on the CPU is in <cpu>/entries.h. */
-#define FUNCTION(name, body)                                                          \
-    ".globl " #name "\n.type " #name ", %function\n" #name ":\n.cfi_startproc\n" body \
-    ".cfi_endproc\n.size " #name ", .-" #name "\n"
+#define LIVE_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- cases ---- */
 
@@ -109,109 +100,53 @@ __attribute__((unused, noreturn, format(printf, 1, 2))) static void live_skip(co
     _exit(LIVE_SKIPPED);
 }
 
-/* The memory that this process has for itself, exactly: statm is late by some pages for each CPU, and counts
- * what happens to be mapped of files. */
-__attribute__((unused)) static long live_own_bytes(void)
-{
-    char text[2048] = "";
-    int fd = open("/proc/self/smaps_rollup", O_RDONLY);
-    CHECK(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
-    close(fd);
-    const char *own = strstr(text, "Anonymous:");
-    CHECK(own != NULL);
-    return strtol(own + strlen("Anonymous:"), NULL, 10) * 1024;
-}
-
 struct live_case {
     const char *name;
     void (*body)(void);
     unsigned limit_s; /* 0: live_limit_s */
 };
 
-/* Valgrind lives in the same process: its own mappings come and go, and are nobody's business. */
-__attribute__((unused)) static bool live_under_valgrind(void)
-{
-    const char *preload = getenv("LD_PRELOAD");
-    return preload && strstr(preload, "vgpreload");
-}
+/* How a child ended: its exit status, else what it died of. */
+struct live_end {
+    bool exited, timed_out;
+    int status;
+};
 
-/* An emulator of one process has no ptrace, so other threads cannot be stopped; some sandboxes have none
- * either. Asked before a case denies anything. */
-static bool live_has_no_ptrace;
+/* What is mapped where. */
+enum { LIVE_MAPS_MAX = 1024, LIVE_PAGES_MAX = 32 * 1024, LIVE_MAPS_TEXT = 256 * 1024 };
 
-__attribute__((constructor)) static void live_ask_for_ptrace(void)
-{
-    long word;
-    live_has_no_ptrace = syscall(SYS_ptrace, 1, 0, NULL, &word) == -1 && errno == ENOSYS;
-}
+struct live_map {
+    uint64_t start, end;
+    char prot[5]; /* rwxp */
+    char path[96];
+};
 
-__attribute__((unused)) static bool live_emulated(void)
-{
-    return live_has_no_ptrace;
-}
+struct live_maps {
+    size_t count;
+    struct live_map map[LIVE_MAPS_MAX];
+};
 
-__attribute__((unused)) static void live_skip_where_emulated(const char *why)
-{
-    if (live_emulated())
-        live_skip("under an emulator %s", why);
-}
+#include "system.h"
 
-__attribute__((unused)) static void live_needs_stopped_threads(void)
-{
-    live_skip_where_emulated("there is no ptrace to stop threads with");
-}
-
-/* A child's end, or its death when it takes too long; what it prints is kept in `output`. */
-__attribute__((unused)) static int live_wait(pid_t pid, unsigned limit_s, bool *ret_timed_out)
-{
-    *ret_timed_out = false;
-    int pidfd = live_under_valgrind() ? -1
-                                      : (int)syscall(SYS_pidfd_open, pid, 0); /* which it does not know */
-    struct pollfd end = {pidfd, POLLIN, 0};
-    int status = 0;
-    if (pidfd >= 0 && poll(&end, 1, (int)limit_s * 1000) == 0) {
-        *ret_timed_out = true;
-        kill(pid, SIGKILL);
-    }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (pidfd >= 0)
-        close(pidfd);
-    return status;
-}
+/* ---- cases, run ---- */
 
 __attribute__((unused)) static bool live_run(size_t number, const struct live_case *test)
 {
-    static char text[8192];
-    int output = memfd_create("output", MFD_CLOEXEC);
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(output, STDOUT_FILENO);
-        dup2(output, STDERR_FILENO);
-        test->body();
-        fflush(NULL);
-        _exit(0);
-    }
-    bool timed_out;
+    char *text;
     unsigned limit_s = (test->limit_s ? test->limit_s : live_limit_s) * test_slowdown();
-    int status = live_wait(pid, limit_s, &timed_out);
-    ssize_t len = pread(output, text, sizeof text - 1, 0);
-    text[len > 0 ? len : 0] = 0;
-    close(output);
-
-    bool skipped = WIFEXITED(status) && WEXITSTATUS(status) == LIVE_SKIPPED;
-    bool ok = WIFEXITED(status) && (WEXITSTATUS(status) == 0 || skipped);
+    struct live_end end = live_child(number, test, limit_s, &text);
+    bool skipped = end.exited && end.status == LIVE_SKIPPED;
+    bool ok = end.exited && (end.status == 0 || skipped);
     printf("%sok %zu - %s", ok ? "" : "not ", number, test->name);
     char *reason = skipped ? strstr(text, "skipped: ") : NULL;
     if (skipped)
         printf(" # SKIP %s", reason ? reason + sizeof "skipped: " - 1 : "no reason given\n");
     else
         printf("\n");
-    if (timed_out)
+    if (end.timed_out)
         printf("# took longer than %u s\n", limit_s);
-    else if (WIFSIGNALED(status))
-        printf("# ended by signal %d\n", WTERMSIG(status));
+    else if (!end.exited)
+        printf("# ended by " LIVE_DEATH "\n", (unsigned)end.status);
     if (!skipped)
         for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
             printf("%s%s\n", line[0] == '#' ? "" : "# ", line);
@@ -234,84 +169,7 @@ __attribute__((unused)) static int live_main(const struct live_case *test, size_
     return ok ? 0 : 1;
 }
 
-#define LIVE_COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 /* ---- what a process looks like ---- */
-
-enum { LIVE_MAPS_MAX = 1024, LIVE_PAGES_MAX = 32 * 1024, LIVE_MAPS_TEXT = 256 * 1024 };
-
-struct live_map {
-    uint64_t start, end;
-    char prot[5]; /* rwxp */
-    char path[96];
-};
-
-struct live_maps {
-    size_t count;
-    struct live_map map[LIVE_MAPS_MAX];
-};
-
-/* A file that is mapped for reading alone, and not as a part of an object that was loaded: what the engine
- * keeps of symbol tables from one call to the next, and what libc keeps of locales. */
-__attribute__((unused)) static void live_maps_forget_files(struct live_maps *maps)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < maps->count; i++) {
-        const struct live_map *map = &maps->map[i];
-        bool has_before = kept > 0 && maps->map[kept - 1].end == map->start &&
-                          !strcmp(map[-1].path, map->path);
-        bool has_behind = i + 1 < maps->count && map[1].start == map->end && !strcmp(map[1].path, map->path);
-        bool is_alone = map->path[0] == '/' && !strcmp(map->prot, "r--p") && !has_before && !has_behind;
-        if (!is_alone)
-            maps->map[kept++] = *map;
-    }
-    maps->count = kept;
-}
-
-/* /proc, for tests that take it away. */
-__attribute__((unused)) static int live_proc_fd = AT_FDCWD;
-
-/* Raw: a test may have denied what stdio needs, and malloc would add to what is looked at. */
-__attribute__((unused)) static void live_maps_read(struct live_maps *ret)
-{
-    static char text[LIVE_MAPS_TEXT];
-    ret->count = 0;
-    bool kept = live_proc_fd != AT_FDCWD;
-    int fd = openat(live_proc_fd, kept ? "self/maps" : "/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        live_fail(__FILE__, __LINE__, "/proc/self/maps: %s", strerror(errno));
-    size_t len = 0;
-    ssize_t got;
-    while ((got = read(fd, text + len, sizeof text - 1 - len)) > 0)
-        len += (size_t)got;
-    close(fd);
-    text[len] = 0;
-    for (char *line = text; *line && ret->count < LIVE_MAPS_MAX;) {
-        char *end = strchr(line, '\n');
-        if (!end)
-            break;
-        *end = 0;
-        struct live_map *map = &ret->map[ret->count++];
-        char *at;
-        map->start = strtoull(line, &at, 16);
-        map->end = strtoull(at + 1, &at, 16);
-        memcpy(map->prot, at + 1, 4);
-        map->prot[4] = 0;
-        const char *path = strpbrk(at + 6, "/[");
-        snprintf(map->path, sizeof map->path, "%s", path ? path : "");
-        /* Splits of one mapping are one: only addresses and what is allowed there count. */
-        if (ret->count > 1) {
-            struct live_map *before = map - 1;
-            if (before->end == map->start && !strcmp(before->prot, map->prot) &&
-                !strcmp(before->path, map->path)) {
-                before->end = map->end;
-                ret->count--;
-            }
-        }
-        line = end + 1;
-    }
-    live_maps_forget_files(ret);
-}
 
 __attribute__((unused)) static const struct live_map *live_maps_find(const struct live_maps *maps,
                                                                      uint64_t addr)
@@ -348,7 +206,7 @@ struct live_world {
     uint64_t page_addr[LIVE_PAGES_MAX]; /* of readable code, in files and the vDSO */
     uint64_t page_hash[LIVE_PAGES_MAX];
     unsigned fd_count;
-    sigset_t blocked;
+    uint64_t blocked; /* a bit for each signal */
 };
 
 __attribute__((unused, no_sanitize("address"))) static uint64_t live_hash(uint64_t addr)
@@ -360,32 +218,21 @@ __attribute__((unused, no_sanitize("address"))) static uint64_t live_hash(uint64
     return hash;
 }
 
-__attribute__((unused)) static unsigned live_fd_count(void)
-{
-    unsigned count = 0;
-    for (int fd = 0; fd < 256; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
 __attribute__((unused)) static void live_world_take(struct live_world *ret)
 {
     live_maps_read(&ret->maps);
     ret->page_count = 0;
     for (size_t i = 0; i < ret->maps.count; i++) {
         const struct live_map *map = &ret->maps.map[i];
-        bool named = map->path[0] == '/' || !strcmp(map->path, "[vdso]");
-        if (!named || map->prot[0] != 'r' || map->prot[2] != 'x' || strstr(map->path, "/valgrind/"))
-            continue;
-        for (uint64_t page = map->start; page < map->end && ret->page_count < LIVE_PAGES_MAX; page += 4096) {
+        for (uint64_t page = map->start;
+             live_map_has_code(map) && page < map->end && ret->page_count < LIVE_PAGES_MAX; page += 4096) {
             ret->page_addr[ret->page_count] = page;
             ret->page_hash[ret->page_count++] = live_hash(page);
         }
     }
     ret->fd_count = live_fd_count();
-    pthread_sigmask(SIG_SETMASK, NULL, &ret->blocked);
+    ret->blocked = live_blocked();
 }
-
 /* Where the first difference is; null: code, descriptors, signals and the protection of everything that was
  * mapped are as before. With `same_mappings` also nothing else is mapped. */
 __attribute__((unused)) static const char *
@@ -407,12 +254,11 @@ live_world_difference(const struct live_world *before, const struct live_world *
         snprintf(text, sizeof text, "%u descriptors, then %u", before->fd_count, now->fd_count);
         return text;
     }
-    for (int signal = 1; signal < 65; signal++)
-        if (sigismember(&before->blocked, signal) != sigismember(&now->blocked, signal)) {
-            snprintf(text, sizeof text, "signal %d is %sblocked", signal,
-                     sigismember(&now->blocked, signal) ? "" : "un");
-            return text;
-        }
+    if (before->blocked != now->blocked) {
+        snprintf(text, sizeof text, "the blocked signals were %#llx and are %#llx",
+                 (unsigned long long)before->blocked, (unsigned long long)now->blocked);
+        return text;
+    }
     if (live_shares_process())
         return NULL;
     for (size_t i = 0; i < before->maps.count; i++) {
@@ -434,8 +280,7 @@ live_world_difference(const struct live_world *before, const struct live_world *
     }
     for (size_t i = 0; same_mappings && i < now->maps.count; i++) {
         const struct live_map *map = &now->maps.map[i];
-        bool grows = !strcmp(map->path, "[stack]") || !strcmp(map->path, "[heap]");
-        for (uint64_t at = map->start; at < map->end && !grows;) {
+        for (uint64_t at = map->start; at < map->end && !live_map_grows(map);) {
             const struct live_map *was = live_maps_find(&before->maps, at);
             if (!was) {
                 snprintf(text, sizeof text, "%#llx-%#llx %s %s is new", (unsigned long long)map->start,

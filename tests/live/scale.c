@@ -12,8 +12,8 @@
 
 enum { MANY = 10000, FUNCTION_BYTES = 16 };
 
-__asm__(".text\n.balign 4096\n.globl many\nmany:\n"
-        ".rept 40000\n.cfi_startproc\n.balign 16\n" ENTRY_PLUS_ONE ".balign 16\n.cfi_endproc\n.endr\n");
+__asm__(".text\n" UNNAMED_MACROS ".balign 4096\n.globl many\nmany:\n"
+        ".rept 40000\nunnamed\n.balign 16\n" ENTRY_PLUS_ONE ".balign 16\nend_unnamed\n.endr\n");
 extern char many[];
 
 static void *function(size_t index)
@@ -23,15 +23,15 @@ static void *function(size_t index)
 
 static int call(size_t index, int value)
 {
-    return ((int (*)(int))(uintptr_t)function(index))(value);
+    return ((int(ENTRY_ABI *)(int))(uintptr_t)function(index))(value);
 }
 
-static int plus_two(int value)
+static int ENTRY_ABI plus_two(int value)
 {
     return value + 2;
 }
 
-static int plus_three(int value)
+static int ENTRY_ABI plus_three(int value)
 {
     return value + 3;
 }

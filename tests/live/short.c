@@ -4,12 +4,7 @@
  * padding, landing pads, sleds, loops back to the entry from near and far. Each is redefined, called, its
  * original called, restored, and the neighbours are called all the while. <cpu>/short_cases.h has them.
  */
-#include <redefine/apply.h>
-#include <redefine/redefine.h>
-
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
+#include "live.h"
 
 static int tests, failed;
 
@@ -23,16 +18,16 @@ static void check(int ok, const char *name, const char *what)
 
 struct short_case {
     const char *name;
-    int (*function)(int);
+    int(ENTRY_ABI *function)(int);
     int expected; /* of a call with 5 */
     const char *strategy;
-    int (*neighbour)(int);
+    int(ENTRY_ABI *neighbour)(int);
     int neighbour_expected;
 };
 
 #include "short_cases.h"
 
-static int replacement(int argument)
+static int ENTRY_ABI replacement(int argument)
 {
     return 1000 + argument;
 }
@@ -40,16 +35,14 @@ static int replacement(int argument)
 /* A batch that fails leaves signal handlers as they were, also when it had planned the first trap. */
 static void check_handlers(void)
 {
-    struct sigaction before, after;
-    sigaction(SIGTRAP, NULL, &before);
+    void *before = live_trap_handler();
     redefine_batch *batch = redefine_batch_new();
     void *other = (void *)(uintptr_t)replacement;
     redefine_batch_add(batch, (void *)(uintptr_t)crowded1, other);
     redefine_batch_add(batch, (void *)(uintptr_t)no_code, other);
     check(redefine_batch_commit(batch) == REDEFINE_EUNSUPPORTED, "a trap and no code", redefine_explain());
     redefine_batch_free(batch);
-    sigaction(SIGTRAP, NULL, &after);
-    check(before.sa_handler == after.sa_handler, "a trap and no code", "SIGTRAP is handled as before");
+    check(before == live_trap_handler(), "a trap and no code", "SIGTRAP is handled as before");
 }
 
 #ifdef ENTRY_OF_A_TABLE
@@ -82,7 +75,7 @@ int main(void)
         const char *how = redefine_describe((void *)(uintptr_t)cases[i].function);
         check(strncmp(how, cases[i].strategy, strlen(cases[i].strategy)) == 0, name, how);
         check(call(cases[i].function, 5) == 1005, name, "the replacement runs");
-        int (*original)(int) = redefine_original(cases[i].function);
+        int(ENTRY_ABI * original)(int) = redefine_original(cases[i].function);
         check(call(original, 5) == cases[i].expected, name, "the original computes the same");
         check(call(cases[i].neighbour, 5) == cases[i].neighbour_expected, name, "the neighbour is as it was");
         check(redefine_restore(cases[i].function) == REDEFINE_OK, name, "restored");

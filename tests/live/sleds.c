@@ -13,12 +13,13 @@
 #define PAD ""
 #endif
 
-#define PATCHABLE(n, m)                                                                                \
-    __attribute__((noinline, noclone, patchable_function_entry(n, m))) int patchable_##n##_##m(int x); \
-    int patchable_##n##_##m(int x)                                                                     \
-    {                                                                                                  \
-        __asm__ volatile("");                                                                          \
-        return x * 3 + n * 100 + m;                                                                    \
+#define PATCHABLE(n, m)                                                                                   \
+    __attribute__((noinline, noclone, patchable_function_entry(n, m))) int ENTRY_ABI patchable_##n##_##m( \
+        int x);                                                                                           \
+    int ENTRY_ABI patchable_##n##_##m(int x)                                                              \
+    {                                                                                                     \
+        __asm__ volatile("");                                                                             \
+        return x * 3 + n * 100 + m;                                                                       \
     }
 
 PATCHABLE(1, 0)
@@ -37,74 +38,25 @@ PATCHABLE(255, 20)
 
 /* xray_ret: where a function is left, XRay has ret and ten bytes of no-operation. */
 #define XRAY_ENTRY ".byte 0xeb, 9, 0x66, 0x0f, 0x1f, 0x84, 0, 0, 2, 0, 0\n"
-#define BODY(name, body)                                                                          \
-    ".type " name ", @function\n" name ":\n.cfi_startproc\n" PAD body ".cfi_endproc\n.size " name \
-    ", .-" name "\n"
-__asm__(".text\n.balign 16, 0x90\n" BODY("xray", XRAY_ENTRY "lea 5(%rdi,%rdi,2), %eax\nret\n"
-                                                            ".byte 0x2e,0x66,0x0f,0x1f,0x84,0,0,2,0,0\n")
-            BODY("xray_alone", XRAY_ENTRY "ret\n") ".fill 5, 1, 0xcc\n" BODY(
-                "hot_patch",
-                ".byte 0x8b, "
-                "0xff\nlea "
-                "5(%rdi,%rdi,2)"
-                ", %eax\nret\n") ".fill 5, 1, 0xcc\n" BODY("hot_patch_short",
-                                                           ".byte 0x8b, 0xff\nxchg %eax, "
-                                                           "%edi\nret\n") ".fill 5, 1, "
-                                                                          "0x90\n" BODY("two"
-                                                                                        "_by"
-                                                                                        "te"
-                                                                                        "s",
-                                                                                        ".by"
-                                                                                        "te "
-                                                                                        "0x6"
-                                                                                        "6, "
-                                                                                        "0x9"
-                                                                                        "0\n"
-                                                                                        "xch"
-                                                                                        "g "
-                                                                                        "%ea"
-                                                                                        "x, "
-                                                                                        "%ed"
-                                                                                        "i\n"
-                                                                                        "ret"
-                                                                                        "\n")
-                                                                              BODY("long_nops",
-                                                                                   ".byte "
-                                                                                   "0x66,0x2e,"
-                                                                                   "0x0f,0x1f,"
-                                                                                   "0x84,0,0,0,0,"
-                                                                                   "0\n.byte "
-                                                                                   "0x0f,0x1f,"
-                                                                                   "0x40,0\n"
-                                                                                   "lea "
-                                                                                   "5(%rdi,%rdi,"
-                                                                                   "2), "
-                                                                                   "%eax\nret\n")
-                                                                                  BODY("loop_"
-                                                                                       "into_"
-                                                                                       "sled",
-                                                                                       "1: "
-                                                                                       "nop\nnop"
-                                                                                       "\nnop\nno"
-                                                                                       "p\nnop\na"
-                                                                                       "dd $-1, "
-                                                                                       "%edi\njns"
-                                                                                       " 1b\nmov "
-                                                                                       "%edi, "
-                                                                                       "%eax\n"
-                                                                                       "ret\n") BODY("behin"
-                                                                                                     "d",
-                                                                                                     "lea "
-                                                                                                     "7(%"
-                                                                                                     "rdi),"
-                                                                                                     " %"
-                                                                                                     "eax\n"
-                                                                                                     "ret"
-                                                                                                     "\n"));
-int xray(int x), xray_alone(int x), hot_patch(int x), hot_patch_short(int x), two_bytes(int x);
-int long_nops(int x), loop_into_sled(int x), behind(int x);
+__asm__(".text\n" FUNCTION_MACROS ".balign 16, 0x90\n"
+        "fn xray\n" PAD XRAY_ENTRY "lea 5(%rdi,%rdi,2), %eax\nret\n"
+        ".byte 0x2e,0x66,0x0f,0x1f,0x84,0,0,2,0,0\nend xray\n"
+        "fn xray_alone\n" PAD XRAY_ENTRY "ret\nend xray_alone\n"
+        ".fill 5, 1, 0xcc\n"
+        "fn hot_patch\n" PAD ".byte 0x8b, 0xff\nlea 5(%rdi,%rdi,2), %eax\nret\nend hot_patch\n"
+        ".fill 5, 1, 0xcc\n"
+        "fn hot_patch_short\n" PAD ".byte 0x8b, 0xff\nxchg %eax, %edi\nret\nend hot_patch_short\n"
+        ".fill 5, 1, 0x90\n"
+        "fn two_bytes\n" PAD ".byte 0x66, 0x90\nxchg %eax, %edi\nret\nend two_bytes\n"
+        "fn long_nops\n" PAD ".byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n.byte 0x0f,0x1f,0x40,0\n"
+        "lea 5(%rdi,%rdi,2), %eax\nret\nend long_nops\n"
+        "fn loop_into_sled\n" PAD "1: nop\nnop\nnop\nnop\nnop\nadd $-1, %edi\njns 1b\nmov %edi, %eax\n"
+        "ret\nend loop_into_sled\n"
+        "fn behind\n" PAD "lea 7(%rdi), %eax\nret\nend behind\n");
+typedef int ENTRY_ABI sled_type(int x);
+sled_type xray, xray_alone, hot_patch, hot_patch_short, two_bytes, long_nops, loop_into_sled, behind;
 
-static int replacement(int x)
+static int ENTRY_ABI replacement(int x)
 {
     return 7000 + x;
 }
@@ -119,7 +71,7 @@ static const char crowded[] = "short jump into padding";
 
 static const struct sled_case {
     const char *name;
-    int (*function)(int x);
+    sled_type *function;
     const char *expected;
     bool has_no_result; /* eax is as it was */
 } cases[] = {
@@ -146,7 +98,7 @@ static const struct sled_case {
 };
 
 /* GCC's __builtin_return_address is no help: what an indirect call leaves in eax is asked for. */
-static int call(int (*function)(int x), int x)
+static int call(sled_type *function, int x)
 {
     int result = 99;
     __asm__ volatile("sub $128, %%rsp\n\tcall *%[function]\n\tadd $128, %%rsp"
@@ -160,7 +112,7 @@ static const struct sled_case *current;
 
 static void try_sled(void)
 {
-    int (*function)(int x) = current->function;
+    sled_type *function = current->function;
     int was[] = {call(function, 0), call(function, 12)};
     CHECK(!current->has_no_result || (was[0] == 99 && was[1] == 99));
     live_world_take(&live_before);
@@ -168,7 +120,7 @@ static void try_sled(void)
     const char *how = redefine_describe(ADDRESS(function));
     if (strncmp(how, current->expected, strlen(current->expected)) != 0)
         live_fail(__FILE__, __LINE__, "%s; not %s", how, current->expected);
-    int (*original)(int x) = (int (*)(int))redefine_func_original(ADDRESS(function));
+    sled_type *original = (sled_type *)(uintptr_t)redefine_func_original(ADDRESS(function));
     for (int round = 0; round < 3; round++) {
         CHECK_INT(call(function, 12), 7012);
         CHECK_INT(call(original, 0), was[0]);
@@ -198,7 +150,8 @@ static void all_of_them(void)
         redefine_batch_free(batch);
         for (size_t i = 0; i < LIVE_COUNT(cases); i++) {
             CHECK_INT(call(cases[i].function, 12), 7012);
-            CHECK_INT(call((int (*)(int))redefine_func_original(ADDRESS(cases[i].function)), 12), was[i]);
+            CHECK_INT(call((sled_type *)(uintptr_t)redefine_func_original(ADDRESS(cases[i].function)), 12),
+                      was[i]);
         }
         CHECK_OK(redefine_restore_all());
         if (round == 0) /* the engine's own mappings are there from now on */

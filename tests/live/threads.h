@@ -9,9 +9,10 @@
 #ifndef TESTS_LIVE_THREADS_H
 #define TESTS_LIVE_THREADS_H
 
-#include "deny.h"
 #include "entries.h"
+#include "live.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -22,7 +23,7 @@ static void (*threads_prepare)(void);
 static const char *threads_layer;
 static size_t threads_callers; /* without a stop each change waits until all have been scheduled */
 
-typedef long target_type(long);
+typedef long ENTRY_ABI target_type(long);
 
 /* The fixtures return 3 * n + 1, whatever they look like: entries.h says what each is for. */
 #define FIXTURE(name, body) \
@@ -44,9 +45,9 @@ __asm__(".text\n.p2align 6\n" FUNCTION(short_sum, ENTRY_SHORT_SUM)
             FUNCTION(behind_short_sum, ENTRY_ONE_LONG));
 
 /* Entries at each offset in a cache line at which there can be one. */
-__asm__(".text\n.p2align 6\n.globl straddling\nstraddling:\n"
-        ".rept 64 / " ENTRY_ALIGN_TEXT "\n.cfi_startproc\n1: " ENTRY_SHORT_FIRST
-        ".cfi_endproc\n.skip 64 + " ENTRY_ALIGN_TEXT " - (. - 1b)" ENTRY_PADDING "\n.endr\n");
+__asm__(".text\n" UNNAMED_MACROS ".p2align 6\n.globl straddling\nstraddling:\n"
+        ".rept 64 / " ENTRY_ALIGN_TEXT "\nunnamed\n1: " ENTRY_SHORT_FIRST
+        "end_unnamed\n.skip 64 + " ENTRY_ALIGN_TEXT " - (. - 1b)" ENTRY_PADDING "\n.endr\n");
 extern const char straddling[];
 enum { STRADDLING_BYTES = 64 + ENTRY_ALIGN, OFFSETS = 64 / ENTRY_ALIGN };
 
@@ -72,13 +73,13 @@ static long right(long n)
     return 3 * n + 1;
 }
 
-static long replacement(long n)
+static long ENTRY_ABI replacement(long n)
 {
     replaced++;
     return 3 * n + 1 + 1000000;
 }
 
-static long replacement_with_original(long n)
+static long ENTRY_ABI replacement_with_original(long n)
 {
     replaced++;
     target_type *function = target;
@@ -131,16 +132,6 @@ static unsigned long soak_toggles(void)
     return text ? strtoul(text, NULL, 10) : 0;
 }
 
-/* Of the whole process: a leak shows. */
-static unsigned long mapped_pages(void)
-{
-    char text[128] = "";
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    CHECK(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
-    close(fd);
-    return strtoul(text, NULL, 10);
-}
-
 static bool is_reported(void)
 {
     if (strncmp(redefine_report(), threads_layer, strlen(threads_layer)) == 0)
@@ -164,7 +155,7 @@ static void toggle_for(target_type *function, target_type *with, long ms, unsign
     long end_ms = now_ms() + ms;
     do {
         if (toggles == wanted / 8)
-            pages = mapped_pages();
+            pages = live_mapped_pages();
         bool is_in = done(redefine_func(ADDRESS(function), ADDRESS(with)));
         busy += !is_in;
         if (is_in) {
@@ -182,7 +173,7 @@ static void toggle_for(target_type *function, target_type *with, long ms, unsign
         toggles++;
     } while (wanted ? toggles < wanted : now_ms() < end_ms || toggles < least);
     if (wanted)
-        CHECK_INT(mapped_pages(), pages);
+        CHECK_INT(live_mapped_pages(), pages);
     stop = true;
     for (size_t i = 0; i < threads_callers; i++)
         pthread_join(thread[i], NULL);

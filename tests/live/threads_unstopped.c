@@ -2,6 +2,7 @@
  *
  * Toggling under load where ptrace is denied, so that no thread can be stopped: threads.h.
  */
+#include "deny.h"
 #include "threads.h"
 
 static void deny_ptrace(void)

@@ -7,10 +7,7 @@
 #define TESTS_LIVE_SHORT_CASES_H
 
 /* Every body returns something in w0 that depends on w0 alone. */
-__asm__(".text\n"
-        ".macro fn name\n.balign 4\n.globl \\name\n.type \\name,%function\n\\name:\n.cfi_startproc\n.endm\n"
-        ".macro end name\n.cfi_endproc\n.size \\name, .-\\name\n.endm\n"
-        ".balign 256\n"
+__asm__(".text\n" FUNCTION_MACROS ".balign 256\n"
         "fn near_before\n mov w0, #100\n ret\n end near_before\n"
         "fn no_code\n .fill 2, 4, 0x02000000\n end no_code\n"
         "fn crowded1\n ret\n end crowded1\n"
@@ -32,7 +29,7 @@ __asm__(".text\n"
         "fn jumps\n b 1f\n mov w0, #24\n ret\n 1: mov w0, #25\n ret\n end jumps\n"
         ".purgem fn\n.purgem end\n");
 
-#define DECLARE(name) extern int name(int);
+#define DECLARE(name) extern int ENTRY_ABI name(int);
 DECLARE(near_before)
 DECLARE(no_code)
 DECLARE(crowded1)
@@ -51,7 +48,7 @@ DECLARE(tests_bit)
 DECLARE(compares)
 DECLARE(jumps)
 
-static int call(int (*function)(int), int argument)
+static int call(int(ENTRY_ABI *function)(int), int argument)
 {
     return function(argument);
 }

@@ -6,10 +6,7 @@
 #define TESTS_LIVE_SHORT_CASES_H
 
 /* Every body returns something in a0 that depends on a0 alone. Unrelaxed: bytes are what they say. */
-__asm__(".text\n.option push\n.option norelax\n"
-        ".macro fn name\n.balign 2\n.globl \\name\n.type \\name,%function\n\\name:\n.cfi_startproc\n.endm\n"
-        ".macro end name\n.cfi_endproc\n.size \\name, .-\\name\n.endm\n"
-        ".balign 256\n"
+__asm__(".text\n.option push\n.option norelax\n" FUNCTION_MACROS ".balign 256\n"
         "fn near_before\n li a0, 100\n ret\n .fill 1200, 2, 0x8082\n end near_before\n"
         "fn no_code\n .fill 4, 2, 0\n end no_code\n"
         "fn crowded1\n ret\n end crowded1\n"
@@ -44,7 +41,7 @@ __asm__(".text\n.option push\n.option norelax\n"
         "end temps\n"
         ".purgem fn\n.purgem end\n.option pop\n");
 
-#define DECLARE(name) extern int name(int);
+#define DECLARE(name) extern int ENTRY_ABI name(int);
 DECLARE(near_before)
 DECLARE(no_code)
 DECLARE(crowded1)
@@ -67,7 +64,7 @@ DECLARE(jumps)
 DECLARE(saves)
 DECLARE(temps)
 
-static int call(int (*function)(int), int argument)
+static int call(int(ENTRY_ABI *function)(int), int argument)
 {
     return function(argument);
 }

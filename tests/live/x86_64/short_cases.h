@@ -8,10 +8,7 @@
 
 /* Every body leaves its argument alone in rdi and returns something in eax, or leaves eax as it was (`call`
  * below sets it to 7, so that bodies of one byte can be told). */
-__asm__(".text\n"
-        ".macro fn name\n.balign 1\n.globl \\name\n.type \\name,@function\n\\name:\n.cfi_startproc\n.endm\n"
-        ".macro end name\n.cfi_endproc\n.size \\name, .-\\name\n.endm\n"
-        ".balign 256\n"
+__asm__(".text\n" FUNCTION_MACROS ".balign 256\n"
         "fn no_code\n .fill 8, 1, 0x06\n end no_code\n"
         /* neighbours right behind each other, no padding anywhere within reach of a short jump */
         "fn near_before\n mov $100, %eax\n ret\n .fill 140, 1, 0x99\n end near_before\n"
@@ -42,7 +39,7 @@ __asm__(".text\n"
         /* a jump table that leads into the first bytes */
         "fn loop_table\n xor %edx, %edx\n 1: add $1, %eax\n dec %edi\n jz 2f\n jmp *3f(%rip)\n 2: ret\n"
         "end loop_table\n .fill 16, 1, 0xcc\n"
-        ".pushsection .data.rel.ro,\"aw\"\n.balign 8\n3: .quad 1b\n.popsection\n"
+        ".section .data.rel.ro,\"aw\"\n.balign 8\n3: .quad 1b\n.text\n"
         /* the same: a hop lies behind the entry jump, or in padding */
         "fn loop_hop\n push %rbx\n mov %rdi, %rbx\n 1: add $1, %eax\n add $0, %eax\n call 2f\n dec %ebx\n"
         " jnz 1b\n pop %rbx\n ret\n 2: ret\n end loop_hop\n"
@@ -55,17 +52,17 @@ __asm__(".text\n"
         "fn loop_offsets\n xor %edx, %edx\n 1: add $1, %eax\n dec %edi\n jz 2f\n lea 3f(%rip), %rdx\n"
         " movslq 4(%rdx), %rcx\n add %rdx, %rcx\n jmp *%rcx\n 2: ret\n end loop_offsets\n"
         ".fill 16, 1, 0xcc\n"
-        ".pushsection .rodata\n.balign 4\n3: .long 2b-3b, 1b-3b, 2b-3b\n.popsection\n"
+        ".section .rodata\n.balign 4\n3: .long 2b-3b, 1b-3b, 2b-3b\n.text\n"
         "fn entry_offsets\n add $1, %eax\n dec %edi\n jz 2f\n lea 3f(%rip), %rdx\n"
         " movslq 4(%rdx), %rcx\n add %rdx, %rcx\n jmp *%rcx\n 2: ret\n end entry_offsets\n"
         ".fill 16, 1, 0xcc\n"
-        ".pushsection .rodata\n.balign 4\n3: .long 2b-3b, entry_offsets-3b\n.popsection\n"
+        ".section .rodata\n.balign 4\n3: .long 2b-3b, entry_offsets-3b\n.text\n"
         "fn loop_far\n mov %edi, %ecx\n 1: add $1, %eax\n .fill 200, 1, 0x90\n dec %ecx\n jnz 1b\n ret\n"
         "end loop_far\n"
         "fn loop_far_entry\n add $1, %eax\n .fill 300, 1, 0x90\n dec %edi\n jnz loop_far_entry\n ret\n"
         "end loop_far_entry\n");
 
-#define DECLARE(name) extern int name(int);
+#define DECLARE(name) extern int ENTRY_ABI name(int);
 DECLARE(no_code)
 DECLARE(near_before)
 DECLARE(crowded1)
@@ -95,7 +92,7 @@ DECLARE(loop_far)
 DECLARE(loop_far_entry)
 
 /* Calls with 7 in eax and `argument` in edi. */
-__attribute__((noinline)) static int call(int (*function)(int), int argument)
+__attribute__((noinline)) static int call(int(ENTRY_ABI *function)(int), int argument)
 {
     int result = 7;
     __asm__ volatile("sub $128, %%rsp\n\tcall *%[function]\n\tadd $128, %%rsp"
