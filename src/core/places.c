@@ -97,7 +97,7 @@ struct search {
 };
 
 /* From `sp` up to the end of its mapping, or to what is known already. A stack that the snapshot does not
- * show (of a thread started since, or grown since) is read until that fails. */
+ * show (of a thread started since, or grown since) ends where the system says, or is read until that fails. */
 static void add_stack(struct search *search, uint64_t sp)
 {
     const uint64_t unknown_bytes = 8 << 20;
@@ -105,6 +105,8 @@ static void add_stack(struct search *search, uint64_t sp)
     uint64_t start = (sp + 7) / 8 * 8;
     const struct rdf_map *map = rdf_maps_find(write->maps, start);
     uint64_t end = map ? map->end : start + unknown_bytes;
+    if (!map && write->space->ops->end_of_map)
+        end = write->space->ops->end_of_map(write->space, start);
     for (size_t i = 0; i < search->count; i++) {
         if (start >= search->stack[i].start && start < search->stack[i].end)
             return;

@@ -181,6 +181,10 @@ struct rdf_space_ops {
      * nothing is known. A null function: never. */
     void (*describe_thread)(struct rdf_space *space, int tid, char *ret_text, size_t room);
 
+    /* Where the mapping ends that holds `addr`, of which no snapshot tells; `addr` when none does. Takes no
+     * lock, for threads may be stopped. A null function: what lies right above a stack cannot be read. */
+    uint64_t (*end_of_map)(struct rdf_space *space, uint64_t addr);
+
     /* Call the IFUNC resolver at `resolver_addr` as the dynamic loader does and return what it chose;
      * 0 where code of this space cannot be called. */
     uint64_t (*call_resolver)(struct rdf_space *space, uint64_t resolver_addr);
@@ -201,7 +205,9 @@ struct rdf_space_ops {
 /* This process. */
 void rdf_os_local_space(struct rdf_space *ret);
 
-/* Pages of this process for arenas. */
+/* Pages of this process for arenas. Where no end_of_map tells how far a stack goes, below each piece lies a
+ * page that cannot be read: the records of a commit hold addresses of the code that it changes, and a stack
+ * right below must not seem to go on there. */
 extern const struct rdf_page_source rdf_os_pages;
 
 size_t rdf_os_page_bytes(void);

@@ -107,3 +107,10 @@ int rdf_local_maps_at(struct rdf_space *space, const uint64_t *addr, size_t coun
     }
     return 0;
 }
+
+uint64_t rdf_local_end_of_map(struct rdf_space *space, uint64_t addr)
+{
+    (void)space;
+    MEMORY_BASIC_INFORMATION region;
+    return query(addr, &region) ? (uint64_t)(uintptr_t)region.BaseAddress + region.RegionSize : addr;
+}

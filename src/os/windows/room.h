@@ -73,6 +73,8 @@ ULONG rdf_page_of(uint8_t prot);
 int rdf_local_maps(struct rdf_space *space, struct rdf_arena *arena, struct rdf_maps *ret);
 int rdf_local_maps_at(struct rdf_space *space, const uint64_t *addr, size_t count, struct rdf_map *ret);
 
+uint64_t rdf_local_end_of_map(struct rdf_space *space, uint64_t addr);
+
 /* memory.c */
 int rdf_local_read(struct rdf_space *space, uint64_t addr, void *ret_bytes, size_t len_bytes);
 const void *rdf_local_view(struct rdf_space *space, uint64_t addr, size_t len_bytes);

@@ -158,6 +158,7 @@ static const struct rdf_space_ops local_ops = {
     .with_world_stopped = rdf_local_with_world_stopped,
     .with_signals_held = with_signals_held,
     .catch_traps = rdf_local_catch_traps,
+    .end_of_map = rdf_local_end_of_map,
     .call_resolver = call_resolver,
     .open_file = open_file,
     .close_file = close_file,
