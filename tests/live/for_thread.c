@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-enum { THREADS = 8, ROUNDS = 300 };
+enum { THREADS = 8, ROUNDS = LIVE_ROUNDS(300) };
 
 TARGET int number(int value)
 {
@@ -215,7 +215,7 @@ static void threads_that_end_leave_nothing(void)
     const char *asked = getenv("SOAK_THREADS");
     short_threads(50);
     long before = live_own_bytes();
-    short_threads(asked ? strtoul(asked, NULL, 10) : 2000);
+    short_threads(asked ? strtoul(asked, NULL, 10) : LIVE_ROUNDS(2000));
     /* A sanitizer keeps what it knows of threads that have ended. */
     if (live_own_bytes() - before > 64 * 4096 && !live_shares_process())
         live_fail(__FILE__, __LINE__, "%ld bytes more", live_own_bytes() - before);

@@ -33,6 +33,9 @@
 
 #define LIVE_DEATH "signal %u"
 
+/* How much of a test that does one thing again and again is enough. */
+#define LIVE_ROUNDS(count) (count)
+
 /* The memory that this process has for itself, exactly: statm is late by some pages for each CPU, and counts
  * what happens to be mapped of files. */
 __attribute__((unused)) static long live_own_bytes(void)

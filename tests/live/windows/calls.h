@@ -122,10 +122,10 @@ static void *no_copy(void *to, const void *from, size_t len)
     return to;
 }
 
-#define NOTHING(X)                                                                                  \
-    X(malloc, no_memory)                                                                            \
-    X(VirtualAlloc, no_pages) X(VirtualProtect, no_protection) X(Sleep, no_sleep)                   \
-        X(EnterCriticalSection, no_lock) X(LeaveCriticalSection, no_lock) X(SuspendThread, no_stop) \
-            X(memcpy, no_copy)
+#define NOTHING(X)                                                                       \
+    X(malloc, no_memory)                                                                 \
+    X(VirtualAlloc, no_pages)                                                            \
+    X(VirtualProtect, no_protection) X(Sleep, no_sleep) X(EnterCriticalSection, no_lock) \
+        X(LeaveCriticalSection, no_lock) X(SuspendThread, no_stop) X(memcpy, no_copy)
 
 #endif

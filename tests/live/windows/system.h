@@ -82,8 +82,14 @@ static inline int waitpid(int pid, int *ret_status, int flags)
 
 #define LIVE_DEATH "exception 0x%x"
 
+/* How much of a test that does one thing again and again is enough: under wine each stop of the world is a
+ * hundred messages to a server. */
+#define LIVE_ROUNDS(count) ((count) / 6)
+
+/* The memory that this process has for itself. Threads that have been joined are still being taken down. */
 static inline long live_own_bytes(void)
 {
+    Sleep(200);
     PROCESS_MEMORY_COUNTERS_EX about;
     about.cb = sizeof about;
     CHECK(GetProcessMemoryInfo(GetCurrentProcess(), (PROCESS_MEMORY_COUNTERS *)&about, sizeof about));
