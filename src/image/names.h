@@ -12,12 +12,18 @@
 enum { RDF_IMAGE_NAME_MAX = 4096 }; /* bytes of a symbol name that are kept */
 
 /* demangle.c */
+struct rdf_images;
+typedef char *rdf_demangle_function(const char *mangled, char *room, size_t *room_bytes, int *ret_status);
 struct rdf_demangler {
+    struct rdf_images *images; /* those of this process, where they are asked for a demangler; or null */
     bool tried;
-    char *(*demangle)(const char *, char *, size_t *, int *);
+    rdf_demangle_function *demangle;
 };
 /* Into `ret_text`; false when `mangled` is no C++ name, too long, or there is no demangler. */
 bool rdf_demangle(struct rdf_demangler *demangler, const char *mangled, char *ret_text, size_t text_bytes);
+
+/* <format>/demangle.c: that of this process; null: it has none. */
+rdf_demangle_function *rdf_images_demangler(struct rdf_images *images);
 
 /* cxxname.c: names as people write them and as a demangler prints them */
 

@@ -21,24 +21,41 @@ struct rdf_search {
     struct rdf_part object, name, file; /* OBJECT!NAME@FILE */
     struct {
         struct rdf_image *image;
-        const char *file;
+        const char *name, *file;
         uint64_t addr;
     } candidate[RDF_SEARCH_CANDIDATES_MAX];
     size_t count; /* of different functions; may be more than are kept */
     struct rdf_error follow_error;
+
+    /* Of C++: */
+    bool is_cxx;
+    struct rdf_demangler demangler;
+    size_t wanted_len;
+    char needle[256]; /* what mangled names hold that are worth a closer look */
+    char wanted[RDF_IMAGE_NAME_MAX], demangled[RDF_IMAGE_NAME_MAX], normalized[RDF_IMAGE_NAME_MAX];
 };
 
-/* False: it names no function. */
-bool rdf_search_begin(struct rdf_search *search, struct rdf_images *images, const char *text);
+/* What a format knows of names. */
+struct rdf_search_ops {
+    /* The object that is meant; null when it is not loaded. */
+    struct rdf_image *(*object)(const struct rdf_images *images, const char *name, size_t name_bytes);
+    /* rdf_search_add everything that is meant: of one object, or, when that is null, of all as they are
+     * bound. */
+    void (*find)(struct rdf_search *search, struct rdf_image *object);
+    /* rdf_suggest every name. */
+    void (*suggest)(const struct rdf_images *images, struct rdf_suggestions *suggestions);
+};
 
-/* A function of that name; two are the same if they are at the same address once stubs have been followed. */
-void rdf_search_add(struct rdf_search *search, struct rdf_image *image, const char *file, uint64_t addr);
+/* As rdf_images_find: names as they are, and if there is none, those of C++ as people write them. */
+redefine_status rdf_search(const struct rdf_search_ops *ops, struct rdf_images *images, const char *text,
+                           uint64_t *ret_addr, struct rdf_error *err);
 
-/* Whether a symbol's file, which may be a bare name, is the one that was asked for. */
-bool rdf_search_is_file(const struct rdf_search *search, const char *have);
+/* Whether a symbol is what was asked for: its name, and its file, which may be a bare name. */
+bool rdf_search_is_name(struct rdf_search *search, const char *have, const char *have_file);
 
-/* The one that was found. `suggestions` may hold names that resemble it, for when there is none. */
-redefine_status rdf_search_end(const struct rdf_search *search, const struct rdf_suggestions *suggestions,
-                               uint64_t *ret_addr, struct rdf_error *err);
+/* A function that is, by that symbol; two are the same if they are at the same address once stubs have been
+ * followed. */
+void rdf_search_add(struct rdf_search *search, struct rdf_image *image, const char *name, const char *file,
+                    uint64_t addr);
 
 #endif
