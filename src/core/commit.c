@@ -160,7 +160,8 @@ static struct rdf_edit extra_edit(const struct touched *touched, size_t index)
 struct last {
     const struct rdf_map *map;
     const struct rdf_image *image;
-    const struct rdf_image *engine; /* the object that the engine itself is in */
+    const struct rdf_image *engine; /* the object that the engine itself is in … */
+    const struct rdf_image *called; /* … and the one that the room of the system calls; or null */
 };
 
 static uint8_t prot_at(const struct commit *commit, struct last *last, uint64_t addr)
@@ -175,7 +176,7 @@ static bool is_in_engine(const struct commit *commit, struct last *last, uint64_
     bool is_same = last->image && addr >= rdf_image_start(last->image) && addr < rdf_image_end(last->image);
     if (!is_same)
         last->image = rdf_images_at(commit->images, addr);
-    return last->image && last->image == last->engine;
+    return last->image && (last->image == last->engine || last->image == last->called);
 }
 
 static redefine_status set_pcs(struct commit *commit, const struct rdf_redef *redef,
@@ -305,7 +306,8 @@ static redefine_status make_items(struct commit *commit, const struct work *work
     struct rdf_write_item *item = rdf_arena_alloc(&commit->arena, (count + 1) * sizeof *item);
     if (!item)
         return rdf_commit_no_memory(commit);
-    struct last last = {.engine = rdf_images_at(commit->images, (uint64_t)(uintptr_t)&rdf_write_apply)};
+    struct last last = {.engine = rdf_images_at(commit->images, (uint64_t)(uintptr_t)&rdf_write_apply),
+                        .called = rdf_images_at(commit->images, rdf_os_called_code())};
     for (size_t i = 0; i < count; i++) {
         redefine_status status = make_item(commit, &work[i], &last, &item[i]);
         if (status != REDEFINE_OK)

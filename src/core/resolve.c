@@ -76,6 +76,12 @@ static redefine_status make_new(struct commit *commit, struct touched *touched)
     redefine_status status = find_function(commit, touched->entry, &touched->function);
     if (status != REDEFINE_OK)
         return status;
+    if (rdf_os_calls(touched->entry))
+        return rdf_fail(commit->err, REDEFINE_EUNSUPPORTED,
+                        "%s at 0x%" PRIx64 " is what this library itself calls while code is changed: its "
+                        "replacement would run, and ask for its original, before that is there; redefine the "
+                        "function that the program calls",
+                        touched->function.name ? touched->function.name : "the function", touched->entry);
     touched->redef = NULL;
     touched->top = NULL;
     touched->was_active = false;

@@ -36,7 +36,7 @@ struct rdf_write_item {
     uint8_t method;                  /* set: how it was written, enum rdf_write_method */
     bool is_open;                    /* set: a page did not get its recorded protection back */
     uint8_t prot[2]; /* recorded protections of the pages it begins and ends in, put back by PROTECT */
-    bool has_engine; /* the engine itself runs from the object that holds these bytes */
+    bool has_engine; /* the engine, or what it calls, runs from the object that holds these bytes */
     bool
         moves; /* threads inside [edit.addr, window_end) move as pcs say; else none is inside but at `ours` */
     bool branches_back; /* see struct rdf_window */

@@ -218,6 +218,13 @@ size_t rdf_os_map_align_bytes(void);
 /* Behind the highest address that a process is given without asking for more. */
 uint64_t rdf_os_address_end(void);
 
+/* Code of the system that this room calls, of the object that all of it is in; 0: it calls none. Pages of
+ * that object stay executable while they are written, as those of the engine do. */
+uint64_t rdf_os_called_code(void);
+
+/* Whether a function of it begins at `entry` that is called while code is changed. */
+bool rdf_os_calls(uint64_t entry);
+
 /* A word of each thread, null at first, at one distance from the thread pointer in all of them; INT64_MIN
  * where a system has none that is. */
 void **rdf_os_thread_word(void);

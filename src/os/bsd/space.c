@@ -19,6 +19,17 @@ uint64_t rdf_os_address_end(void)
     return UINT64_C(0x7ffffffff000);
 }
 
+/* libc, for its __syscall. */
+uint64_t rdf_os_called_code(void)
+{
+    return (uint64_t)(uintptr_t)&__syscall;
+}
+
+bool rdf_os_calls(uint64_t entry)
+{
+    return entry == rdf_os_called_code();
+}
+
 /* ---- resolvers and files ---- */
 
 /* The loader tells resolvers what the CPU can do, in arguments that differ from CPU to CPU

@@ -40,6 +40,30 @@ uint64_t rdf_os_address_end(void)
     return MACH_VM_MAX_ADDRESS;
 }
 
+/* libsystem_kernel. */
+uint64_t rdf_os_called_code(void)
+{
+    return (uint64_t)(uintptr_t)&mach_vm_protect;
+}
+
+bool rdf_os_calls(uint64_t entry)
+{
+#define CALL(function) (uint64_t)(uintptr_t) & function
+    const uint64_t called[] = {CALL(mach_vm_allocate),     CALL(mach_vm_deallocate),
+                               CALL(mach_vm_protect),      CALL(mach_vm_read_overwrite),
+                               CALL(mach_vm_remap),        CALL(mach_vm_region_recurse),
+                               CALL(mach_port_deallocate), CALL(mach_absolute_time),
+                               CALL(task_threads),         CALL(thread_get_state),
+                               CALL(thread_set_state),     CALL(thread_suspend),
+                               CALL(thread_resume),        CALL(thread_info),
+                               CALL(thread_switch)};
+#undef CALL
+    for (size_t i = 0; i < sizeof called / sizeof *called; i++)
+        if (called[i] == entry)
+            return true;
+    return false;
+}
+
 /* ---- files ---- */
 
 static int map_file(int fd, uint64_t ino, struct rdf_span *ret)

@@ -233,6 +233,18 @@ uint64_t rdf_os_address_end(void)
     return UINT64_C(1) << RDF_ADDRESS_BITS;
 }
 
+/* The kernel itself. */
+uint64_t rdf_os_called_code(void)
+{
+    return 0;
+}
+
+bool rdf_os_calls(uint64_t entry)
+{
+    (void)entry;
+    return false;
+}
+
 /* ---- the table ---- */
 
 static const struct rdf_space_ops local_ops = {

@@ -22,40 +22,45 @@
 
 typedef PVOID rdf_address;
 
-NTSTATUS NTAPI NtAllocateVirtualMemory(HANDLE process, rdf_address *at, ULONG_PTR zero_bits,
-                                       SIZE_T *len_bytes, ULONG type, ULONG prot);
-NTSTATUS NTAPI NtFreeVirtualMemory(HANDLE process, rdf_address *at, SIZE_T *len_bytes, ULONG type);
-NTSTATUS NTAPI NtProtectVirtualMemory(HANDLE process, rdf_address *at, SIZE_T *len_bytes, ULONG prot,
-                                      ULONG *ret_former);
-NTSTATUS NTAPI NtQueryVirtualMemory(HANDLE process, const void *at, int what, void *ret, SIZE_T ret_bytes,
-                                    SIZE_T *ret_used);
-NTSTATUS NTAPI NtReadVirtualMemory(HANDLE process, const void *at, void *ret, SIZE_T len_bytes,
-                                   SIZE_T *ret_done);
-NTSTATUS NTAPI NtFlushInstructionCache(HANDLE process, const void *at, SIZE_T len_bytes);
-NTSTATUS NTAPI NtCreateSection(HANDLE *ret, ACCESS_MASK access, const OBJECT_ATTRIBUTES *attributes,
-                               const LARGE_INTEGER *len_bytes, ULONG prot, ULONG kind, HANDLE file);
-NTSTATUS NTAPI NtMapViewOfSection(HANDLE section, HANDLE process, rdf_address *at, ULONG_PTR zero_bits,
-                                  SIZE_T commit_bytes, LARGE_INTEGER *off, SIZE_T *len_bytes, int inherit,
-                                  ULONG type, ULONG prot);
-NTSTATUS NTAPI NtUnmapViewOfSection(HANDLE process, void *at);
-NTSTATUS NTAPI NtGetNextThread(HANDLE process, HANDLE thread, ACCESS_MASK access, ULONG attributes,
-                               ULONG flags, HANDLE *ret);
-NTSTATUS NTAPI NtSuspendThread(HANDLE thread, ULONG *ret_count);
-NTSTATUS NTAPI NtResumeThread(HANDLE thread, ULONG *ret_count);
-NTSTATUS NTAPI NtGetContextThread(HANDLE thread, CONTEXT *ret);
-NTSTATUS NTAPI NtSetContextThread(HANDLE thread, const CONTEXT *context);
-NTSTATUS NTAPI NtOpenThread(HANDLE *ret, ACCESS_MASK access, const OBJECT_ATTRIBUTES *attributes,
-                            const CLIENT_ID *id);
-NTSTATUS NTAPI NtDelayExecution(BOOLEAN alertable, const LARGE_INTEGER *timeout);
-NTSTATUS NTAPI NtQueryPerformanceCounter(LARGE_INTEGER *ret, LARGE_INTEGER *ret_per_second);
-NTSTATUS NTAPI NtDuplicateObject(HANDLE from_process, HANDLE from, HANDLE to_process, HANDLE *ret,
-                                 ACCESS_MASK access, ULONG attributes, ULONG options);
-NTSTATUS NTAPI RtlUnicodeToUTF8N(char *ret, ULONG ret_bytes, ULONG *ret_used, const WCHAR *text,
-                                 ULONG text_bytes);
-NTSTATUS NTAPI RtlUTF8ToUnicodeN(WCHAR *ret, ULONG ret_bytes, ULONG *ret_used, const char *text,
-                                 ULONG text_bytes);
-PVOID NTAPI RtlAddVectoredExceptionHandler(ULONG first, PVECTORED_EXCEPTION_HANDLER handler);
-ULONG NTAPI RtlRemoveVectoredExceptionHandler(PVOID handle);
+/* Declared as imported, so that their addresses are their own and not those of thunks in this object. */
+NTSYSAPI NTSTATUS NTAPI NtAllocateVirtualMemory(HANDLE process, rdf_address *at, ULONG_PTR zero_bits,
+                                                SIZE_T *len_bytes, ULONG type, ULONG prot);
+NTSYSAPI NTSTATUS NTAPI NtFreeVirtualMemory(HANDLE process, rdf_address *at, SIZE_T *len_bytes, ULONG type);
+NTSYSAPI NTSTATUS NTAPI NtProtectVirtualMemory(HANDLE process, rdf_address *at, SIZE_T *len_bytes, ULONG prot,
+                                               ULONG *ret_former);
+NTSYSAPI NTSTATUS NTAPI NtQueryVirtualMemory(HANDLE process, const void *at, int what, void *ret,
+                                             SIZE_T ret_bytes, SIZE_T *ret_used);
+NTSYSAPI NTSTATUS NTAPI NtReadVirtualMemory(HANDLE process, const void *at, void *ret, SIZE_T len_bytes,
+                                            SIZE_T *ret_done);
+NTSYSAPI NTSTATUS NTAPI NtFlushInstructionCache(HANDLE process, const void *at, SIZE_T len_bytes);
+NTSYSAPI NTSTATUS NTAPI NtCreateSection(HANDLE *ret, ACCESS_MASK access, const OBJECT_ATTRIBUTES *attributes,
+                                        const LARGE_INTEGER *len_bytes, ULONG prot, ULONG kind, HANDLE file);
+NTSYSAPI NTSTATUS NTAPI NtMapViewOfSection(HANDLE section, HANDLE process, rdf_address *at,
+                                           ULONG_PTR zero_bits, SIZE_T commit_bytes, LARGE_INTEGER *off,
+                                           SIZE_T *len_bytes, int inherit, ULONG type, ULONG prot);
+NTSYSAPI NTSTATUS NTAPI NtUnmapViewOfSection(HANDLE process, void *at);
+NTSYSAPI NTSTATUS NTAPI NtGetNextThread(HANDLE process, HANDLE thread, ACCESS_MASK access, ULONG attributes,
+                                        ULONG flags, HANDLE *ret);
+NTSYSAPI NTSTATUS NTAPI NtSuspendThread(HANDLE thread, ULONG *ret_count);
+NTSYSAPI NTSTATUS NTAPI NtResumeThread(HANDLE thread, ULONG *ret_count);
+NTSYSAPI NTSTATUS NTAPI NtGetContextThread(HANDLE thread, CONTEXT *ret);
+NTSYSAPI NTSTATUS NTAPI NtSetContextThread(HANDLE thread, const CONTEXT *context);
+NTSYSAPI NTSTATUS NTAPI NtOpenThread(HANDLE *ret, ACCESS_MASK access, const OBJECT_ATTRIBUTES *attributes,
+                                     const CLIENT_ID *id);
+NTSYSAPI NTSTATUS NTAPI NtDelayExecution(BOOLEAN alertable, const LARGE_INTEGER *timeout);
+NTSYSAPI NTSTATUS NTAPI NtQueryPerformanceCounter(LARGE_INTEGER *ret, LARGE_INTEGER *ret_per_second);
+NTSYSAPI NTSTATUS NTAPI NtDuplicateObject(HANDLE from_process, HANDLE from, HANDLE to_process, HANDLE *ret,
+                                          ACCESS_MASK access, ULONG attributes, ULONG options);
+NTSYSAPI NTSTATUS NTAPI RtlUnicodeToUTF8N(char *ret, ULONG ret_bytes, ULONG *ret_used, const WCHAR *text,
+                                          ULONG text_bytes);
+NTSYSAPI NTSTATUS NTAPI RtlUTF8ToUnicodeN(WCHAR *ret, ULONG ret_bytes, ULONG *ret_used, const char *text,
+                                          ULONG text_bytes);
+NTSYSAPI PVOID NTAPI RtlAddVectoredExceptionHandler(ULONG first, PVECTORED_EXCEPTION_HANDLER handler);
+NTSYSAPI ULONG NTAPI RtlRemoveVectoredExceptionHandler(PVOID handle);
+
+NTSYSAPI NTSTATUS NTAPI NtClose(HANDLE handle);
+NTSYSAPI NTSTATUS NTAPI NtQueryInformationThread(HANDLE thread, THREADINFOCLASS what, void *ret,
+                                                 ULONG ret_bytes, ULONG *ret_used);
 
 enum { RDF_QUERY_MEMORY_BASIC, RDF_QUERY_MEMORY_WORKING_SET, RDF_QUERY_MEMORY_FILENAME };
 

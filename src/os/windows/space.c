@@ -48,6 +48,45 @@ uint64_t rdf_os_address_end(void)
     return UINT64_C(0x7fffffff0000);
 }
 
+/* ntdll. */
+uint64_t rdf_os_called_code(void)
+{
+    return (uint64_t)(uintptr_t)&NtProtectVirtualMemory;
+}
+
+bool rdf_os_calls(uint64_t entry)
+{
+#define CALL(function) (uint64_t)(uintptr_t) & function
+    const uint64_t called[] = {
+        CALL(NtAllocateVirtualMemory),
+        CALL(NtFreeVirtualMemory),
+        CALL(NtProtectVirtualMemory),
+        CALL(NtQueryVirtualMemory),
+        CALL(NtReadVirtualMemory),
+        CALL(NtFlushInstructionCache),
+        CALL(NtCreateSection),
+        CALL(NtMapViewOfSection),
+        CALL(NtUnmapViewOfSection),
+        CALL(NtGetNextThread),
+        CALL(NtSuspendThread),
+        CALL(NtResumeThread),
+        CALL(NtGetContextThread),
+        CALL(NtSetContextThread),
+        CALL(NtOpenThread),
+        CALL(NtDelayExecution),
+        CALL(NtQueryPerformanceCounter),
+        CALL(NtDuplicateObject),
+        CALL(NtQueryInformationThread),
+        CALL(NtClose),
+        CALL(RtlUnicodeToUTF8N),
+    };
+#undef CALL
+    for (size_t i = 0; i < sizeof called / sizeof *called; i++)
+        if (called[i] == entry)
+            return true;
+    return false;
+}
+
 /* ---- files ---- */
 
 /* By the path of the system's own, as rdf_local_maps gives it. */
