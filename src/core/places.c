@@ -97,7 +97,8 @@ struct search {
 };
 
 /* From `sp` up to the end of its mapping, or to what is known already. A stack that the snapshot does not
- * show (of a thread started since, or grown since) ends where the system says, or is read until that fails. */
+ * show (of a thread started since, or grown since) ends where the system says, or is read until that fails.
+ */
 static void add_stack(struct search *search, uint64_t sp)
 {
     const uint64_t unknown_bytes = 8 << 20;

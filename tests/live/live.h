@@ -133,7 +133,7 @@ struct live_maps {
 __attribute__((unused)) static bool live_run(size_t number, const struct live_case *test)
 {
     char *text;
-    unsigned limit_s = (test->limit_s ? test->limit_s : live_limit_s) * test_slowdown();
+    unsigned limit_s = (test->limit_s ? test->limit_s : live_limit_s) * test_slowdown() * LIVE_SLOWER;
     struct live_end end = live_child(number, test, limit_s, &text);
     bool skipped = end.exited && end.status == LIVE_SKIPPED;
     bool ok = end.exited && (end.status == 0 || skipped);

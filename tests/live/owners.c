@@ -230,7 +230,7 @@ static int replacement(int x)
 static void work_the_engine(void)
 {
     void *found = NULL;
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < LIVE_ROUNDS(3); round++) {
         CHECK_OK(redefine_func(ADDRESS(target), ADDRESS(replacement)));
         CHECK_INT(target(1), 42);
         redefine_batch *batch = redefine_batch_new();

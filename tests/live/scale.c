@@ -69,11 +69,8 @@ static void redefine_many(size_t from, size_t count)
 static void write_each(void)
 {
     static char page[4096];
-    for (int i = 0; i < MANY; i++) {
-        int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-        CHECK(fd >= 0 && pwrite(fd, "abcde", 5, (off_t)(uintptr_t)page) == 5);
-        close(fd);
-    }
+    for (int i = 0; i < MANY; i++)
+        CHECK(live_poke(page, "abcde", 5));
 }
 
 static void ten_thousand_take_128_bytes_each(void)
@@ -87,8 +84,8 @@ static void ten_thousand_take_128_bytes_each(void)
     long grown = live_own_bytes() - before;
     start = cpu_ms();
     write_each();
-    printf("# %d: %.1f ms of CPU, %.2f of what so many writes through /proc/self/mem take; %.2f MB\n", MANY,
-           ms, ms / (cpu_ms() - start), (double)grown / 1e6);
+    printf("# %d: %.1f ms of CPU, %.2f of what so many writes take; %.2f MB\n", MANY, ms,
+           ms / (cpu_ms() - start), (double)grown / 1e6);
     /* Pages of text that were written are private now: that is the kernel's price, not ours. */
     if ((grown - (long)sizeof saved) / MANY > 128)
         live_fail(__FILE__, __LINE__, "%ld bytes each", (grown - (long)sizeof saved) / MANY);
@@ -130,7 +127,7 @@ static void toggling_takes_no_memory(void)
     live_skip_where_emulated("what is measured is the emulator's memory too");
     enum { WARM = 500 };
     const char *asked = getenv("SOAK_TOGGLES");
-    unsigned long rounds = asked ? strtoul(asked, NULL, 10) : 3000;
+    unsigned long rounds = asked ? strtoul(asked, NULL, 10) : LIVE_ROUNDS(3000);
     long before = 0;
     for (unsigned long i = 0; i < rounds + WARM; i++) {
         size_t which = i % 3;
@@ -168,7 +165,7 @@ static void a_replacement_is_replaced_at_any_time(void)
     CHECK_OK(redefine_func(function(0), ADDRESS(plus_three)));
     for (int i = 0; i < 2; i++)
         CHECK_INT(pthread_create(&thread[i], NULL, call_all_the_time, NULL), 0);
-    for (int i = 0; i < 100000; i++) {
+    for (int i = 0; i < LIVE_ROUNDS(100000); i++) {
         CHECK_OK(redefine_func(function(0), ADDRESS(i % 2 ? plus_two : plus_three)));
         CHECK_INT(call(0, 1), i % 2 ? 3 : 4);
         CHECK(redefine_func_replacement(function(0)) == ADDRESS(i % 2 ? plus_two : plus_three));
@@ -210,7 +207,7 @@ static void stores_and_commits_at_once(void)
     CHECK_OK(redefine_func(function(0), ADDRESS(plus_two)));
     CHECK_OK(redefine_func(function(0), ADDRESS(plus_three)));
     CHECK_INT(pthread_create(&thread, NULL, restore_and_redefine, NULL), 0);
-    for (int i = 0; i < 20000; i++)
+    for (int i = 0; i < LIVE_ROUNDS(20000); i++)
         CHECK_OK(redefine_func(function(0), ADDRESS(i % 2 ? plus_two : plus_three)));
     stop = true;
     CHECK_INT(pthread_join(thread, NULL), 0);

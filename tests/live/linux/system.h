@@ -35,6 +35,7 @@
 
 /* How much of a test that does one thing again and again is enough. */
 #define LIVE_ROUNDS(count) (count)
+enum { LIVE_SLOWER = 1 }; /* limits of time grow with it */
 
 /* The memory that this process has for itself, exactly: statm is late by some pages for each CPU, and counts
  * what happens to be mapped of files. */

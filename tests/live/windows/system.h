@@ -84,7 +84,8 @@ static inline int waitpid(int pid, int *ret_status, int flags)
 
 /* How much of a test that does one thing again and again is enough: under wine each stop of the world is a
  * hundred messages to a server. */
-#define LIVE_ROUNDS(count) ((count) / 6)
+#define LIVE_ROUNDS(count) (((count) + 9) / 10)
+enum { LIVE_SLOWER = 4 }; /* limits of time grow with it */
 
 /* The memory that this process has for itself. Threads that have been joined are still being taken down. */
 static inline long live_own_bytes(void)
