@@ -52,11 +52,10 @@ bool rdf_os_calls(uint64_t entry)
     const uint64_t called[] = {CALL(mach_vm_allocate),     CALL(mach_vm_deallocate),
                                CALL(mach_vm_protect),      CALL(mach_vm_read_overwrite),
                                CALL(mach_vm_remap),        CALL(mach_vm_region_recurse),
-                               CALL(mach_port_deallocate), CALL(mach_absolute_time),
-                               CALL(task_threads),         CALL(thread_get_state),
-                               CALL(thread_set_state),     CALL(thread_suspend),
-                               CALL(thread_resume),        CALL(thread_info),
-                               CALL(thread_switch)};
+                               CALL(mach_port_deallocate), CALL(task_threads),
+                               CALL(thread_get_state),     CALL(thread_set_state),
+                               CALL(thread_suspend),       CALL(thread_resume),
+                               CALL(thread_info),          CALL(thread_switch)};
 #undef CALL
     for (size_t i = 0; i < sizeof called / sizeof *called; i++)
         if (called[i] == entry)
