@@ -159,6 +159,9 @@ struct rdf_arch {
     uint8_t trap[4];           /* an instruction that raises a trap at its own address */
     uint8_t landing_bytes;     /* of `landing`; 0: no landing pad of this CPU signs */
     uint8_t landing[4];        /* a landing pad that is nothing else, for the place of one that signs */
+    /* In the context of an interrupted thread, as Linux lays it out: from the stack for handlers (uc_stack)
+     * to the stack pointer, which the PC and the flags follow; 0: laid out another way. */
+    uint16_t context_stack_bytes;
 
     /* Decode one instruction at the front of `code`, which lies at `addr`. False when the bytes are no
      * instruction or are cut off; *ret is then untouched. */

@@ -134,6 +134,17 @@ static bool is_context_of_other(const struct search *search, const uint64_t word
            rdf_maps_allow(search->write->maps, word[1], 1, RDF_PROT_EXEC);
 }
 
+/* Whether the context with its stack pointer at `addr` says of itself that it lies on the stack for handlers,
+ * as each does that interrupted another stack. What cannot be read is none. */
+static bool is_on_handlers_stack(const struct search *search, uint64_t addr)
+{
+    uint64_t stack[3]; /* start, flags, length */
+    uint64_t at = addr - search->write->arch->context_stack_bytes;
+    return search->write->arch->context_stack_bytes &&
+           search->write->space->ops->read(search->write->space, at, stack, sizeof stack) >= 0 &&
+           at - stack[0] < stack[2];
+}
+
 /* `word` are what is at `addr`; the two before them are there as well, of which nothing but a context is
  * wanted. */
 static bool words_have_place(struct search *search, uint64_t addr, const uint64_t *word, size_t count)
@@ -142,9 +153,10 @@ static bool words_have_place(struct search *search, uint64_t addr, const uint64_
         if (search->is_place(search->ctx, addr + 8 * i, word[i]))
             return true;
         const uint64_t *context = word + i - 2;
-        /* Where stacks are searched in part, stack pointers and PCs of tasks lie everywhere: Go's, whose
-         * stacks is_ready knows. */
-        if (!search->write->stack_bytes_max && is_context_of_other(search, context))
+        /* Where stacks are searched in part, it has to be a context: stack pointers and PCs of tasks lie
+         * everywhere among Go's words, and would lead to what those tasks left behind long ago. */
+        if (is_context_of_other(search, context) &&
+            (!search->write->stack_bytes_max || is_on_handlers_stack(search, addr + 8 * i - 16)))
             add_stack(search, context[0]);
     }
     return false;

@@ -14,6 +14,7 @@ const struct rdf_arch rdf_arch_aarch64 = {
     .jump_reach_ahead = B_REACH_BYTES - 2 * RDF_AARCH64_WORD_BYTES,
     .landing_bytes = RDF_AARCH64_WORD_BYTES,
     .landing = RDF_AARCH64_BTI_C,
+    .context_stack_bytes = 416,
     .decode = rdf_aarch64_decode,
     .scan_branches = rdf_aarch64_scan_branches,
     .may_compute_jump = rdf_aarch64_may_compute_jump,

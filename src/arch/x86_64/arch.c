@@ -13,6 +13,7 @@ const struct rdf_arch rdf_arch_x86_64 = {
     .short_jump_reach = INT8_MAX,
     .trap_bytes = 1,
     .trap = {0xcc}, /* int3 */
+    .context_stack_bytes = 144,
     .decode = rdf_x86_64_decode,
     .scan_branches = rdf_x86_64_scan_branches,
     .may_compute_jump = rdf_x86_64_may_compute_jump,
