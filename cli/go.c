@@ -82,10 +82,11 @@ static redefine_status make_plan(struct cli_target *target, uint64_t entry, stru
     uint32_t len_bytes;
     pieces->near = (struct rdf_near){.space = &target->space, .arch = target->arch, .pages = &rdf_os_pages};
     redefine_status status = rdf_go_judge_plan(&target->images, entry, plan, err);
-    plan->registers = RDF_GO_REGISTERS_MAX; /* how many the arguments take is not in Go's tables */
-    if (status == REDEFINE_OK)
-        status = rdf_near_reserve(&pieces->near, &target->images.maps, plan->target.func.entry,
-                                  RDF_GO_CODE_BYTES_MAX, &pieces->place, err);
+    if (status != REDEFINE_OK)
+        return status;
+    plan->registers = plan->abi->registers_max; /* how many the arguments take is not in Go's tables */
+    status = rdf_near_reserve(&pieces->near, &target->images.maps, plan->target.func.entry,
+                              RDF_GO_CODE_BYTES_MAX, &pieces->place, err);
     if (status == REDEFINE_OK)
         status = rdf_go_plan_emit(plan, &pieces->place, pieces->code, &len_bytes, err);
     return status == REDEFINE_OK ? rdf_go_plan_edit(plan, err) : status;

@@ -6,14 +6,9 @@ package redefine
 
 import "reflect"
 
-// Go passes arguments in nine integer and fifteen floating point registers, each argument wholly or not at all
+// Go passes each argument wholly in registers, integerRegisters and floatingRegisters of them, or not at all
 // (src/cmd/compile/abi-internal.md). A generic function has one argument more, its dictionary: a replacement,
 // which has not, finds the others where it expects them only if the same ones are in registers.
-const (
-	integerRegisters  = 9
-	floatingRegisters = 15
-)
-
 // argumentRegisters is how many integer registers the arguments take; all of them also when one less would make
 // a difference for any argument.
 func argumentRegisters(fn reflect.Type) int {

@@ -3,7 +3,8 @@
 package redefine
 
 // #cgo CFLAGS: -I${SRCDIR}/../include
-// #cgo LDFLAGS: ${SRCDIR}/../build/libredefine.a -lZydis
+// #cgo amd64 LDFLAGS: ${SRCDIR}/../build/libredefine.a -lZydis
+// #cgo arm64 LDFLAGS: -L${SRCDIR}/../build-aarch64 -L${SRCDIR}/../build -l:libredefine.a
 // #include <redefine/go.h>
 // #include <redefine/redefine.h>
 // #include <stdlib.h>

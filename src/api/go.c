@@ -126,7 +126,7 @@ static redefine_status redefine(struct call *call, struct redefine_go_request *r
     if (request->goid && !goid_off)
         return rdf_fail(&call->err, REDEFINE_EUNSUPPORTED,
                         "where goroutines have their number is not known in this release of Go");
-    if (call->target.is_generic && request->argument_registers > RDF_GO_REGISTERS_MAX)
+    if (call->target.is_generic && request->argument_registers > call->abi->registers_max)
         return rdf_fail(&call->err, REDEFINE_EUNSUPPORTED,
                         "%s has so many arguments that those of a generic function are elsewhere",
                         call->target.func.name);

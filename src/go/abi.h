@@ -19,7 +19,7 @@
  *
  * Only the target's own addresses are ever on a stack: the runtime knows them all. When the check fails in
  * the original, the function's own block lets the runtime grow the stack and jumps to the entry again, where
- * a caller of the target would get the replacement. So it leaves a note first: this goroutine (R14), at this
+ * a caller of the target would get the replacement. So it leaves a note first: this goroutine, at this
  * depth of its stack and called from there, is on its way into this original. The relay finds the note and
  * goes there. A note that nobody came for (the target was restored meanwhile) fits no other call, and goes
  * with the next one.
@@ -44,7 +44,6 @@ enum {
     RDF_GO_POINTS_MAX = 4,
     RDF_GO_CALL_BYTES_MAX = 8,
     RDF_GO_PROBE_BYTES_MAX = 8,
-    RDF_GO_REGISTERS_MAX = 8, /* of a generic function's arguments: one more is the dictionary's */
 };
 
 /* How a function begins. */
@@ -146,6 +145,7 @@ struct rdf_go_emit {
 typedef void rdf_go_routine(void);
 
 struct rdf_go_abi {
+    uint8_t registers_max; /* integer ones of a generic function's arguments: one more is the dictionary's */
     /* How the function at `addr` begins. REDEFINE_EUNSUPPORTED: it checks its stack in a way that is not
      * known. `code` reaches from its entry to its end. */
     redefine_status (*entry)(struct rdf_span code, uint64_t addr, struct rdf_go_entry *ret,

@@ -115,6 +115,9 @@ static inline void rdf_aarch64_put(uint8_t *at, uint32_t word)
 /* The shortest words that leave `value` in Xd when executed at `pc`, at most 4. Returns how many. */
 size_t rdf_aarch64_materialise(uint32_t ret_words[4], unsigned rd, uint64_t value, uint64_t pc);
 
+/* Words that leave the 8 bytes at `addr` in Xt when executed at `pc`. Returns how many, 0: out of reach. */
+size_t rdf_aarch64_load(uint32_t ret_words[2], unsigned rt, uint64_t pc, uint64_t addr);
+
 /* Registers that a call may change, as bits: 0..30 x0 … x30, 32..63 v0 … v31. AAPCS64, 6.1. A veneer may
  * change x16 and x17. Of v8 … v15 the lower half is the caller's, and compilers use no more of them than
  * that. */

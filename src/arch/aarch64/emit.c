@@ -70,23 +70,29 @@ size_t rdf_aarch64_emit_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from
     return RDF_AARCH64_WORD_BYTES;
 }
 
+size_t rdf_aarch64_load(uint32_t ret_words[2], unsigned rt, uint64_t pc, uint64_t addr)
+{
+    uint32_t literal = LDR_X_LITERAL | rt;
+    uint32_t page = ADRP_WORD | rt;
+    if (rdf_aarch64_set_displacement(RDF_A64_LDR, &literal, distance(pc, addr))) {
+        ret_words[0] = literal;
+        return 1;
+    }
+    if (addr % 8 || !rdf_aarch64_set_displacement(RDF_A64_ADRP, &page, page_distance(pc, addr)))
+        return 0;
+    ret_words[0] = page;
+    ret_words[1] = rdf_aarch64_ldr(rt, rt, addr & 0xfff);
+    return 2;
+}
+
 /* x16, and br, so that the replacement may begin with `bti c` or paciasp: they accept a jump through
  * x16 or x17 as a call (D8.4.2, BTYPE 0b01). */
 size_t rdf_aarch64_emit_slot_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t slot_addr)
 {
     uint32_t words[3];
-    size_t count = 0;
-    uint32_t literal = LDR_X_LITERAL | RDF_AARCH64_X16;
-    uint32_t page = ADRP_WORD | RDF_AARCH64_X16;
-    if (rdf_aarch64_set_displacement(RDF_A64_LDR, &literal, distance(from, slot_addr))) {
-        words[count++] = literal;
-    } else if (slot_addr % 8 == 0 &&
-               rdf_aarch64_set_displacement(RDF_A64_ADRP, &page, page_distance(from, slot_addr))) {
-        words[count++] = page;
-        words[count++] = rdf_aarch64_ldr(RDF_AARCH64_X16, RDF_AARCH64_X16, slot_addr & 0xfff);
-    } else {
+    size_t count = rdf_aarch64_load(words, RDF_AARCH64_X16, from, slot_addr);
+    if (!count)
         return 0;
-    }
     words[count++] = rdf_aarch64_br(RDF_AARCH64_X16);
     for (size_t i = 0; i < count; i++)
         rdf_aarch64_put(ret_code + i * RDF_AARCH64_WORD_BYTES, words[i]);

@@ -8,11 +8,11 @@
 
 #include "base/bytes.h"
 
-enum { RECORD_SLOW = 16, RECORD_NOTE = 24, ARGUMENT_REGISTERS = 9 };
+enum { RECORD_SLOW = 16, RECORD_NOTE = 24 };
 
 /* The integer registers of arguments in their order: AX BX CX DI SI R8 R9 R10 R11, as instructions number
  * them. */
-static const uint8_t argument_register[ARGUMENT_REGISTERS] = {0, 3, 1, 7, 6, 8, 9, 10, 11};
+static const uint8_t argument_register[RDF_GO_X86_64_ARGUMENT_REGISTERS] = {0, 3, 1, 7, 6, 8, 9, 10, 11};
 
 struct writer {
     uint8_t *code;
@@ -167,7 +167,7 @@ static void put_generic_relay(struct writer *writer, const struct rdf_go_emit *r
     put_jump(writer, IF_ZERO, code->original);
     uint64_t take = writer->addr + writer->at;
     PUT(writer, 0x4c, 0x89, 0xea); /* mov rdx, r13 */
-    for (size_t i = position; i < request->registers && i + 1 < ARGUMENT_REGISTERS; i++) {
+    for (size_t i = position; i < request->registers && i + 1 < RDF_GO_X86_64_ARGUMENT_REGISTERS; i++) {
         uint8_t to = argument_register[i];
         uint8_t from = argument_register[i + 1];
         uint8_t move[3] = {(uint8_t)(0x48 | (from >= 8 ? 4 : 0) | (to >= 8 ? 1 : 0)), 0x89,
@@ -219,48 +219,28 @@ size_t rdf_go_x86_64_emit_call(uint8_t ret_code[RDF_GO_CALL_BYTES_MAX], uint64_t
     return writer.is_out_of_reach ? 0 : writer.at;
 }
 
-/* The instructions that a wrapper consists of besides moves and its frame: LEA reg, [RIP + dictionary] with
- * the last of them before the only call that is not for more stack. */
-static bool dictionary_load(struct rdf_span code, const struct rdf_insn *insn, uint8_t *ret_position)
+/* LEA reg, [RIP + dictionary] */
+static bool read_dictionary(struct rdf_span code, uint64_t addr, uint64_t *ret_dictionary,
+                            uint8_t *ret_position)
 {
     const uint8_t *bytes = code.data;
-    if (code.len_bytes < 7 || insn->len_bytes != 7 || !insn->has_ref || (bytes[0] & 0xfb) != 0x48 ||
-        bytes[1] != 0x8d || (bytes[2] & 0xc7) != 0x05)
+    struct rdf_insn insn;
+    if (code.len_bytes < 7 || (bytes[0] & 0xfb) != 0x48 || bytes[1] != 0x8d || (bytes[2] & 0xc7) != 0x05 ||
+        !rdf_arch_x86_64.decode(code, addr, &insn) || insn.len_bytes != 7 || !insn.has_ref)
         return false;
     uint8_t number = (uint8_t)((bytes[2] >> 3 & 7) | (bytes[0] & 4 ? 8 : 0));
-    for (uint8_t i = 0; i < ARGUMENT_REGISTERS; i++)
+    for (uint8_t i = 0; i < RDF_GO_X86_64_ARGUMENT_REGISTERS; i++)
         if (argument_register[i] == number) {
+            *ret_dictionary = insn.ref;
             *ret_position = i;
             return true;
         }
     return false;
 }
 
+const struct rdf_go_room rdf_go_x86_64_room = {&rdf_arch_x86_64, rdf_go_x86_64_read_check, read_dictionary};
+
 bool rdf_go_x86_64_wrapper(struct rdf_span code, uint64_t addr, struct rdf_go_wrapper *ret)
 {
-    struct rdf_go_wrapper wrapper = {0};
-    struct rdf_insn insn;
-    for (size_t off = 0; off < code.len_bytes; off += insn.len_bytes) {
-        struct rdf_span rest = rdf_span_slice(code, off, code.len_bytes - off);
-        if (!rdf_arch_x86_64.decode(rest, addr + off, &insn))
-            return false;
-        uint8_t position;
-        if (dictionary_load(rest, &insn, &position)) {
-            wrapper.dictionary = insn.ref;
-            wrapper.position = position;
-        }
-        /* Before it, a call belongs to the race detector. */
-        if (insn.flow == RDF_FLOW_CALL && wrapper.dictionary) {
-            wrapper.shape = insn.target;
-            wrapper.call_addr = addr + off;
-            wrapper.call_bytes = insn.len_bytes;
-            break;
-        }
-        if (insn.flow != RDF_FLOW_NEXT && insn.flow != RDF_FLOW_BRANCH && insn.flow != RDF_FLOW_CALL)
-            return false;
-    }
-    if (!wrapper.shape || !wrapper.dictionary)
-        return false;
-    *ret = wrapper;
-    return true;
+    return rdf_go_passes_dictionary(&rdf_go_x86_64_room, code, addr, ret);
 }

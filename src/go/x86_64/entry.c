@@ -16,8 +16,6 @@
 
 #include "base/bytes.h"
 
-#include <inttypes.h>
-
 struct form {
     uint8_t len_bytes;
     uint8_t mask_from; /* bytes from here on are a displacement or an immediate */
@@ -81,8 +79,10 @@ static bool take_branch(struct reader *reader, uint8_t opcode)
     return true;
 }
 
-static bool read_check(struct reader *reader)
+bool rdf_go_x86_64_read_check(struct rdf_span code, uint64_t addr, struct rdf_go_entry *entry)
 {
+    struct reader in = {code, addr, entry};
+    struct reader *reader = &in;
     if (take(reader, &compare_sp) || take(reader, &compare_sp_system))
         return take_branch(reader, 0x76);
     bool has_limit = take(reader, &lea_short) || take(reader, &lea_long) ||
@@ -91,66 +91,10 @@ static bool read_check(struct reader *reader)
            take_branch(reader, 0x76);
 }
 
-/* The block behind the function: arguments put aside, the call, arguments taken back, the jump to the entry.
- */
-static bool block_comes_back(struct rdf_span code, uint64_t addr, uint64_t more)
-{
-    enum { INSNS_MAX = 64 };
-    bool has_called = false;
-    uint64_t at = more;
-    for (int i = 0; i < INSNS_MAX; i++) {
-        struct rdf_insn insn;
-        uint64_t off = at - addr;
-        if (off >= code.len_bytes ||
-            !rdf_arch_x86_64.decode(rdf_span_slice(code, off, code.len_bytes - off), at, &insn))
-            return false;
-        has_called |= insn.flow == RDF_FLOW_CALL;
-        if (insn.flow == RDF_FLOW_JUMP)
-            return has_called && insn.has_target && insn.target == addr;
-        if (insn.flow != RDF_FLOW_NEXT && insn.flow != RDF_FLOW_CALL)
-            return false;
-        at += insn.len_bytes;
-    }
-    return false;
-}
-
-/* Whether anything in the function leads to its entry again. */
-static bool begins_again(struct rdf_span code, uint64_t addr)
-{
-    struct rdf_insn insn;
-    for (size_t off = 0; off < code.len_bytes; off += insn.len_bytes) {
-        if (!rdf_arch_x86_64.decode(rdf_span_slice(code, off, code.len_bytes - off), addr + off, &insn))
-            return false;
-        bool is_branch = insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH;
-        if (is_branch && insn.has_target && insn.target == addr)
-            return true;
-    }
-    return false;
-}
-
 redefine_status rdf_go_x86_64_entry(struct rdf_span code, uint64_t addr, struct rdf_go_entry *ret,
                                     struct rdf_error *err)
 {
-    struct rdf_go_entry entry = {.has_check = true};
-    struct reader reader = {code, addr, &entry};
-    if (!read_check(&reader)) {
-        *ret = (struct rdf_go_entry){.has_check = false};
-        if (begins_again(code, addr))
-            return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                            "the function at 0x%" PRIx64
-                            " begins in a form that is not known, and leads to its "
-                            "entry again: whether that is a loop or more stack cannot be told",
-                            addr);
-        return REDEFINE_OK;
-    }
-    if (!block_comes_back(code, addr, entry.more))
-        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                        "the function at 0x%" PRIx64 " checks its stack, but what it does when there is too "
-                        "little (at 0x%" PRIx64 ") has a form that is not known",
-                        addr, entry.more);
-    rdf_bytes_copy(entry.bytes, code.data, entry.check_bytes);
-    *ret = entry;
-    return REDEFINE_OK;
+    return rdf_go_begin(&rdf_go_x86_64_room, code, addr, ret, err);
 }
 
 /* ---- functions without a check ---- */

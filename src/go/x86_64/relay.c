@@ -160,7 +160,8 @@ __asm__(".text\n"
 
 const struct rdf_go_abi *rdf_go_abi_native(void)
 {
-    static const struct rdf_go_abi abi = {.entry = rdf_go_x86_64_entry,
+    static const struct rdf_go_abi abi = {.registers_max = RDF_GO_X86_64_ARGUMENT_REGISTERS - 1,
+                                          .entry = rdf_go_x86_64_entry,
                                           .wrapper = rdf_go_x86_64_wrapper,
                                           .emit = rdf_go_x86_64_emit,
                                           .emit_call = rdf_go_x86_64_emit_call,

@@ -5,8 +5,13 @@
 #ifndef RDF_GO_X86_64_ROOM_H
 #define RDF_GO_X86_64_ROOM_H
 
-#include "go/abi.h"
+#include "go/begin.h"
 
+enum { RDF_GO_X86_64_ARGUMENT_REGISTERS = 9 };
+
+extern const struct rdf_go_room rdf_go_x86_64_room;
+
+bool rdf_go_x86_64_read_check(struct rdf_span code, uint64_t addr, struct rdf_go_entry *entry);
 redefine_status rdf_go_x86_64_entry(struct rdf_span code, uint64_t addr, struct rdf_go_entry *ret,
                                     struct rdf_error *err);
 bool rdf_go_x86_64_may_move(struct rdf_span code, uint64_t addr, struct rdf_go_probe *ret);

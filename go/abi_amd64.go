@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+
+package redefine
+
+const (
+	integerRegisters  = 9
+	floatingRegisters = 15
+)

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+
+package redefine
+
+const (
+	integerRegisters  = 16
+	floatingRegisters = 16
+)
