@@ -148,3 +148,13 @@ func TestForGoroutineGenericInParallel(t *testing.T) {
 	s.Push(1)
 	check(t, "afterwards", fmt.Sprint(s.all), "[1]")
 }
+
+//go:noinline
+func onlyMine[T any](x T) string { return fmt.Sprint(x) }
+
+// Nobody but this goroutine ever redefined a function of that shape: for everyone there is no list at all.
+func TestForGoroutineGenericAlone(t *testing.T) {
+	redefine.TestForGoroutine(t, onlyMine[*int], func(*int) string { return "mine" })
+	check(t, "this one", onlyMine[*int](nil), "mine")
+	check(t, "another of the shape", onlyMine[*string](nil), "<nil>")
+}

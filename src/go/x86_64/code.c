@@ -127,11 +127,14 @@ static void put_checked_original(struct writer *writer, const struct rdf_go_emit
 
 /* ---- generic functions ---- */
 
-/* R13 = what the list in R13 has for this call's dictionary; with none, or the original, to `missing`. */
+/* R13 = what the list in R13, if there is one, has for this call's dictionary; with none, or the original, to
+ * `missing`. */
 static void put_search(struct writer *writer, uint8_t dictionary, uint64_t missing)
 {
     uint8_t compare[] = {(uint8_t)(0x49 | (dictionary >= 8 ? 4 : 0)), 0x39,
                          (uint8_t)(0x45 | (dictionary & 7) << 3), 0x00};
+    PUT(writer, 0x4d, 0x85, 0xed); /* test r13, r13 */
+    put_jump(writer, IF_ZERO, missing);
     uint64_t next = writer->addr + writer->at;
     put(writer, compare, sizeof compare); /* cmp [r13], dictionary */
     size_t found = put_jump_ahead(writer, IF_ZERO);
