@@ -89,17 +89,35 @@ func TestGenericClosure(t *testing.T) {
 }
 
 //go:noinline
-func crowded[T any](a, b, c, d, e, f, g, h, i T) string { return fmt.Sprint(a, b, c, d, e, f, g, h, i) }
+func crowded[T any](a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p T) string {
+	return fmt.Sprint(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)
+}
+
+// As many as fit on arm64, the dictionary included.
+//
+//go:noinline
+func fullOnArm[T any](a, b, c, d, e, f, g, h, i, j, k, l, m, n, o T) string {
+	return fmt.Sprint(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o)
+}
 
 //go:noinline
 func full[T any](a, b, c, d, e, f, g, h T, x float64, z [2]T) string {
 	return fmt.Sprint(a, b, c, d, e, f, g, h, x, z)
 }
 
-// With its dictionary in a register, the ninth word is on the stack.
+// With its dictionary in a register, the last word, the ninth on amd64, is on the stack.
 func TestGenericWithManyArguments(t *testing.T) {
-	err := redefine.Func(crowded[int], func(a, b, c, d, e, f, g, h, i int) string { return "" })
+	err := redefine.Func(crowded[int], func(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p int) string { return "" })
 	checkKind(t, err, redefine.ErrUnsupported)
+	reversed := func(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o int) string {
+		return "r " + redefine.Original(fullOnArm[int])(o, n, m, l, k, j, i, h, g, f, e, d, c, b, a)
+	}
+	if runtime.GOARCH == "arm64" {
+		mustRedefine(t, fullOnArm[int], reversed)
+		check(t, "redefined", fullOnArm(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), "r 15 14 13 12 11 10 9 8 7 6 5 4 3 2 1")
+	} else {
+		checkKind(t, redefine.Func(fullOnArm[int], reversed), redefine.ErrUnsupported)
+	}
 	mustRedefine(t, full[int], func(a, b, c, d, e, f, g, h int, x float64, z [2]int) string {
 		return "r " + redefine.Original(full[int])(h, g, f, e, d, c, b, a, -x, [2]int{z[1], z[0]})
 	})
