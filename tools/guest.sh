@@ -100,6 +100,9 @@ tools/run-tests --list "$guest" "$pattern" | sed "s|$guest/|$build/|g" >"$root/p
 while read -r _ program _; do
     mkdir -p "$root${program%/*}"
     cp "$program" "$root$program"
+    # What it runs.
+    helper=${program%/*}/helper_${program##*/}
+    [ ! -e "$helper" ] || cp "$helper" "$root$helper"
 done <"$root/programs"
 
 cat >"$root/init" <<END

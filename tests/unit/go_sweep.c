@@ -46,13 +46,36 @@ static redefine_status try_function(struct rdf_images *images, uint64_t entry, s
     return status == REDEFINE_OK ? rdf_go_plan_way(images, abi, &target, &plan, err) : status;
 }
 
+/* The gofmt of a toolchain: its own, or for another CPU than that toolchain's one that it builds. Null: none.
+ */
+static const char *gofmt_of(const char *go)
+{
+    static char path[1024];
+    char command[2048], flags[128] = "";
+    bool is_arm = strcmp(rdf_arch_native()->name, "aarch64") == 0;
+    snprintf(command, sizeof command, "GOTOOLCHAIN=local %s env GOROOT GOHOSTARCH 2>/dev/null | tr '\\n' ' '",
+             go);
+    char root[512] = "", cpu[16] = "";
+    if (sscanf(go_output(command), "%511s %15s", root, cpu) != 2)
+        return NULL;
+    snprintf(path, sizeof path, "%s/bin/gofmt", root);
+    if (is_arm == (strcmp(cpu, "arm64") == 0))
+        return access(path, R_OK) == 0 ? path : NULL;
+    snprintf(flags, sizeof flags, "GOOS=linux GOARCH=%s CGO_ENABLED=0", is_arm ? "arm64" : "amd64");
+    snprintf(path, sizeof path, "%s/gofmt", work_folder());
+    snprintf(command, sizeof command,
+             "cd %s/src && %s GOFLAGS= GOPROXY=off GOTOOLCHAIN=local HOME=${HOME:-%s} "
+             "%s build -o %s ./cmd/gofmt >%s.log 2>&1",
+             root, flags, work_folder(), go, path, path);
+    return system(command) == 0 ? path : NULL;
+}
+
 static void sweep(void **state)
 {
-    char command[512], path[512];
-    snprintf(command, sizeof command, "GOTOOLCHAIN=local %s env GOROOT 2>/dev/null", (const char *)*state);
-    snprintf(path, sizeof path, "%s/bin/gofmt", go_output(command));
-    if (path[0] != '/' || access(path, R_OK) != 0) {
-        print_message("# SKIP no gofmt of %s here\n", (const char *)*state);
+    const char *path = gofmt_of(*state);
+    if (!path) {
+        print_message("# SKIP no gofmt of %s here, or it cannot be built for this CPU\n",
+                      (const char *)*state);
         skip();
     }
     struct go_file file;
