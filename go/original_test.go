@@ -416,9 +416,11 @@ func TestOriginalFromManyGoroutines(t *testing.T) {
 	for i := range wants {
 		wants[i] = joining(words, i)
 	}
+	var original func([]string, int) string
 	mustRedefine(t, joining, func(words []string, depth int) string {
-		return redefine.Original(joining)(append([]string(nil), words...), depth)
+		return original(append([]string(nil), words...), depth)
 	})
+	original = redefine.Original(joining)
 	var all sync.WaitGroup
 	for i := 0; i < 32; i++ {
 		all.Add(1)
@@ -431,6 +433,7 @@ func TestOriginalFromManyGoroutines(t *testing.T) {
 					return
 				}
 				if round%50 == 0 {
+					check(t, "asked for again", redefine.Original(joining)(words, i), wants[i])
 					check(t, "deep", deepest(round, func() string { return joining(words, 1) }), wants[1])
 				}
 			}
