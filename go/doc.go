@@ -41,6 +41,6 @@
 //
 //	go mod edit -require=redefine@v0.0.0 -replace=redefine=…/go
 //
-// It needs cgo, and Linux on x86-64. The go command does not notice when the library was rebuilt: clean its
-// cache then (go clean -cache). Supported are Go 1.19 to 1.27; other releases are refused by [ErrVersion].
+// It needs cgo, and Linux on x86-64 or arm64 (there "make aarch64" builds the library on another machine). The go
+// command does not notice when the library was rebuilt: clean its cache then (go clean -cache). Supported are Go 1.19 to 1.27; other releases are refused by [ErrVersion].
 package redefine
