@@ -51,7 +51,7 @@ static redefine_status try_function(struct rdf_images *images, uint64_t entry, s
 static const char *gofmt_of(const char *go)
 {
     static char path[1024];
-    char command[2048], flags[128] = "";
+    char command[4096], flags[128] = "";
     bool is_arm = strcmp(rdf_arch_native()->name, "aarch64") == 0;
     snprintf(command, sizeof command, "GOTOOLCHAIN=local %s env GOROOT GOHOSTARCH 2>/dev/null | tr '\\n' ' '",
              go);
