@@ -369,8 +369,10 @@ static int os_write(struct rdf_space *space, struct rdf_world *world, enum rdf_w
         len = os->lie[method] == MEMORY_STORES_HALF ? len / 2 : 0;
     for (size_t i = 0; i < len; i++)
         *memory_os_at(os, addr + i) = ((const uint8_t *)bytes)[i];
-    if (os->kill_helper > 0 && os->world == MEMORY_STOPPED && os->kill_helper-- > 0)
+    if (os->kill_helper > 0 && os->world == MEMORY_STOPPED && os->body_writes++ == os->kill_behind) {
+        os->kill_helper--;
         longjmp(os->killed, 1);
+    }
     return 0;
 }
 
@@ -430,6 +432,7 @@ static int os_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, 
                                    .set_pc = world_set_pc,
                                    .os = os};
         os->world = MEMORY_STOPPED;
+        os->body_writes = 0;
         bool was_killed = setjmp(os->killed) != 0;
         if (!was_killed)
             result = body(&world, ctx);

@@ -91,7 +91,9 @@ struct memory_os {
     bool no_views;   /* as a traced process */
     bool no_tracer;  /* stopping does not give the right to write */
     bool may_be_wx;  /* the engine runs from the page that it writes to */
-    int kill_helper; /* how many times the stopped body is cut off behind its first write */
+    int kill_helper; /* how many times the stopped body is cut off … */
+    int kill_behind; /* … behind the write that comes after so many others */
+    int body_writes;
     jmp_buf killed;
     int denied[MEMORY_OPS]; /* errno value that every such call gives; 0: it works */
     /* Writes of code that say yes: and have stored nothing, or only the first half. */
