@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <linux/io_uring.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 long target(long value);
 __asm__(".text\n.p2align 6\n" FUNCTION(target, ENTRY_STEPS) ".p2align 6\n");
@@ -113,6 +114,16 @@ static void seccomp_eperm(void)
 static void seccomp_enosys(void)
 {
     RULES(DENY(ptrace, ENOSYS));
+    start_callers();
+    works_unstopped("written by /proc/self/mem");
+}
+
+/* A filter that ends who breaks it, as systemd's does unless told otherwise, ends the helper alone. */
+static void seccomp_kills(void)
+{
+    const struct rlimit no_core = {0, 0};
+    CHECK(!setrlimit(RLIMIT_CORE, &no_core));
+    RULES(DENY(ptrace, LIVE_KILLS));
     start_callers();
     works_unstopped("written by /proc/self/mem");
 }
@@ -851,6 +862,7 @@ int main(void)
     static const struct live_case cases[] = {
         {"seccomp: ptrace is EPERM", seccomp_eperm, 0},
         {"seccomp: ptrace is ENOSYS", seccomp_enosys, 0},
+        {"seccomp: who calls ptrace is ended", seccomp_kills, 0},
         {"seccomp: no helper can be made", no_helper, 0},
         {"seccomp: neither ptrace nor process_vm_readv", no_process_vm, 0},
         {"no ptrace, and /proc/self/mem refuses", no_self_mem, 0},

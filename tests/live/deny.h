@@ -15,6 +15,9 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 
+/* For `err`: who makes the call is ended. */
+enum { LIVE_KILLS = -1 };
+
 /* Where (argument & mask) == value, the call fails with `err` instead. A mask of 0: always. */
 struct live_rule {
     int nr;
@@ -46,13 +49,15 @@ __attribute__((unused)) static void live_deny(const struct live_rule *rule, size
     const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     for (size_t i = 0; i < count; i++) {
         uint32_t arg_off = (uint32_t)(offsetof(struct seccomp_data, args) + rule[i].arg * sizeof(uint64_t));
+        uint32_t action = rule[i].err == LIVE_KILLS ? SECCOMP_RET_KILL_PROCESS
+                                                    : SECCOMP_RET_ERRNO | (uint32_t)rule[i].err;
         const struct sock_filter one[] = {
             BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
             BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)rule[i].nr, 0, 4),
             BPF_STMT(BPF_LD | BPF_W | BPF_ABS, arg_off), /* the low half: little endian */
             BPF_STMT(BPF_ALU | BPF_AND | BPF_K, rule[i].mask),
             BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, rule[i].value, 0, 1),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)rule[i].err),
+            BPF_STMT(BPF_RET | BPF_K, action),
         };
         CHECK((size_t)at + LIVE_COUNT(one) < LIVE_COUNT(code));
         memcpy(code + at, one, sizeof one);

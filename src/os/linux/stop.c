@@ -103,17 +103,19 @@ static RDF_RAW void finish(struct rdf_stop *stop)
         (void)rdf_sys(SYS_munmap, stop->region, stop->region_bytes);
 }
 
-/* Until the helper has ended. Somebody else may collect it (a wait for all clones in another thread)
- * or the call may be denied: `alive`, cleared by the kernel when the helper lets go of our memory, is
- * what allows us to return. */
-static RDF_RAW void await_helper(struct rdf_stop *stop, int helper)
+/* Until the helper has ended; returns the signal that ended it, 0 also when that is not known. Somebody else
+ * may collect it (a wait for all clones in another thread) or the call may be denied: `alive`, cleared by the
+ * kernel when the helper lets go of our memory, is what allows us to return. */
+static RDF_RAW int await_helper(struct rdf_stop *stop, int helper)
 {
-    int status;
+    enum { SIGNAL_OF_STATUS = 0x7f };
+    int status = 0;
     while (rdf_sys(SYS_wait4, helper, &status, __WALL, 0) == -EINTR)
         ;
     uint32_t alive;
     while ((alive = __atomic_load_n(&stop->alive, __ATOMIC_ACQUIRE)) != 0)
         (void)rdf_sys(SYS_futex, &stop->alive, FUTEX_WAIT, alive, 0);
+    return status & SIGNAL_OF_STATUS;
 }
 
 /* Steps 2 to 8. 0 when body has run to its end. */
@@ -134,10 +136,13 @@ static RDF_RAW int attempt(struct rdf_stop *stop, bool name_tracer)
                 __atomic_store_n(&stop->go, 1, __ATOMIC_RELEASE);
                 (void)rdf_sys(SYS_futex, &stop->go, FUTEX_WAKE_PRIVATE, 1);
             }
-            await_helper(stop, (int)helper);
+            int killed_by = await_helper(stop, (int)helper);
             if (name_tracer)
                 (void)rdf_sys(SYS_prctl, SET_PTRACER, 0);
             err = stop->report.err;
+            /* seccomp, and it does not refuse the call but ends who makes it: denied all the same. */
+            if (!err && killed_by == SIGSYS && stop->phase == BEFORE_BODY)
+                err = rdf_stop_fail(stop, "the helper was killed by seccomp", -EPERM, 0);
             if (!err && stop->phase != AFTER_BODY)
                 err = rdf_stop_fail(stop, "the helper was killed", -EOWNERDEAD, 0);
             stop->report.body_began = err && stop->phase == IN_BODY;
