@@ -43,6 +43,10 @@ part "aarch64: original against relocated, in an emulator" \
         "$foreign"/usr/lib/aarch64-linux-gnu/*.so.*)
 part "the helper killed at each of its calls, and between the instructions that publish" \
     env LIVE_ALL=1 "$build/tests/live/killed"
+for threads in "" _threads; do
+    part "each system call of a change fails, with each error${threads:+, with threads}" \
+        env LIVE_ALL=1 "$build/tests/live/syscalls$threads"
+done
 # guest CPU: 77 says that there is no kernel to be had, and why.
 guest()
 {

@@ -834,7 +834,10 @@ static void one_thread_pays_nothing(void)
                               SYS_fork,
                               SYS_vfork,
 #endif
+                              SYS_kill,
+                              SYS_tkill,
                               SYS_tgkill,
+                              SYS_rt_sigqueueinfo,
                               SYS_rt_tgsigqueueinfo,
                               SYS_process_vm_writev,
                               SYS_rt_sigaction};
