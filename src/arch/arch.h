@@ -184,9 +184,10 @@ struct rdf_arch {
                                           enum rdf_reference kind),
                             void *ctx);
 
-    /* What the instruction at the front of `code` does to registers. False where there is none. Null, as all
-     * that is about what callers rely on: this room cannot tell. */
-    bool (*registers)(struct rdf_span code, uint64_t addr, struct rdf_register_use *ret);
+    /* What `decode` says of the instruction at the front of `code`, and what it does to registers. False
+     * where there is none. Null, as all that is about what callers rely on: this room cannot tell. */
+    bool (*registers)(struct rdf_span code, uint64_t addr, struct rdf_insn *ret_insn,
+                      struct rdf_register_use *ret);
     const char *(*register_name)(unsigned number);
     uint64_t call_clobbered; /* the registers that a call may change */
     uint64_t argument_regs;  /* of them, those that a function may read as it is called … */

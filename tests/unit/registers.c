@@ -172,7 +172,7 @@ static void try_insn(const uint8_t *code, size_t len)
     struct rdf_register_use use;
     struct rdf_insn insn;
     struct rdf_span span = {code, len};
-    if (!arch->decode(span, CODE, &insn) || insn.flow != RDF_FLOW_NEXT || !arch->registers(span, CODE, &use))
+    if (!arch->registers(span, CODE, &insn, &use) || insn.flow != RDF_FLOW_NEXT)
         return;
     if (now.machine->cpu != UC_ARCH_ARM64 && is_too_new(code, len))
         return;

@@ -144,7 +144,8 @@ void rdf_aarch64_scan_references(struct rdf_span code, uint64_t addr, const stru
                                  void (*visit)(void *ctx, uint64_t field_addr, uint64_t target,
                                                enum rdf_reference kind),
                                  void *ctx);
-bool rdf_aarch64_registers(struct rdf_span code, uint64_t addr, struct rdf_register_use *ret);
+bool rdf_aarch64_registers(struct rdf_span code, uint64_t addr, struct rdf_insn *ret_insn,
+                           struct rdf_register_use *ret);
 const char *rdf_aarch64_register_name(unsigned number);
 size_t rdf_aarch64_format(struct rdf_span code, uint64_t addr, char *ret_text, size_t text_bytes);
 redefine_status rdf_aarch64_relocate(const struct rdf_relocate_request *request, struct rdf_relocated *ret,

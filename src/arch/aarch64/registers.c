@@ -227,13 +227,15 @@ static void use_frame(uint32_t word, struct rdf_register_use *use)
                                 : (int64_t)rdf_aarch64_bits(word, 21, 10) << scale;
 }
 
-bool rdf_aarch64_registers(struct rdf_span code, uint64_t addr, struct rdf_register_use *ret)
+bool rdf_aarch64_registers(struct rdf_span code, uint64_t addr, struct rdf_insn *ret_insn,
+                           struct rdf_register_use *ret)
 {
     struct rdf_register_use use = {0};
-    struct rdf_insn insn;
+    struct rdf_insn described;
     uint32_t word = 0;
-    if (!rdf_aarch64_decode(code, addr, &insn) || !rdf_span_u32(code, 0, &word))
+    if (!rdf_aarch64_decode(code, addr, &described) || !rdf_span_u32(code, 0, &word))
         return false;
+    *ret_insn = described;
     enum rdf_aarch64_form form = rdf_aarch64_form_of(word);
     switch (rdf_aarch64_bits(word, 28, 25)) {
     case 8:

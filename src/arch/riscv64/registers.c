@@ -255,11 +255,12 @@ static void use_parcel(uint32_t parcel, struct rdf_register_use *use)
         use_short_arithmetic(parcel, use);
 }
 
-bool rdf_riscv64_registers(struct rdf_span code, uint64_t addr, struct rdf_register_use *ret)
+bool rdf_riscv64_registers(struct rdf_span code, uint64_t addr, struct rdf_insn *ret_insn,
+                           struct rdf_register_use *ret)
 {
     struct rdf_register_use use = {0};
     struct rdf_rv_insn insn;
-    if (addr % RDF_RV_PARCEL_BYTES || !rdf_riscv64_read(code, &insn))
+    if (!rdf_riscv64_read(code, &insn) || !rdf_riscv64_decode(code, addr, ret_insn))
         return false;
     if (insn.len_bytes == RDF_RV_PARCEL_BYTES)
         use_parcel(insn.word, &use);

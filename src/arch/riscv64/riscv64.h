@@ -125,7 +125,8 @@ size_t rdf_riscv64_materialise(uint32_t ret_words[RDF_RV_VALUE_WORDS_MAX], unsig
 #define RDF_RISCV64_RESULTS   (UINT64_C(0xc00) | UINT64_C(0xc00) << 32)
 
 /* The room's furniture, shared with arch.c. */
-bool rdf_riscv64_registers(struct rdf_span code, uint64_t addr, struct rdf_register_use *ret);
+bool rdf_riscv64_registers(struct rdf_span code, uint64_t addr, struct rdf_insn *ret_insn,
+                           struct rdf_register_use *ret);
 const char *rdf_riscv64_register_name(unsigned number);
 size_t rdf_riscv64_emit_jump_aside(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
 size_t rdf_riscv64_emit_preserve(uint8_t ret_code[RDF_PRESERVE_BYTES_MAX], uint64_t from, uint64_t slot_addr,

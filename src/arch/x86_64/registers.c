@@ -125,18 +125,19 @@ static void use_frame(const ZydisDecodedInstruction *insn, const ZydisDecodedOpe
     }
 }
 
-bool rdf_x86_64_registers(struct rdf_span code, uint64_t addr, struct rdf_register_use *ret)
+bool rdf_x86_64_registers(struct rdf_span code, uint64_t addr, struct rdf_insn *ret_insn,
+                          struct rdf_register_use *ret)
 {
     ZydisDecoder decoder;
     ZydisDecodedInstruction insn;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     struct rdf_register_use use = {0};
 
-    (void)addr;
     if (!code.data ||
         ZYAN_FAILED(ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)) ||
         ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, code.data, code.len_bytes, &insn, operands)))
         return false;
+    *ret_insn = rdf_x86_64_describe(&insn, addr);
     if (insn.mnemonic == ZYDIS_MNEMONIC_NOP) {
         *ret = use; /* its operand is none */
         return true;

@@ -20,7 +20,7 @@ enum {
 
 /* ---- What a body sets ---- */
 
-struct closure {
+struct rdf_body_closure {
     struct rdf_function body[CALLEES_MAX];
     size_t count;
     struct rdf_body sum;
@@ -32,7 +32,7 @@ static struct rdf_span code_of(struct rdf_bodies *bodies, const struct rdf_funct
 }
 
 /* One more function, once; false when nothing is known of what is there. */
-static bool add_callee(struct rdf_bodies *bodies, struct closure *closure, uint64_t addr)
+static bool add_callee(struct rdf_bodies *bodies, struct rdf_body_closure *closure, uint64_t addr)
 {
     struct rdf_error unused = {0};
     for (size_t i = 0; i < closure->count; i++)
@@ -45,7 +45,8 @@ static bool add_callee(struct rdf_bodies *bodies, struct closure *closure, uint6
     return true;
 }
 
-static bool add_body(struct rdf_bodies *bodies, struct closure *closure, const struct rdf_function *body)
+static bool add_body(struct rdf_bodies *bodies, struct rdf_body_closure *closure,
+                     const struct rdf_function *body)
 {
     struct rdf_span code = code_of(bodies, body);
     if (!code.data)
@@ -57,8 +58,7 @@ static bool add_body(struct rdf_bodies *bodies, struct closure *closure, const s
         if (bodies->insns_left == 0)
             return false;
         bodies->insns_left--;
-        if (!bodies->arch->decode(at, body->start + off, &insn) ||
-            !bodies->arch->registers(at, body->start + off, &use)) {
+        if (!bodies->arch->registers(at, body->start + off, &insn, &use)) {
             off += bodies->arch->insn_align_bytes;
             continue;
         }
@@ -84,25 +84,40 @@ struct rdf_body *rdf_bodies_slot(struct rdf_bodies *bodies, uint64_t start)
     return &bodies->known[slot];
 }
 
+/* The same of a callee, of which all may be known from before. */
+static bool add_known(struct rdf_bodies *bodies, struct rdf_body_closure *closure,
+                      const struct rdf_function *body)
+{
+    const struct rdf_body *known = rdf_bodies_slot(bodies, body->start);
+    if (!known->start)
+        return add_body(bodies, closure, body);
+    closure->sum.writes |= known->writes;
+    if (known->vector_bytes > closure->sum.vector_bytes)
+        closure->sum.vector_bytes = known->vector_bytes;
+    return !known->calls_unknown;
+}
+
 struct rdf_body rdf_bodies_know(struct rdf_bodies *bodies, const struct rdf_function *function)
 {
     struct rdf_body *slot = rdf_bodies_slot(bodies, function->start);
     if (slot->start)
         return *slot;
-    struct rdf_arena_mark mark = rdf_arena_take_mark(&bodies->arena);
-    struct closure *closure = rdf_arena_alloc(&bodies->arena, sizeof *closure);
+    if (!bodies->closure)
+        bodies->closure = rdf_arena_alloc(&bodies->arena, sizeof *bodies->closure);
+    struct rdf_body_closure *closure = bodies->closure;
     struct rdf_body known = {.start = function->start, .end = function->end, .calls_unknown = true};
     bodies->out_of_memory |= !closure;
     if (closure) {
-        closure->body[closure->count++] = *function;
+        closure->sum = (struct rdf_body){0};
+        closure->count = 1;
+        closure->body[0] = *function;
         known.calls_unknown = !add_body(bodies, closure, function);
         known.own_uses = closure->sum.own_uses;
         for (size_t i = 1; i < closure->count && !known.calls_unknown; i++)
-            known.calls_unknown = !add_body(bodies, closure, &closure->body[i]);
+            known.calls_unknown = !add_known(bodies, closure, &closure->body[i]);
         known.writes = known.calls_unknown ? bodies->arch->call_clobbered : closure->sum.writes;
         known.vector_bytes = closure->sum.vector_bytes;
     }
-    rdf_arena_rollback(&bodies->arena, mark);
     if (bodies->known_count < bodies->known_slots / 2) {
         bodies->known_count++;
         *slot = known;
@@ -203,8 +218,7 @@ static bool read_at(const struct walk *walk, uint64_t addr, struct rdf_insn *ret
 {
     uint64_t off = addr - walk->body.start;
     struct rdf_span code = rdf_span_slice(walk->code, off, walk->code.len_bytes - off);
-    return walk->bodies->arch->decode(code, addr, ret_insn) &&
-           walk->bodies->arch->registers(code, addr, ret_use);
+    return walk->bodies->arch->registers(code, addr, ret_insn, ret_use);
 }
 
 static int32_t sp_behind(const struct rdf_arch *arch, int32_t sp, const struct rdf_register_use *use)
@@ -217,27 +231,74 @@ static int32_t sp_behind(const struct rdf_arch *arch, int32_t sp, const struct r
     return sp + (int32_t)use->sp_change;
 }
 
-/* Where something is held at `site`: of the arguments and what the caller's own callers keep, what is not
- * gone by then; what the caller has set; results of calls. *ret_sp: the stack pointer there. */
-static uint64_t held_at(struct walk *walk, uint64_t site, uint64_t kept_by_callers, int32_t *ret_sp)
+/* The calls of the walk under way. */
+struct rdf_body_calls {
+    size_t count;
+    uint32_t number_at[BODY_BYTES_MAX]; /* of each place, plus one; 0: none */
+    bool is_settled[BODY_BYTES_MAX];    /* ways that disagree lead there */
+    struct rdf_body_call call[BODY_BYTES_MAX];
+};
+
+static bool is_call(const struct walk *walk, const struct rdf_insn *insn)
+{
+    return insn->has_target &&
+           (insn->flow == RDF_FLOW_CALL || insn->target < walk->body.start || insn->target >= walk->body.end);
+}
+
+static void note_call(struct walk *walk, const struct rdf_body_step *step)
+{
+    struct rdf_body_calls *calls = walk->bodies->calls;
+    uint32_t off = (uint32_t)(step->addr - walk->body.start);
+    uint32_t *number = &calls->number_at[off];
+    if (!*number) {
+        *number = (uint32_t)++calls->count;
+        calls->call[*number - 1] = (struct rdf_body_call){off, RDF_BODY_SP_UNKNOWN, 0};
+        calls->is_settled[*number - 1] = false;
+    }
+    struct rdf_body_call *call = &calls->call[*number - 1];
+    if (calls->is_settled[*number - 1])
+        return;
+    call->held |= step->set;
+    if (call->sp == RDF_BODY_SP_UNKNOWN)
+        call->sp = step->sp;
+    else if (step->sp != RDF_BODY_SP_UNKNOWN && call->sp != step->sp)
+        calls->is_settled[*number - 1] = true;
+}
+
+/* A copy that stays, in the order of the walk. */
+static const struct rdf_body_holds *keep_calls(struct rdf_bodies *bodies, uint64_t kept_by_callers)
+{
+    struct rdf_body_calls *calls = bodies->calls;
+    struct rdf_body_holds *holds = rdf_arena_alloc(&bodies->arena,
+                                                   sizeof *holds + calls->count * sizeof *holds->call);
+    bodies->out_of_memory |= !holds;
+    for (size_t i = 0; i < calls->count; i++) {
+        if (holds)
+            holds->call[i] = calls->call[i];
+        calls->number_at[calls->call[i].off] = 0;
+    }
+    if (holds) {
+        holds->kept_by_callers = kept_by_callers;
+        holds->count = calls->count;
+    }
+    calls->count = 0;
+    return holds;
+}
+
+/* Where something is held at each call: of the arguments and what the caller's own callers keep, what is not
+ * gone by then; what the caller has set; results of calls. And the stack pointer there. */
+static const struct rdf_body_holds *walk_to_calls(struct walk *walk, uint64_t kept_by_callers)
 {
     const struct rdf_arch *arch = walk->bodies->arch;
-    uint64_t held = 0;
     struct rdf_body_step step;
-    *ret_sp = RDF_BODY_SP_UNKNOWN;
     go_on(walk, walk->body.start, arch->given_regs | kept_by_callers, 0);
     while (next_step(walk, &step)) {
         struct rdf_insn insn;
         struct rdf_register_use use;
-        if (step.addr == site) {
-            held |= step.set;
-            if (*ret_sp == RDF_BODY_SP_UNKNOWN)
-                *ret_sp = step.sp;
-            else if (step.sp != RDF_BODY_SP_UNKNOWN && *ret_sp != step.sp)
-                walk->is_incomplete = true;
-        }
         if (!read_at(walk, step.addr, &insn, &use))
             continue;
+        if (is_call(walk, &insn))
+            note_call(walk, &step);
         uint64_t next = step.addr + insn.len_bytes;
         uint64_t set = step.set | use.writes;
         if (insn.flow == RDF_FLOW_CALL || insn.flow == RDF_FLOW_CALL_INDIRECT) {
@@ -252,7 +313,35 @@ static uint64_t held_at(struct walk *walk, uint64_t site, uint64_t kept_by_calle
         if (insn.flow != RDF_FLOW_JUMP && insn.flow != RDF_FLOW_RETURN && insn.flow != RDF_FLOW_STOP)
             go_on(walk, next, set, sp_behind(arch, step.sp, &use));
     }
-    return held;
+    return keep_calls(walk->bodies, kept_by_callers);
+}
+
+/* What is held at one of them. A caller is walked through once for all of its calls. */
+static uint64_t held_at(struct rdf_bodies *bodies, const struct rdf_function *caller, uint64_t site,
+                        uint64_t kept_by_callers, int32_t *ret_sp)
+{
+    struct walk walk;
+    (void)rdf_bodies_know(bodies, caller);
+    struct rdf_body *slot = rdf_bodies_slot(bodies, caller->start);
+    const struct rdf_body_holds *holds = slot->holds;
+    if (!holds || holds->kept_by_callers != kept_by_callers) {
+        if (!bodies->calls)
+            bodies->calls = rdf_arena_alloc(&bodies->arena, sizeof *bodies->calls);
+        bodies->out_of_memory |= !bodies->calls;
+        if (!bodies->calls || !begin_walk(bodies, caller, &walk))
+            return 0;
+        holds = walk_to_calls(&walk, kept_by_callers);
+        end_walk(&walk);
+        slot = rdf_bodies_slot(bodies, caller->start); /* others may have come to be known */
+        if (slot->start)
+            slot->holds = holds;
+    }
+    for (size_t i = 0; holds && i < holds->count; i++)
+        if (caller->start + holds->call[i].off == site) {
+            *ret_sp = holds->call[i].sp;
+            return holds->call[i].held;
+        }
+    return 0;
 }
 
 static uint64_t read_by_call(struct rdf_bodies *bodies, uint64_t target, uint64_t set, int depth);
@@ -300,8 +389,20 @@ static uint64_t read_from(struct walk *walk, uint64_t addr, uint64_t set, uint64
     return read;
 }
 
-/* Of `set`, what a function reads that it was given. One of variable arguments saves all that there could be,
- * whether the caller has set it or not; it is known by reading `variadic_reg`. */
+/* Which arguments a function reads. One of variable arguments saves all that there could be, whether the
+ * caller has set it or not; it is known by reading `variadic_reg`. */
+static uint64_t given_read(struct rdf_bodies *bodies, const struct rdf_function *function, int depth)
+{
+    struct walk walk;
+    if (!begin_walk(bodies, function, &walk))
+        return 0;
+    uint64_t variadic = bodies->arch->variadic_reg;
+    uint64_t read = read_from(&walk, function->start, bodies->arch->argument_regs | variadic, 0, depth + 1);
+    end_walk(&walk);
+    return read & variadic ? 0 : read & bodies->arch->argument_regs;
+}
+
+/* Of `set`, what a function reads that it was given. */
 static uint64_t read_by_call(struct rdf_bodies *bodies, uint64_t target, uint64_t set, int depth)
 {
     struct rdf_function function;
@@ -310,13 +411,15 @@ static uint64_t read_by_call(struct rdf_bodies *bodies, uint64_t target, uint64_
     if (!given || depth == CALLEE_DEPTH_MAX || rdf_images_at(bodies->images, target) != bodies->image ||
         rdf_images_function(bodies->images, target, &function, &unused) != REDEFINE_OK)
         return 0;
-    struct walk walk;
-    if (!begin_walk(bodies, &function, &walk))
-        return 0;
-    uint64_t variadic = bodies->arch->variadic_reg;
-    uint64_t read = read_from(&walk, target, given | variadic, 0, depth + 1);
-    end_walk(&walk);
-    return read & variadic ? 0 : read & given;
+    (void)rdf_bodies_know(bodies, &function);
+    struct rdf_body *slot = rdf_bodies_slot(bodies, function.start);
+    uint64_t read = slot->has_given[depth] ? slot->given[depth] : given_read(bodies, &function, depth);
+    slot = rdf_bodies_slot(bodies, function.start); /* others may have come to be known */
+    if (slot->start) {
+        slot->given[depth] = read;
+        slot->has_given[depth] = true;
+    }
+    return read & given;
 }
 
 uint64_t rdf_body_kept_across(struct rdf_bodies *bodies, const struct rdf_function *caller, uint64_t site,
@@ -330,8 +433,8 @@ uint64_t rdf_body_kept_across(struct rdf_bodies *bodies, const struct rdf_functi
     if (!begin_walk(bodies, caller, &walk))
         return 0;
     bool is_read = read_at(&walk, site, &insn, &use);
-    uint64_t held = is_read ? held_at(&walk, site, kept_by_callers, ret_sp) : 0;
     end_walk(&walk);
+    uint64_t held = is_read ? held_at(bodies, caller, site, kept_by_callers, ret_sp) : 0;
     held &= left_alone;
     if (kind != RDF_REFERENCE_CALL)
         return held & kept_by_callers;

@@ -25,6 +25,24 @@ struct rdf_body {
     uint16_t vector_bytes;
     bool calls_unknown;
     uint32_t node; /* its number among the nodes of reliance.c, plus one; 0: none */
+    /* Asked for again by each of its calls, and by each call of it: */
+    const struct rdf_body_holds *holds; /* null: not asked for yet */
+    uint64_t given[CALLEE_DEPTH_MAX];   /* which arguments it reads, followed so deep … */
+    bool has_given[CALLEE_DEPTH_MAX];   /* … where that is known */
+};
+
+/* A call, or a jump out of the body, and what is held there. */
+struct rdf_body_call {
+    uint32_t off; /* from the body's start */
+    int32_t sp;
+    uint64_t held;
+};
+
+/* All of one body, as far as they are reached. */
+struct rdf_body_holds {
+    uint64_t kept_by_callers; /* what it was asked for with */
+    size_t count;
+    struct rdf_body_call call[];
 };
 
 /* To go on at `addr` with a set of registers and the stack pointer, from what it was at the entry. */
@@ -52,7 +70,9 @@ struct rdf_bodies {
     size_t known_slots, known_count;
     struct rdf_body_room room[WALKS_MAX];
     size_t rooms_used;
-    size_t insns_left; /* to be decoded at most; then nothing more is found */
+    struct rdf_body_closure *closure; /* made when it is needed first, as … */
+    struct rdf_body_calls *calls;     /* … this is */
+    size_t insns_left;                /* to be decoded at most; then nothing more is found */
     bool out_of_memory;
 };
 

@@ -36,7 +36,11 @@ struct site {
     uint32_t caller; /* the node that it is in; of no interest when the caller calls the unknown … */
     bool has_node;   /* … as this says */
     struct rdf_function function;
-    struct rdf_body known;
+    uint64_t own_uses; /* of the caller */
+    uint16_t vector_bytes;
+    uint64_t callers_keep; /* what it was looked at with, last … */
+    bool callers_misalign;
+    bool was_looked_at; /* … if it was */
 };
 
 /* A function whose callers matter. */
@@ -93,7 +97,8 @@ static void note_site(void *ctx, size_t index, uint64_t addr, enum rdf_reference
                           .addr = addr,
                           .kind = kind,
                           .function = caller,
-                          .known = known,
+                          .own_uses = known.own_uses,
+                          .vector_bytes = known.vector_bytes,
                           .has_node = !known.calls_unknown};
     analysis->node[number].site = site;
     if (!site->has_node)
@@ -158,27 +163,34 @@ static bool note_reliance(struct rdf_reliance *reliance, const struct site *site
         reliance->caller_addr = site->addr;
     reliance->relied_on |= registers;
     reliance->is_misaligned |= is_misaligned;
-    if (site->known.vector_bytes > reliance->vector_bytes)
-        reliance->vector_bytes = site->known.vector_bytes;
+    if (site->vector_bytes > reliance->vector_bytes)
+        reliance->vector_bytes = site->vector_bytes;
     return true;
 }
 
 /* Whether anything new was found. */
-static bool look_at_call(struct analysis *analysis, struct node *node, const struct site *site)
+static bool look_at_call(struct analysis *analysis, struct node *node, struct site *site)
 {
     uint8_t entry_misalign = analysis->bodies.arch->entry_misalign;
     const struct rdf_reliance *callers = site->has_node ? &analysis->node[site->caller].reliance : NULL;
+    uint64_t callers_keep = callers ? callers->relied_on : 0;
+    bool callers_misalign = callers && callers->is_misaligned;
+    if (site->was_looked_at && site->callers_keep == callers_keep &&
+        site->callers_misalign == callers_misalign)
+        return false;
+    site->was_looked_at = true;
+    site->callers_keep = callers_keep;
+    site->callers_misalign = callers_misalign;
     int32_t sp;
     uint64_t registers = rdf_body_kept_across(&analysis->bodies, &site->function, site->addr, site->kind,
-                                              node->reliance.left_alone, callers ? callers->relied_on : 0,
-                                              &sp);
+                                              node->reliance.left_alone, callers_keep, &sp);
     int32_t sp_wanted = site->kind == RDF_REFERENCE_CALL ? 0 : entry_misalign;
     bool is_misaligned = entry_misalign && sp != RDF_BODY_SP_UNKNOWN &&
                          ((sp + entry_misalign) & 15) != sp_wanted;
-    is_misaligned |= callers && callers->is_misaligned;
+    is_misaligned |= callers_misalign;
     /* Of what the caller does not name, only what it was given or hands on may go through it. */
-    registers &= site->known.own_uses | analysis->bodies.arch->argument_regs |
-                 analysis->bodies.arch->result_regs | (callers ? callers->relied_on : 0);
+    registers &= site->own_uses | analysis->bodies.arch->argument_regs | analysis->bodies.arch->result_regs |
+                 callers_keep;
     bool is_new = note_reliance(&node->reliance, site, registers, is_misaligned);
     if (is_new && callers && callers->vector_bytes > node->reliance.vector_bytes)
         node->reliance.vector_bytes = callers->vector_bytes;
@@ -188,13 +200,11 @@ static bool look_at_call(struct analysis *analysis, struct node *node, const str
 /* What is found of a caller may add to what is found of those that it calls. */
 static void look_at_calls(struct analysis *analysis)
 {
-    bool is_first = true;
-    for (bool is_more = true; is_more; is_first = false) {
+    for (bool is_more = true; is_more;) {
         is_more = false;
         for (size_t i = 0; i < analysis->node_count && !analysis->bodies.out_of_memory; i++)
-            for (const struct site *site = analysis->node[i].site; site; site = site->next)
-                if (is_first || site->has_node)
-                    is_more |= look_at_call(analysis, &analysis->node[i], site);
+            for (struct site *site = analysis->node[i].site; site; site = site->next)
+                is_more |= look_at_call(analysis, &analysis->node[i], site);
     }
 }
 
