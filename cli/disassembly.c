@@ -9,6 +9,7 @@
 enum {
     BYTES_SHOWN = 7, /* in one line */
     INSNS_SHOWN = 64,
+    COLUMNS = 80,
     LANES = 4, /* arrows side by side; the shorter, the nearer to the text */
     CELLS = LANES + 1,
 };
@@ -74,8 +75,14 @@ static size_t print_line(const struct cli_view *view, uint64_t addr, struct rdf_
             printf("%s", glyph(cells[i]));
         printf(" %s", cli_paint(view, "\033[0m"));
     }
-    printf("%s%s%s%s%s\n", cli_paint(view, colour), text, note[0] ? "   ; " : "", note,
-           cli_paint(view, "\033[0m"));
+    int digits = addr >> 48 ? 16 : 12;
+    size_t column = 4 + (size_t)digits + 3 * BYTES_SHOWN + (cells ? CELLS + 1 : 0);
+    bool is_note_apart = note[0] && column + strlen(text) + 5 + strlen(note) > COLUMNS;
+    printf("%s%s%s%s%s\n", cli_paint(view, colour), text, note[0] && !is_note_apart ? "   ; " : "",
+           is_note_apart ? "" : note, cli_paint(view, "\033[0m"));
+    if (is_note_apart)
+        printf("%s%s %*s; %s%s\n", cli_paint(view, colour), mark, (int)column - 2, "", note,
+               cli_paint(view, "\033[0m"));
     for (size_t at = BYTES_SHOWN; at < len; at += BYTES_SHOWN) {
         printf("%s%s %12s  ", cli_paint(view, colour), mark, "");
         for (size_t i = at; i < len && i < at + BYTES_SHOWN; i++)

@@ -37,6 +37,7 @@ struct list {
     bool is_json, only_names, all_objects;
     struct row *row;
     size_t count, capacity;
+    bool is_blind_told;
     bool out_of_memory;
 };
 
@@ -182,6 +183,20 @@ static redefine_status judge_go(struct list *list, size_t first, size_t end, str
     return status;
 }
 
+/* Why so much is unknown, where something can be done about it; once, as the reasons of many objects are
+ * alike. */
+static void tell_blind(struct list *list, struct rdf_judge *judge, size_t first, size_t end)
+{
+    struct rdf_image *image = list->row[first].function.image;
+    const struct rdf_error *why;
+    for (size_t i = first; i < end && judge->tells_fetching && !list->is_blind_told; i++) {
+        if (list->row[i].verdict != RDF_VERDICT_UNKNOWN || rdf_judge_index(judge, image, &why))
+            continue;
+        cli_say("%s", why->sentence);
+        list->is_blind_told = true;
+    }
+}
+
 /* The functions of one object: [first, end). What is known of an object goes when it is done. */
 static redefine_status judge_object(struct list *list, size_t first, size_t end, struct rdf_error *err)
 {
@@ -200,6 +215,8 @@ static redefine_status judge_object(struct list *list, size_t first, size_t end,
         functions[i] = list->row[first + i].function;
     if (status == REDEFINE_OK)
         status = rdf_judge_each(&judge, functions, count, keep, &judging, err);
+    if (status == REDEFINE_OK)
+        tell_blind(list, &judge, first, end);
     rdf_judge_free(&judge);
     rdf_arena_free(&arena);
     return status;
@@ -285,9 +302,9 @@ static void print_summary(const struct list *list)
 static json_t *json_row(const struct list *list, const struct row *row)
 {
     char *demangled = cli_demangle(row->function.name);
-    json_t *object = json_pack("{s:o, s:s, s:I, s:I, s:o, s:s, s:o}", "name",
+    json_t *object = json_pack("{s:o, s:o, s:I, s:I, s:o, s:s, s:o}", "name",
                                cli_json_text(row->function.name), "object",
-                               cli_short_name(rdf_image_name(row->function.image)), "address",
+                               cli_json_text(cli_short_name(rdf_image_name(row->function.image))), "address",
                                (json_int_t)shown_address(list, row), "size",
                                (json_int_t)(row->function.end - row->function.start), "strategy",
                                row->strategy ? json_string(row->strategy) : json_null(), "verdict",
@@ -310,7 +327,7 @@ static void print_json(const struct list *list)
         (void)json_object_set_new(summary, rdf_verdict_name((enum rdf_verdict)i),
                                   json_integer((json_int_t)counts[i]));
     json_t *whole = json_pack("{s:i, s:o, s:o}", "schema", 1, "functions", functions, "summary", summary);
-    (void)json_dumpf(whole, stdout, JSON_COMPACT);
+    (void)cli_json_write(stdout, whole, JSON_COMPACT);
     putchar('\n');
     json_decref(whole);
 }

@@ -30,7 +30,7 @@ bool cli_report_json(FILE *out, const struct rdf_report *report, size_t count)
                                         rdf_verdict_name(report[i].verdict), "hazards", hazards));
     }
     json_t *root = json_pack("{s:i, s:o}", "schema", 1, "functions", functions);
-    bool done = root && json_dumpf(root, out, JSON_COMPACT) == 0 && fputc('\n', out) != EOF;
+    bool done = cli_json_write(out, root, JSON_COMPACT) && fputc('\n', out) != EOF;
     json_decref(root);
     return done;
 }

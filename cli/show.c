@@ -31,8 +31,8 @@ void cli_show_head(const struct cli_view *view, const struct cli_shown *shown)
     printf("%s%s%s in %s\n", cli_paint(view, "\033[1m"), shown->name, cli_paint(view, "\033[0m"),
            rdf_image_name(function->image));
     printf("  runs at     %" PRIx64 "..%" PRIx64, function->start, function->end);
-    printf(", %" PRIu64 " bytes, as the %s says\n", function->end - function->start,
-           bounds_text(function->source));
+    printf(", %" PRIu64 " bytes,%s as the %s says\n", function->end - function->start,
+           function->end >> 48 ? "\n             " : "", bounds_text(function->source));
     if (bias)
         printf("  in the file %" PRIx64 "..%" PRIx64 "\n", function->start - bias, function->end - bias);
     printf("  strategy    %s\n", shown->strategy);
@@ -108,9 +108,8 @@ static void print_plan(const struct cli_view *view, const struct cli_shown *show
                          plan->frame_addr ? "to the frame" : "to the replacement");
     if (plan->frame_addr) {
         size_t off = (size_t)(plan->frame_addr - plan->relay_addr);
-        printf(
-            "\nframe (calls the replacement by way of the library, at 0 here; keeps what the original leaves "
-            "alone)\n");
+        printf("\nframe (calls the replacement by way of the library, at 0 here; keeps what the\n"
+               "original leaves alone)\n");
         cli_print_code(view, plan->frame_addr, (struct rdf_span){plan->code + off, plan->code_bytes - off},
                        0);
     }
@@ -160,7 +159,7 @@ void cli_show_json(const struct cli_view *view, const struct cli_shown *shown)
                               cli_json_code(view, shown->relay_addr, shown->relay, 0), "trampoline",
                               cli_json_code(view, shown->trampoline_addr, shown->trampoline, 0));
     if (whole)
-        (void)json_dumpf(whole, stdout, JSON_INDENT(1));
+        (void)cli_json_write(stdout, whole, JSON_INDENT(1));
     putchar('\n');
     json_decref(whole);
 }

@@ -73,6 +73,49 @@ const char *cli_number(uint64_t value)
     return out;
 }
 
+/* A number below zero, which only an address can be: its digits so far. */
+struct json_writer {
+    FILE *out;
+    char digits[24];
+    size_t count; /* with the sign */
+    bool in_string, is_escaped;
+};
+
+static bool end_number(struct json_writer *writer)
+{
+    if (!writer->count)
+        return true;
+    writer->digits[writer->count] = '\0';
+    writer->count = 0;
+    return fprintf(writer->out, "%" PRIu64, (uint64_t)strtoll(writer->digits, NULL, 10)) > 0;
+}
+
+static int write_json(const char *text, size_t len, void *ctx)
+{
+    struct json_writer *writer = ctx;
+    for (size_t i = 0; i < len; i++) {
+        char at = text[i];
+        bool is_digit = at >= '0' && at <= '9';
+        if (!writer->in_string && (at == '-' || (writer->count && is_digit))) {
+            if (writer->count < sizeof writer->digits - 1)
+                writer->digits[writer->count++] = at;
+            continue;
+        }
+        if (at == '"' && !writer->is_escaped)
+            writer->in_string = !writer->in_string;
+        writer->is_escaped = at == '\\' && !writer->is_escaped;
+        if (!end_number(writer) || fputc(at, writer->out) == EOF)
+            return -1;
+    }
+    return 0;
+}
+
+bool cli_json_write(FILE *out, const struct json_t *json, size_t flags)
+{
+    struct json_writer writer = {.out = out};
+    return json && json_dump_callback(json, write_json, &writer, flags) == 0 && end_number(&writer);
+}
+
 json_t *cli_json_text(const char *text)
 {
     json_t *string = json_string(text);

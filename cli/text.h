@@ -36,4 +36,9 @@ const char *cli_number(uint64_t value);
 struct json_t;
 struct json_t *cli_json_text(const char *text);
 
+/* Written with the flags of jansson, whose integers have a sign, while addresses have none: one of the upper
+ * half, where a kernel lies, is written as the number that it is. False: it could not be written, or is null.
+ */
+bool cli_json_write(FILE *out, const struct json_t *json, size_t flags);
+
 #endif

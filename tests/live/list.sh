@@ -148,6 +148,15 @@ LD
         result "… can be checked" sh -c '[ "$1" = 0 ] && grep -q "f_14 at 0xffffffff81" out' - "$status"
         run "$redefine" show ./kernel f_14
         result "… and shown" sh -c '[ "$1" = 0 ] && grep -q "jmp 0xffffffff8" out' - "$status"
+        result "… in 80 columns" sh -c 'grep -q "; to the relay" out && [ "$(LC_ALL=C.UTF-8 wc -L <out)" -le 80 ]'
+        run "$redefine" show --json ./kernel f_14
+        result "… in JSON, where no address is below zero" \
+            sh -c 'grep -q "\"address\": 184467440715" out && ! grep -q ": -" out'
+        run "$redefine" list --json ./kernel f_0
+        result "… and listed so" grep -q '"address":18446744071578845184,"size":13,' out
+        DEBUGINFOD_URLS=http://localhost:1/ run "$redefine" list ./kernel 'f_59*'
+        result "… with the command that fetches debug data, once" \
+            sh -c '[ "$(grep -c "debuginfod-find debuginfo [0-9a-f]" err)" = 1 ]'
         if nm "$redefine" | grep -q __asan; then
             skip "… in bounded memory" "a sanitized command needs more"
         else
