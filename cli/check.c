@@ -76,7 +76,8 @@ static bool is_named(const struct rdf_debug_index *index, const struct rdf_debug
     return !text[len] || text[len] == '(';
 }
 
-/* A function that was inlined everywhere has no symbol; debug data knows it. False: there is none such. */
+/* A function that was inlined everywhere has no symbol, nor has one of which otherwise only a clone or a
+ * piece is left, whose body carries the name in debug data; that knows it. False: there is none such. */
 static bool check_bodiless(struct checking *checking, const char *name)
 {
     struct cli_target *target = &checking->target;
@@ -86,15 +87,20 @@ static bool check_bodiless(struct checking *checking, const char *name)
     for (uint32_t i = 0; index && i < index->function_count; i++) {
         const struct rdf_debug_function *function = &index->function[i];
         struct rdf_check_debug debug;
-        if (function->flags & RDF_DEBUG_HAS_BODY || function->site_count == 0 ||
-            !is_named(index, function, name))
+        if (function->site_count == 0 || !is_named(index, function, name))
             continue;
         struct rdf_report *report = new_report(checking);
         if (!report || !rdf_judge_sites(&checking->judge, index, function, &debug)) {
             cli_say("no memory");
             return false;
         }
-        struct rdf_check_subject subject = {.name = name, .debug = &debug};
+        struct rdf_function nowhere = {.image = target->images.image[0], .name = name};
+        struct rdf_facts facts;
+        bool has_clones = function->flags & RDF_DEBUG_HAS_BODY &&
+                          rdf_judge_clones(&checking->judge, &nowhere, &facts, &err) == REDEFINE_OK;
+        struct rdf_check_subject subject = {.name = name,
+                                            .debug = &debug,
+                                            .facts = has_clones ? &facts : NULL};
         if (rdf_check_verdict(&subject, &target->arena, report, &err) != REDEFINE_OK)
             return false;
         checking->count++;
@@ -142,18 +148,20 @@ static bool find(struct checking *checking, const char *name, struct rdf_functio
     struct rdf_error err = {0};
     uint64_t entry;
     redefine_status status = rdf_images_find(&checking->target.images, name, &entry, &err);
-    if ((status == REDEFINE_ENOTFOUND &&
-         (check_bodiless(checking, name) || check_clones_alone(checking, name))) ||
-        (status == REDEFINE_EINLINED && check_bodiless_go(checking, name)))
-        return false;
     struct rdf_image *program = checking->target.images.image[0];
     uint64_t in_file;
     if (status == REDEFINE_ENOTFOUND && cli_minisymbol_find(rdf_image_name(program), name, &in_file)) {
         entry = in_file + rdf_image_bias(program);
         status = REDEFINE_OK;
     }
+    if ((status == REDEFINE_ENOTFOUND &&
+         (check_bodiless(checking, name) || check_clones_alone(checking, name))) ||
+        (status == REDEFINE_EINLINED && check_bodiless_go(checking, name)))
+        return false;
     if (status == REDEFINE_OK)
         status = rdf_images_function(&checking->target.images, entry, ret, &err);
+    if (status == REDEFINE_OK && !ret->name)
+        ret->name = name; /* the file's own symbols do not have it */
     if (status == REDEFINE_OK)
         return true;
     cli_say("%s", err.sentence);

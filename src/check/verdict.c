@@ -211,6 +211,15 @@ static void tell_piece(struct making *making, const struct rdf_clone *clone)
             clone->name);
         return;
     }
+    if (!making->subject->addr) {
+        hazard.severity = RDF_SEVERITY_WARNING;
+        add(making, hazard,
+            "%s is the piece of the body that was not inlined: compile with -fno-partial-inlining, or mark "
+            "%s "
+            "__attribute__((noipa))",
+            clone->name, name);
+        return;
+    }
     if (clone->direct_calls)
         hazard.severity = RDF_SEVERITY_WARNING;
     add(making, hazard,

@@ -35,6 +35,9 @@ void loud(long *p, long x) { quiet(p, x); quiet(p, x + 1); }
 #define ROUND(k) for (long i = 0; i < n; i++) { p[i] = p[i] * k + labs(p[i]); if (p[i] == 1234567) printf("."); }
 long pieces(long *p, long n) { if (!p) return 0; ROUND(3) ROUND(5) ROUND(7) ROUND(11) ROUND(13) ROUND(17) ROUND(19) ROUND(21) ROUND(23) return p[0]; }
 KEPT long one(long *p) { return pieces(p, 2); } KEPT long two(long *p) { return pieces(p + 1, 3); } KEPT long three(long *p) { return pieces(p + 2, 3); }
+/* … and no other body of it is left: it is static. */
+static long rest(long *p, long n) { if (!p) return 0; ROUND(3) ROUND(5) ROUND(7) ROUND(11) ROUND(13) ROUND(17) ROUND(19) ROUND(21) ROUND(25) return p[0]; }
+KEPT long four(long *p) { return rest(p, 2); } KEPT long five(long *p) { return rest(p + 1, 3); }
 /* Unlikely blocks lie elsewhere. */
 KEPT long chilly(long *p, long n) { for (long i = 0; i < n; i++) { p[i] = p[i] * 3 + printf("%s", ""); if (p[i] == 77) abort(); } return p[0]; }
 int main(int c, char **arguments)
@@ -45,7 +48,7 @@ int main(int c, char **arguments)
     loud(q, c);
     printf("often %ld %ld %ld %ld\n", often(v, 5), often_middle(v, 5), often_whole(v, 5), often_split(&b, 5));
     printf("any %ld %ld %ld %ld\n", last(v, 5, c), middle(v, c, 5), whole(v, 5, c), any(&b, 5, c));
-    return one(v) + two(v) + three(v) + chilly(v, 2) == q[0];
+    return one(v) + two(v) + three(v) + four(v) + five(v) + chilly(v, 2) == q[0];
 }
 C
 
@@ -120,6 +123,14 @@ else
     skip "a function of which only clones are left" "this gcc leaves it"
 fi
 gcc -O2 -g -o program program.c
+run "$redefine" check ./program rest
+if made rest.part.0; then
+    says "a function that is inlined but for a piece" 'blocker: inlined: program.c:[0-9]+: inlined into (four|five)'
+    says "… has no code of its own" 'blocker: no-caller: rest has no code of its own, only clones of it'
+    says "… and its piece is named" 'warning: clone: rest.part.0 is the piece of the body that was not inlined'
+else
+    skip "a function that is inlined but for a piece" "this gcc leaves it whole"
+fi
 says_of pieces.part.0 'pieces.part.0 is a piece of the body, and [0-9]+ direct calls? .* -fno-partial-inlining, or mark pieces __attribute__\(\(noipa\)\)'
 
 # ---- --clones ----
