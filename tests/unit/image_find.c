@@ -279,6 +279,9 @@ static void test_cxx(void **state)
     assert_int_equal(follow_the_message(&loaded, found, 4), 2);
     assert_int_equal(find(&loaded, "ns::C::m(long)"), 0);
     assert_says(&loaded.err, REDEFINE_ENOTFOUND, "did you mean ns::C::m(");
+    assert_int_equal(find(&loaded, "ns::twice"), 0);
+    assert_says(&loaded.err, REDEFINE_ENOTFOUND, "did you mean int");
+    assert_says(&loaded.err, REDEFINE_ENOTFOUND, "twice<long>(long)");
     unload(&loaded);
     dlclose(handle);
 }

@@ -405,7 +405,21 @@ struct survey {
     size_t objects, stripped;
 };
 
-/* Of C++ names: the same one with other parameters, then its last part in another scope. */
+/* Whether a readable name is an instance of the template: "int twice<int>(int)" of "twice". */
+static bool is_instance_of(const char *text, const char *wanted, size_t len)
+{
+    for (const char *at = text; len && *at; at++) {
+        size_t same = 0;
+        while (same < len && at[same] == wanted[same])
+            same++;
+        if ((at == text || at[-1] == ' ') && same == len && at[len] == '<')
+            return true;
+    }
+    return false;
+}
+
+/* Of C++ names: the same one with other parameters, an instance of the template, then its last part in
+ * another scope. */
 static void suggest_cxx(struct search *search, struct rdf_suggestions *suggestions, const char *mangled)
 {
     enum { OTHER_PARAMETERS = 0, OTHER_SCOPE = 3 };
@@ -415,8 +429,9 @@ static void suggest_cxx(struct search *search, struct rdf_suggestions *suggestio
     size_t len = rdf_cxx_normalize(search->other, rdf_text_len(search->other), search->text,
                                    sizeof search->text);
     size_t name_len = rdf_cxx_without_parameters(search->wanted, search->wanted_len);
-    unsigned far = rdf_cxx_matches(search->text, len, search->wanted, name_len) ? OTHER_PARAMETERS
-                                                                                : OTHER_SCOPE;
+    bool is_near = rdf_cxx_matches(search->text, len, search->wanted, name_len) ||
+                   is_instance_of(search->other, search->wanted, name_len);
+    unsigned far = is_near ? OTHER_PARAMETERS : OTHER_SCOPE;
     if (suggestions->count == RDF_SUGGESTIONS_MAX && suggestions->distance[suggestions->count - 1] <= far)
         return;
     const char *copy = rdf_arena_copy(search->images->arena, search->other, rdf_text_len(search->other));
