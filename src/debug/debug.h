@@ -143,6 +143,7 @@ struct rdf_type {
     enum rdf_type_kind kind;
     uint8_t encoding; /* DW_ATE_* */
     bool is_variadic, is_noreturn, is_method;
+    bool is_nocall;                /* the compiler chose another way to call it: DWARF 5, 3.3.1.1 */
     bool is_cut_off;               /* so large that the rest was not looked at */
     const char *name;              /* null: none */
     uint64_t size_bytes;           /* of an array: how many elements; 0: not known */

@@ -65,6 +65,7 @@ enum {
     DW_AT_upper_bound = 0x2f,
     DW_AT_abstract_origin = 0x31,
     DW_AT_artificial = 0x34,
+    DW_AT_calling_convention = 0x36,
     DW_AT_count = 0x37,
     DW_AT_data_member_location = 0x38,
     DW_AT_decl_file = 0x3a,
@@ -96,6 +97,8 @@ enum {
     DW_AT_GNU_ranges_base = 0x2132,
     DW_AT_GNU_addr_base = 0x2133,
 };
+
+enum { DW_CC_NOCALL = 3 };
 
 enum {
     DW_FORM_addr = 0x01,

@@ -287,6 +287,7 @@ static bool fill_function(struct types *types, struct die die, struct rdf_type *
         }
         type->is_variadic |= part.is_variadic;
         type->is_noreturn |= has(&die, DW_AT_noreturn);
+        type->is_nocall |= number_of(&die, DW_AT_calling_convention, 0) == DW_CC_NOCALL;
         if (!type->name)
             type->name = name_of(&die);
         if (!has_result && has(&die, DW_AT_type)) {

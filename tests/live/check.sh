@@ -387,4 +387,23 @@ assert any(h["kind"] == "inlined" and h["line"] == 9 and h["caller"] == "outer" 
 PY
 }
 result "JSON has the promised form" json_is_right
+
+# What clang from 17 on notes of a function whose parameters it changed; an older one does when it is told.
+cat >nocall.c <<'C'
+__attribute__((noinline)) int moved(int x) { __asm__ volatile(""); return x + 1; }
+int main(int c, char **v) { (void)v; return moved(c) > 100; }
+C
+printf '#include <redefine/patch.h>\nstatic int mine(int x) { return x; }\nREDEFINE_PATCH("moved", mine);\n' >nocall_patch.c
+if clang -O1 -g -S -emit-llvm -o nocall.ll nocall.c 2>why &&
+    sed 's/!DISubroutineType(types/!DISubroutineType(cc: DW_CC_nocall, types/' nocall.ll >told.ll &&
+    clang -o nocall told.ll 2>why && clang -o called nocall.ll 2>why &&
+    cc -g -shared -fPIC -I"$SRC/include" -o nocall.so nocall_patch.c; then
+    check --patch nocall.so ./nocall
+    verdict "a function that is called in a way of the compiler's" 1 unsafe 'signature: the compiler changed how the target is called \(DW_CC_nocall\)'
+    check --patch nocall.so ./called
+    clean "… and one that is not"
+else
+    skip "a function that is called in a way of the compiler's" "no clang that can be told"
+fi
+
 finish
