@@ -454,8 +454,13 @@ static void *calls_one(void *ctx)
     return ctx;
 }
 
-/* What emulates several CPUs side by side may translate an instruction on one while another stores it, and
- * keep the old one (qemu): asked for by TEST_ONE_CPU. */
+/* qemu 7.2 drops its translation before it stores, so another emulated CPU may translate the old instruction
+ * once more in between, and keep it for good: cache maintenance is nothing to it. Asked for by TEST_ONE_CPU.
+ *
+ * It is not our order that lets it: the CPU that stored runs the old instruction too, behind its own DC CVAU,
+ * DSB, IC IVAU, DSB, ISB (syscall_aarch64.h), which no CPU may (Arm ARM B2.4.4), before others are made to
+ * synchronize by membarrier. A program of that order and nothing else, two threads calling what the third
+ * stores into, was wrong in 22 and in 38 of a hundred calls with two emulated CPUs, and never with one. */
 static void stay_on_one_cpu(void)
 {
     cpu_set_t one;
@@ -725,11 +730,10 @@ static void alternate_stacks_unstopped(void)
 }
 
 /* Two signals at once, the second on an alternate stack: what the first interrupted is on the other one. */
-long reads(const volatile long *from);
-__asm__(".text\n.p2align 6\n.globl reads\n.type reads, @function\nreads:\n.cfi_startproc\n"
-        "nop\nmovq (%rdi), %rax\nincq %rax\nret\n.cfi_endproc\n.size reads, .-reads\n.p2align 6\n");
+int reads(const int *from);
+__asm__(".text\n.p2align 6\n" FUNCTION(reads, ENTRY_READS) ".p2align 6\n");
 
-static long reads_more(const volatile long *from)
+static int reads_more(const int *from)
 {
     return redefine_original(reads)(from) + 100;
 }
@@ -757,7 +761,7 @@ static void *faults_inside(void *ctx)
     static char area[1 << 16];
     stack_t stack = {.ss_sp = area, .ss_size = sizeof area};
     CHECK(!sigaltstack(&stack, NULL));
-    CHECK_INT(reads(unreadable), 1);
+    CHECK_INT(reads(unreadable), 0);
     return ctx;
 }
 
@@ -778,7 +782,7 @@ static void two_signals(bool denied)
     may_return = true;
     CHECK(!pthread_join(thread, NULL));
     CHECK_OK(redefine(reads, reads_more));
-    CHECK_INT(reads(unreadable), 101);
+    CHECK_INT(reads(unreadable), 100);
 }
 
 static void two_signals_stopped(void)
@@ -788,6 +792,7 @@ static void two_signals_stopped(void)
 
 static void two_signals_unstopped(void)
 {
+    needs_traps();
     two_signals(true);
 }
 

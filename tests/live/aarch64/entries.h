@@ -46,8 +46,10 @@ enum { ENTRY_ALIGN = 4 };
 
 #define ENTRY_PLUS_ONE "nop\nadd w0, w0, #1\nret\n"
 /* A landing pad that signs is replaced by another one and the jump: two instructions. */
-#define ENTRY_STEPS     "paciasp\nadd x0, x0, #1\nautiasp\nret\n"
-#define ENTRY_READS     "paciasp\nldr w0, [x0]\nautiasp\nret\n"
+#define ENTRY_STEPS "paciasp\nadd x0, x0, #1\nautiasp\nret\n"
+#define ENTRY_READS "paciasp\nldr w0, [x0]\nautiasp\nret\n"
+#define ENTRY_LINGERS \
+    "paciasp\n1: ldr x2, [x0]\nadd x2, x2, #1\nstr x2, [x0]\nsubs w1, w1, #1\nb.ne 1b\nautiasp\nret\n"
 #define ENTRY_ONE_STORE "nop\nadd x0, x0, #1\nret\n"
 #define ENTRY_ONE_PLAIN "add x0, x0, #1\nret\n"
 enum { ENTRY_STORES = 1, ENTRY_TRAPS = 0 };

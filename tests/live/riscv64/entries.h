@@ -43,9 +43,11 @@ enum { ENTRY_STRADDLES_OFF = 4094 };
 enum { ENTRY_ALIGN = 2 };
 #define ENTRY_ALIGN_TEXT "2"
 
-#define ENTRY_PLUS_ONE  "c.nop\nc.nop\nc.nop\naddiw a0, a0, 1\nret\n"
-#define ENTRY_STEPS     "c.nop\nc.nop\nc.nop\nc.addi a0, 1\nret\n"
-#define ENTRY_READS     "c.nop\nlw a0, 0(a0)\nc.nop\nret\n"
+#define ENTRY_PLUS_ONE "c.nop\nc.nop\nc.nop\naddiw a0, a0, 1\nret\n"
+#define ENTRY_STEPS    "c.nop\nc.nop\nc.nop\nc.addi a0, 1\nret\n"
+#define ENTRY_READS    "c.nop\nlw a0, 0(a0)\nc.nop\nret\n"
+#define ENTRY_LINGERS \
+    "c.nop\n1: ld a2, 0(a0)\naddi a2, a2, 1\nsd a2, 0(a0)\naddiw a1, a1, -1\nbnez a1, 1b\nret\n"
 #define ENTRY_ONE_STORE "nop\naddi a0, a0, 1\nret\n"
 #define ENTRY_ONE_PLAIN "addi a0, a0, 1\nnop\nret\n"
 enum { ENTRY_STORES = 0, ENTRY_TRAPS = 0 };

@@ -67,6 +67,9 @@ enum { ENTRY_ALIGN = 1 };
 #define ENTRY_STEPS "pushq %rdi\npopq %rax\nnop\nincq %rax\nret\n"
 /* int (const int *p) → *p; the instruction that reads is not the first of those */
 #define ENTRY_READS "xchgw %ax, %ax\nmovl (%rdi), %eax\nnop\nnop\nnop\nret\n"
+/* void (unsigned long *sum, unsigned n): adds one to the sum n times, in a loop that leads into the
+ * overwritten bytes */
+#define ENTRY_LINGERS "nop\n1: incq (%rdi)\ndecl %esi\njnz 1b\nret\n"
 /* long (long n) → n + 1; begins with one instruction that one store may exchange under running threads */
 #define ENTRY_ONE_STORE "leaq 1(,%rdi,1), %rax\nret\n"
 /* … and one that not on every CPU */
