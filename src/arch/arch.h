@@ -6,7 +6,7 @@
  * Each CPU is a room, src/arch/<cpu>/, with the same furniture:
  *   decode.c    rdf_<cpu>_decode
  *   format.c    rdf_<cpu>_format
- *   scan.c      rdf_<cpu>_scan_branches, rdf_<cpu>_scan_references
+ *   scan.c      rdf_<cpu>_scan_branches, rdf_<cpu>_scan_references (and read_jump)
  *   registers.c rdf_<cpu>_registers, rdf_<cpu>_register_name
  *   relocate.c  rdf_<cpu>_relocate
  *   preserve.c  rdf_<cpu>_emit_preserve
@@ -224,6 +224,10 @@ struct rdf_arch {
      * where emit_jump changes none. emit_preserve does not keep that one. */
     size_t (*emit_jump_aside)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
 
+    /* Whether `code` begins with such a jump of two instructions: how long the first is, and where both lead.
+     * Null where each is one. */
+    bool (*read_jump)(struct rdf_span code, uint64_t addr, uint8_t *ret_first_bytes, uint64_t *ret_target);
+
     /* The shortest jump there is. Returns its length, 0 when `to` is out of its reach. */
     size_t (*emit_short_jump)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
 
@@ -231,6 +235,12 @@ struct rdf_arch {
      * length, 0 when its form cannot reach `to`. */
     size_t (*retarget)(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr,
                        uint64_t to);
+
+    /* What Linux keeps of an interrupted thread has three words in a row with the PC and the stack pointer
+     * among them: which ones those are. Where the last is flags, some bits of theirs are always set. */
+    uint8_t context_pc;
+    uint8_t context_sp;
+    uint32_t context_flags;
 
     /* Whether one store, inside an aligned 8 bytes, may put `after` in the place of the instruction `before`
      * while other cores execute it: they then see the one or the other. */

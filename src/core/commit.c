@@ -193,6 +193,21 @@ static redefine_status set_pcs(struct commit *commit, const struct rdf_redef *re
     return REDEFINE_OK;
 }
 
+/* Both instructions of a jump that is two: a thread may stand at each. Returns its length; 0: there is none.
+ */
+static size_t add_long_jump(const struct rdf_arch *arch, struct rdf_span code, uint64_t addr,
+                            struct rdf_write_ours list[RDF_WRITE_OURS_MAX], size_t *count)
+{
+    uint8_t first_bytes;
+    uint64_t target;
+    if (*count + 2 > RDF_WRITE_OURS_MAX || !arch->read_jump ||
+        !arch->read_jump(code, addr, &first_bytes, &target))
+        return 0;
+    list[(*count)++] = (struct rdf_write_ours){addr, target};
+    list[(*count)++] = (struct rdf_write_ours){addr + first_bytes, target};
+    return arch->jump_bytes;
+}
+
 /* Jumps of ours that a thread may be about to execute when they are taken away: a hop, or the jump in
  * padding. Not the entry jump, nor a branch that was made to lead elsewhere: there the function goes on as it
  * was. */
@@ -212,6 +227,14 @@ static redefine_status note_ours(struct commit *commit, struct rdf_write_item *i
     size_t count = 0;
     for (size_t off = 0; count < RDF_WRITE_OURS_MAX && off < ours.len_bytes; off += insn.len_bytes) {
         uint64_t addr = edit->addr + off;
+        size_t pair_bytes = off || !is_entry
+                                ? add_long_jump(arch, rdf_span_slice(ours, off, ours.len_bytes - off), addr,
+                                                list, &count)
+                                : 0;
+        if (pair_bytes) {
+            insn.len_bytes = (uint8_t)pair_bytes;
+            continue;
+        }
         if (!arch->decode(rdf_span_slice(ours, off, ours.len_bytes - off), addr, &insn))
             break;
         if (insn.flow == RDF_FLOW_JUMP && (off || !is_entry))
@@ -223,17 +246,18 @@ static redefine_status note_ours(struct commit *commit, struct rdf_write_item *i
 /* The jump that is put into padding: should the change be broken off, it is one that is taken away. */
 static redefine_status note_new_jump(struct commit *commit, struct rdf_write_item *item)
 {
+    const struct rdf_arch *arch = commit->engine->arch;
     const struct rdf_edit *edit = &item->edit;
-    struct rdf_insn insn;
-    if (!commit->engine->arch->decode((struct rdf_span){edit->new_bytes, edit->len_bytes}, edit->addr,
-                                      &insn) ||
-        insn.flow != RDF_FLOW_JUMP)
-        return REDEFINE_OK;
+    struct rdf_span code = {edit->new_bytes, edit->len_bytes};
     struct rdf_write_ours *list = rdf_arena_alloc(&commit->arena, RDF_WRITE_OURS_MAX * sizeof *list);
+    struct rdf_insn insn;
+    size_t count = 0;
     if (!list)
         return rdf_commit_no_memory(commit);
-    list[0] = (struct rdf_write_ours){edit->addr, insn.target};
     item->ours = list;
+    if (!add_long_jump(arch, code, edit->addr, list, &count) && arch->decode(code, edit->addr, &insn) &&
+        insn.flow == RDF_FLOW_JUMP)
+        list[0] = (struct rdf_write_ours){edit->addr, insn.target};
     return REDEFINE_OK;
 }
 

@@ -54,20 +54,36 @@ static bool is_inside(const struct rdf_write *write, uint64_t value)
     return value < item->edit.addr + item->edit.len_bytes || item->branches_back;
 }
 
-/* The PC of an interrupted context, as Linux lays it out on x86-64 and aarch64: behind the stack pointer,
- * before the flags. A jump in padding lies where a function ends, and such an address may be left anywhere on
- * a stack. */
+enum { CONTEXT_WORDS = 3 };
+
+static bool context_has_flags(const struct rdf_arch *arch)
+{
+    return arch->context_pc < CONTEXT_WORDS - 1 && arch->context_sp < CONTEXT_WORDS - 1;
+}
+
+static bool may_be_flags(const struct rdf_arch *arch, uint64_t word)
+{
+    return word <= UINT32_MAX && (word & arch->context_flags) == arch->context_flags;
+}
+
+/* The PC of an interrupted context, with what lies beside it. A jump in padding lies where a function ends,
+ * and such an address may be left anywhere on a stack. */
 static bool is_context(const struct rdf_write *write, uint64_t addr)
 {
-    uint64_t word[3];
-    if (write->space->ops->read(write->space, addr - sizeof word[0], word, sizeof word) < 0)
+    uint64_t word[CONTEXT_WORDS];
+    const struct rdf_arch *arch = write->arch;
+    uint64_t start = addr - arch->context_pc * sizeof word[0];
+    if (write->space->ops->read(write->space, start, word, sizeof word) < 0)
         return true;
-    /* On the stack that it points to; or on one for signals only, and then the flags must be some. The
+    /* On the stack that it points to; or on one for signals only, and then the flags must look like some. The
      * snapshot may not show the stack of a thread that was started since; numbers are small. */
-    const struct rdf_map *stack = rdf_maps_find(write->maps, word[0]);
+    uint64_t sp = word[arch->context_sp];
+    const struct rdf_map *stack = rdf_maps_find(write->maps, sp);
     bool is_same = stack && stack == rdf_maps_find(write->maps, addr);
-    bool is_stack = stack ? stack->prot & RDF_PROT_WRITE : word[0] > UINT32_MAX;
-    return is_stack && word[0] % 8 == 0 && word[2] <= UINT32_MAX && (is_same || word[2]);
+    bool is_stack = stack ? stack->prot & RDF_PROT_WRITE : sp > UINT32_MAX;
+    if (!is_stack || sp % 8 != 0)
+        return false;
+    return !context_has_flags(arch) || (is_same ? word[2] <= UINT32_MAX : may_be_flags(arch, word[2]));
 }
 
 static bool is_at_ours(const struct rdf_write *write, uint64_t addr, uint64_t value)
@@ -123,15 +139,18 @@ static void add_stack(struct search *search, uint64_t sp)
 }
 
 /* Whether these words are a stack pointer, a PC and flags: a handler runs here that interrupted another
- * stack, which will be gone on with. Anything that looks so costs no more than a search. */
-static bool is_context_of_other(const struct search *search, const uint64_t word[3])
+ * stack, which will be gone on with. Anything that looks so costs no more than a search; but without flags
+ * too much does. */
+static bool is_context_of_other(const struct search *search, const uint64_t word[CONTEXT_WORDS])
 {
-    if (word[0] % 8 != 0 || word[0] <= UINT32_MAX || word[1] <= UINT16_MAX || word[2] > UINT32_MAX ||
-        word[2] == 0)
+    const struct rdf_arch *arch = search->write->arch;
+    uint64_t sp = word[arch->context_sp], pc = word[arch->context_pc];
+    if (!context_has_flags(arch) || !may_be_flags(arch, word[2]) || sp % 8 != 0 || sp <= UINT32_MAX ||
+        pc <= UINT16_MAX)
         return false;
-    const struct rdf_map *stack = rdf_maps_find(search->write->maps, word[0]);
+    const struct rdf_map *stack = rdf_maps_find(search->write->maps, sp);
     return (!stack || stack->prot & RDF_PROT_WRITE) &&
-           rdf_maps_allow(search->write->maps, word[1], 1, RDF_PROT_EXEC);
+           rdf_maps_allow(search->write->maps, pc, 1, RDF_PROT_EXEC);
 }
 
 /* Whether the context with its stack pointer at `addr` says of itself that it lies on the stack for handlers,
@@ -152,12 +171,13 @@ static bool words_have_place(struct search *search, uint64_t addr, const uint64_
     for (size_t i = 0; i < count; i++) {
         if (search->is_place(search->ctx, addr + 8 * i, word[i]))
             return true;
-        const uint64_t *context = word + i - 2;
+        const uint64_t *context = word + i - (CONTEXT_WORDS - 1);
         /* Where stacks are searched in part, it has to be a context: stack pointers and PCs of tasks lie
          * everywhere among Go's words, and would lead to what those tasks left behind long ago. */
         if (is_context_of_other(search, context) &&
-            (!search->write->stack_bytes_max || is_on_handlers_stack(search, addr + 8 * i - 16)))
-            add_stack(search, context[0]);
+            (!search->write->stack_bytes_max ||
+             is_on_handlers_stack(search, addr + 8 * i - 8 * (CONTEXT_WORDS - 1))))
+            add_stack(search, context[search->write->arch->context_sp]);
     }
     return false;
 }
@@ -167,7 +187,7 @@ static bool words_have_place(struct search *search, uint64_t addr, const uint64_
  * stack may be gone; and words that were never written are no error of the program. */
 static bool stack_has_place(struct search *search, uint64_t start, uint64_t end)
 {
-    enum { BEFORE = 2, PART_WORDS = 256, PART_BYTES = PART_WORDS * 8 };
+    enum { BEFORE = CONTEXT_WORDS - 1, PART_WORDS = 256, PART_BYTES = PART_WORDS * 8 };
     uint64_t part[BEFORE + PART_WORDS];
     part[0] = part[1] = 0;
     for (uint64_t at = start; at < end; at = at / PART_BYTES * PART_BYTES + PART_BYTES) {

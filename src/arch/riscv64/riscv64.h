@@ -143,6 +143,8 @@ redefine_status rdf_riscv64_relocate(const struct rdf_relocate_request *request,
                                      struct rdf_error *err);
 size_t rdf_riscv64_emit_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
 size_t rdf_riscv64_emit_short_jump(uint8_t ret_code[RDF_JUMP_BYTES_MAX], uint64_t from, uint64_t to);
+bool rdf_riscv64_read_jump(struct rdf_span code, uint64_t addr, uint8_t *ret_first_bytes,
+                           uint64_t *ret_target);
 size_t rdf_riscv64_retarget(uint8_t ret_code[RDF_JUMP_BYTES_MAX], struct rdf_span code, uint64_t addr,
                             uint64_t to);
 bool rdf_riscv64_may_swap(struct rdf_span before, struct rdf_span after);

@@ -43,6 +43,18 @@ static bool read_far(struct rdf_span code, uint64_t addr, uint64_t *ret_target, 
     return true;
 }
 
+bool rdf_riscv64_read_jump(struct rdf_span code, uint64_t addr, uint8_t *ret_first_bytes,
+                           uint64_t *ret_target)
+{
+    uint64_t target;
+    enum rdf_reference kind;
+    if (!read_far(code, addr, &target, &kind) || kind != RDF_REFERENCE_JUMP)
+        return false;
+    *ret_first_bytes = RDF_RV_WORD_BYTES;
+    *ret_target = target;
+    return true;
+}
+
 static bool read_near(struct rdf_span code, uint64_t addr, uint64_t *ret_target, enum rdf_reference *ret_kind)
 {
     struct rdf_rv_insn insn;
