@@ -184,6 +184,14 @@ static void *load(const char *path, function_type **ret)
     return object;
 }
 
+/* musl never does. */
+static void unload(void *object, const char *path)
+{
+    CHECK(!dlclose(object));
+    if (dlopen(path, RTLD_NOW | RTLD_NOLOAD))
+        live_skip("this libc unloads nothing");
+}
+
 /* The target's object is unloaded and loaded again, or another one in its place: it is as in the file, can be
  * redefined anew, and a restore of what has gone is nothing to do. */
 static void target_object_goes(void)
@@ -198,7 +206,7 @@ static void target_object_goes(void)
         CHECK_OK(redefine(function, replacement));
         CHECK_OK(redefine(target, replacement));
         CHECK_OK(redefine_restore(target));
-        CHECK(!dlclose(object));
+        unload(object, round % 2 ? other : path);
         if (round % 3 == 0)
             CHECK_OK(redefine_func_restore(ADDRESS(function)));
     }
@@ -238,10 +246,11 @@ static void replacement_object_goes_in_force(void)
 {
     for (int round = 0; round < 2; round++) {
         function_type *function;
-        void *object = load(make_object(round ? "two" : "one", 1000), &function);
+        const char *path = make_object(round ? "two" : "one", 1000);
+        void *object = load(path, &function);
         CHECK_OK(redefine_func(ADDRESS(target), ADDRESS(function)));
         CHECK_INT(target(1), 1001);
-        CHECK(!dlclose(object));
+        unload(object, path);
         check_call_crashes();
         if (round)
             CHECK_OK(redefine(target, replacement));
