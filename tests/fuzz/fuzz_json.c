@@ -54,8 +54,8 @@ static size_t read_reports(struct input *input, struct rdf_report *report, struc
         struct rdf_hazard *own = &hazard[count * HAZARDS_EACH];
         report[count] = (struct rdf_report){.name = next(input),
                                             .verdict = (enum rdf_verdict)(count % 4),
-                                            .addr = count << 60,
-                                            .size_bytes = UINT64_MAX >> count};
+                                            .addr = count << 56, /* jansson reads none of 2^63 and above */
+                                            .size_bytes = INT64_MAX >> count};
         for (size_t i = 0; i < HAZARDS_EACH && input->at < input->end; i++) {
             own[i] = (struct rdf_hazard){.kind = (enum rdf_hazard_kind)(count % 10),
                                          .severity = (enum rdf_severity)(i % 3),

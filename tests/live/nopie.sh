@@ -14,7 +14,7 @@ for flags in "-Wl,-z,lazy" "-Wl,-z,now" "-fcf-protection=full -Wl,-z,lazy" \
     # Flags are words.
     # shellcheck disable=SC2086
     $CC -std=gnu11 -D_GNU_SOURCE -O2 -fno-pic -no-pie -mcmodel=small $sanitize $flags -I"$SRC/include" \
-        -o nopie "$SRC/tests/live/helper_nopie.c" -L"$BUILD" -lredefine -Wl,-rpath,"$BUILD" >build.txt 2>&1 &&
+        -I"$SRC/tests/live/linux" -o nopie "$SRC/tests/live/helper_nopie.c" -L"$BUILD" -lredefine -Wl,-rpath,"$BUILD" >build.txt 2>&1 &&
         ./nopie >run.txt 2>&1
     # One plan for all of them: the results are numbered anew.
     while read -r line; do
