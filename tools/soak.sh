@@ -7,14 +7,20 @@ cd "$(dirname "$0")/.."
 build=$1
 fuzz_build=$2
 
-# part TEXT COMMAND…: and how long it took
+failed=
+# part TEXT COMMAND…: and how long it took; what fails is told again at the end, for hours may be left to go.
 part()
 {
-    echo "== $1"
+    text=$1
+    echo "== $text"
     shift
     began=$(date +%s)
-    "$@"
-    echo "== $(($(date +%s) - began)) s"
+    if "$@"; then outcome=; else
+        outcome=", FAILED"
+        failed="$failed
+  $text"
+    fi
+    echo "== $(($(date +%s) - began)) s$outcome"
 }
 
 # The files of those that are there.
@@ -70,3 +76,4 @@ fi
 part "the command over damaged programs, cut off everywhere" \
     env DAMAGED_ROUNDS=2000 TEST_TIMEOUT=7200 tools/run-tests "$build" live/check_damaged
 part "fuzzers, 60 s each" tools/fuzz.sh "$fuzz_build" 60
+[ -z "$failed" ] || { echo "soak: FAILED:$failed" >&2; exit 1; }
