@@ -5,6 +5,7 @@
  */
 #include "check/facts.h"
 
+#include "base/order.h"
 #include "image/calls.h"
 
 #include <string.h>
@@ -75,15 +76,8 @@ static void *take(struct gather *gather, struct rdf_arena *arena, size_t len_byt
 
 static size_t index_of(const struct gather *gather, uint64_t addr)
 {
-    size_t low = 0, high = gather->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (gather->functions[middle].start < addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < gather->count && gather->functions[low].start == addr ? low : SIZE_MAX;
+    size_t i = RDF_FIRST_FROM(gather->functions, gather->count, start, addr);
+    return i < gather->count && gather->functions[i].start == addr ? i : SIZE_MAX;
 }
 
 static size_t first_slot(const struct gather *gather, const char *name, size_t len)
@@ -269,29 +263,9 @@ struct calls {
     struct asked *asked;
 };
 
-static void sift(struct asked *asked, size_t root, size_t count)
+static bool starts_before(const void *a, const void *b)
 {
-    for (size_t child; (child = 2 * root + 1) < count; root = child) {
-        if (child + 1 < count && asked[child].references.start < asked[child + 1].references.start)
-            child++;
-        if (asked[root].references.start >= asked[child].references.start)
-            return;
-        struct asked swap = asked[root];
-        asked[root] = asked[child];
-        asked[child] = swap;
-    }
-}
-
-static void sort_asked(struct asked *asked, size_t count)
-{
-    for (size_t i = count / 2; i-- > 0;)
-        sift(asked, i, count);
-    for (size_t end = count; end-- > 1;) {
-        struct asked swap = asked[0];
-        asked[0] = asked[end];
-        asked[end] = swap;
-        sift(asked, 0, end);
-    }
+    return ((const struct asked *)a)->references.start < ((const struct asked *)b)->references.start;
 }
 
 static const char *name_around(struct gather *gather, uint64_t addr)
@@ -341,7 +315,7 @@ static redefine_status gather_callers(struct gather *gather, struct rdf_image *i
                                           clone};
         }
     }
-    sort_asked(asked, count);
+    rdf_sort(asked, count, sizeof *asked, starts_before);
     for (size_t i = 0; i < count; i++)
         ask[i] = asked[i].references;
     struct calls calls = {gather, asked};

@@ -13,6 +13,7 @@
 #include "core/commit.h"
 
 #include "base/bytes.h"
+#include "base/order.h"
 #include "base/progress.h"
 
 #include <inttypes.h>
@@ -103,26 +104,9 @@ struct work {
     size_t index;
 };
 
-/* Ascending by address; batches mostly are in order already. Shell's method: no library, no recursion, no
- * memory. */
-static void sort_work(struct work *work, size_t count)
+static bool lies_before(const void *a, const void *b)
 {
-    size_t in_order = 1;
-    while (in_order < count && work[in_order - 1].addr <= work[in_order].addr)
-        in_order++;
-    if (in_order >= count)
-        return;
-    size_t gap = 1;
-    while (gap < count / 3)
-        gap = 3 * gap + 1;
-    for (; gap > 0; gap /= 3)
-        for (size_t i = gap; i < count; i++) {
-            struct work moving = work[i];
-            size_t j = i;
-            for (; j >= gap && work[j - gap].addr > moving.addr; j -= gap)
-                work[j] = work[j - gap];
-            work[j] = moving;
-        }
+    return ((const struct work *)a)->addr < ((const struct work *)b)->addr;
 }
 
 /* The edit at the entry: its jump, and what was there. */
@@ -318,7 +302,7 @@ static redefine_status list_work(struct commit *commit, struct work **ret, size_
             work[count++] = (struct work){i == 0 ? rdf_redef_edit(touched->redef)
                                                  : rdf_redef_extra(touched->redef, i - 1).addr,
                                           touched, i};
-    sort_work(work, count);
+    rdf_sort(work, count, sizeof *work, lies_before);
     *ret = work;
     *ret_count = count;
     return REDEFINE_OK;

@@ -4,6 +4,7 @@
  *
  * Source: DWARF 5, 7.5.3.
  */
+#include "base/order.h"
 #include "debug/dwarf.h"
 #include "debug/internal.h"
 
@@ -193,13 +194,6 @@ const struct abbrev *rdf_debug_abbrev(const struct unit *unit, uint64_t code)
     const struct abbrev_table *table = unit->abbrevs;
     if (table->is_dense)
         return code - 1 < table->count ? &table->abbrev[code - 1] : NULL;
-    size_t low = 0, high = table->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (table->code[middle] < code)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < table->count && table->code[low] == code ? &table->abbrev[low] : NULL;
+    size_t i = RDF_FIRST_NUMBER(table->code, table->count, code);
+    return i < table->count && table->code[i] == code ? &table->abbrev[i] : NULL;
 }

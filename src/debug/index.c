@@ -3,6 +3,7 @@
  * The index: one flat piece of memory, which a file can hold as it is. From a file nothing in it is believed
  * before every number was compared with what it must be below.
  */
+#include "base/order.h"
 #include "debug/index.h"
 
 /* Another number whenever the same debug data gives another index. */
@@ -130,16 +131,8 @@ void rdf_debug_index_move(struct rdf_debug_index *index, uint8_t *to)
 
 const struct rdf_debug_entry *rdf_index_entry(const struct rdf_debug_index *index, uint64_t addr)
 {
-    uint32_t low = 0, high = index->entry_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (index->entry[middle].addr < addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    bool found = low < index->entry_count && index->entry[low].addr == addr;
-    return found ? &index->entry[low] : NULL;
+    size_t i = RDF_FIRST_FROM(index->entry, index->entry_count, addr, addr);
+    return i < index->entry_count && index->entry[i].addr == addr ? &index->entry[i] : NULL;
 }
 
 const struct rdf_debug_function *rdf_debug_index_at(const struct rdf_debug_index *index, uint64_t addr)

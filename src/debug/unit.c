@@ -4,6 +4,7 @@
  *
  * Source: DWARF 5, 7.5 and 7.27 to 7.30; for version 4 split units the GNU proposal "DebugFission".
  */
+#include "base/order.h"
 #include "debug/dwarf.h"
 #include "debug/internal.h"
 
@@ -112,15 +113,8 @@ bool rdf_debug_read_units(struct rdf_debug *debug, struct debug_file *file)
 
 struct unit *rdf_debug_unit_at(struct debug_file *file, uint64_t off)
 {
-    size_t low = 0, high = file->info_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (file->unit[middle].end <= off)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < file->info_count && off >= file->unit[low].die ? &file->unit[low] : NULL;
+    size_t i = RDF_FIRST_BEHIND(file->unit, file->info_count, end, off);
+    return i < file->info_count && off >= file->unit[i].die ? &file->unit[i] : NULL;
 }
 
 static void take_number(struct unit *unit, uint16_t name, const struct value *value)

@@ -3,19 +3,12 @@
  * The two questions asked of any snapshot of mappings, whatever system it is of.
  */
 #include "os/os.h"
+#include "base/order.h"
 
 const struct rdf_map *rdf_maps_find(const struct rdf_maps *maps, uint64_t addr)
 {
-    size_t low = 0;
-    size_t high = maps->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (maps->map[middle].end <= addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < maps->count && maps->map[low].start <= addr ? &maps->map[low] : NULL;
+    size_t i = RDF_FIRST_BEHIND(maps->map, maps->count, end, addr);
+    return i < maps->count && maps->map[i].start <= addr ? &maps->map[i] : NULL;
 }
 
 bool rdf_maps_allow(const struct rdf_maps *maps, uint64_t addr, uint64_t len_bytes, uint8_t prot)

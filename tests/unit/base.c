@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ground floor: arena, spans, failures.
+ * The ground floor: arena, spans, failures, lists in order.
  */
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/order.h"
 #include "base/span.h"
 #include "support/memory_os.h"
 
@@ -262,6 +263,68 @@ static void errors_of_the_system_have_names(void **state)
     assert_non_null(rdf_errno_name(-123456));
 }
 
+/* ---- lists in order ---- */
+
+struct record {
+    uint32_t number;
+    uint64_t addr;
+    uint8_t odd_bytes[5];
+};
+
+static bool comes_before(const void *a, const void *b)
+{
+    return ((const struct record *)a)->addr < ((const struct record *)b)->addr;
+}
+
+static void a_list_of_any_length_is_sorted(void **state)
+{
+    (void)state;
+    enum { COUNT_MAX = 70 };
+    uint64_t random = 1;
+    for (size_t count = 0; count <= COUNT_MAX; count++) {
+        struct record list[COUNT_MAX] = {0};
+        uint64_t before = 0, after = 0;
+        for (size_t i = 0; i < count; i++) {
+            random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+            list[i].addr = random >> 58; /* some are equal */
+            list[i].number = (uint32_t)i;
+            list[i].odd_bytes[4] = (uint8_t)i;
+            before += (list[i].addr + 1) * (i + 1);
+        }
+        rdf_sort(list, count, sizeof *list, comes_before);
+        for (size_t i = 0; i < count; i++) {
+            assert_int_equal(list[i].odd_bytes[4], list[i].number); /* whole records are moved */
+            after += (list[i].addr + 1) * (list[i].number + 1);
+            assert_true(i == 0 || list[i - 1].addr <= list[i].addr);
+        }
+        assert_int_equal(before, after);
+    }
+}
+
+static void the_first_at_or_behind_a_key_is_found(void **state)
+{
+    (void)state;
+    const struct record list[] = {{.addr = 3}, {.addr = 5}, {.addr = 5}, {.addr = UINT64_MAX}};
+    const uint32_t number[] = {0, 7, UINT32_MAX};
+    for (size_t count = 0; count <= 4; count++)
+        for (uint64_t key = 0; key < 8; key++) {
+            size_t from = 0, behind = 0;
+            while (from < count && list[from].addr < key)
+                from++;
+            while (behind < count && list[behind].addr <= key)
+                behind++;
+            assert_int_equal(RDF_FIRST_FROM(list, count, addr, key), from);
+            assert_int_equal(RDF_FIRST_BEHIND(list, count, addr, key), behind);
+        }
+    assert_int_equal(RDF_FIRST_FROM(list, 4, addr, UINT64_MAX), 3);
+    assert_int_equal(RDF_FIRST_BEHIND(list, 4, addr, UINT64_MAX), 4);
+    assert_int_equal(RDF_FIRST_NUMBER(number, 3, 7), 1);
+    assert_int_equal(RDF_FIRST_NUMBER(number, 3, UINT32_MAX), 2);
+    assert_int_equal(RDF_FIRST_NUMBER(number, 3, UINT32_MAX + UINT64_C(1)), 3);
+    const struct record *none = NULL;
+    assert_int_equal(RDF_FIRST_BEHIND(none, 0, addr, 1), 0);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -275,6 +338,8 @@ int main(void)
         cmocka_unit_test(strings_end_inside_their_span),
         cmocka_unit_test(the_first_failure_wins),
         cmocka_unit_test(errors_of_the_system_have_names),
+        cmocka_unit_test(a_list_of_any_length_is_sorted),
+        cmocka_unit_test(the_first_at_or_behind_a_key_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

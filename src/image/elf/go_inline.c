@@ -9,6 +9,7 @@
  *
  * Source: runtime/symtabinl.go; runtime/symtab.go of Go 1.19 (inlinedCall).
  */
+#include "base/order.h"
 #include "image/elf/go_internal.h"
 
 #include <stdio.h>
@@ -120,17 +121,10 @@ static bool keep_range(void *ctx, uint64_t start, uint64_t end, int32_t value)
 
 static bool index_at(const struct tree *tree, uint32_t off, int32_t *ret)
 {
-    size_t low = 0, high = tree->range_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (tree->range[middle].start <= off)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (!low || off >= tree->func.end - tree->func.entry)
+    size_t behind = RDF_FIRST_BEHIND(tree->range, tree->range_count, start, off);
+    if (!behind || off >= tree->func.end - tree->func.entry)
         return false;
-    *ret = tree->range[low - 1].index;
+    *ret = tree->range[behind - 1].index;
     return true;
 }
 

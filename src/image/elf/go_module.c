@@ -6,6 +6,7 @@
  *
  * Source: runtime/symtab.go (pcHeader, moduledata, moduledataverify1) of Go 1.19 to 1.27.
  */
+#include "base/order.h"
 #include "image/elf/go_internal.h"
 
 #include <string.h>
@@ -128,41 +129,12 @@ static bool read_header(struct rdf_span bytes, uint32_t magic, uint64_t addr, st
 
 static size_t relocation_at_or_behind(const struct rdf_go *go, uint64_t addr)
 {
-    size_t low = 0, high = go->relocation_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (go->relocation[middle].addr < addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return RDF_FIRST_FROM(go->relocation, go->relocation_count, addr, addr);
 }
 
-static void sift(struct rdf_go_relocation *heap, size_t root, size_t count)
+static bool comes_before(const void *a, const void *b)
 {
-    struct rdf_go_relocation moving = heap[root];
-    for (size_t child; (child = 2 * root + 1) < count; root = child) {
-        if (child + 1 < count && heap[child].addr < heap[child + 1].addr)
-            child++;
-        if (heap[child].addr <= moving.addr)
-            break;
-        heap[root] = heap[child];
-    }
-    heap[root] = moving;
-}
-
-/* Heapsort: no memory, no recursion, no bad case. */
-static void sort(struct rdf_go_relocation *list, size_t count)
-{
-    for (size_t i = count / 2; i-- > 0;)
-        sift(list, i, count);
-    for (size_t i = count; i-- > 1;) {
-        struct rdf_go_relocation last = list[i];
-        list[i] = list[0];
-        list[0] = last;
-        sift(list, 0, i);
-    }
+    return ((const struct rdf_go_relocation *)a)->addr < ((const struct rdf_go_relocation *)b)->addr;
 }
 
 /* A position-independent program that no loader has touched has zeros where it points to itself; what the
@@ -184,7 +156,7 @@ static bool read_relocations(struct rdf_images *images, struct rdf_image *image,
             list[kept++] = (struct rdf_go_relocation){entry.r_offset + image->bias,
                                                       (uint64_t)entry.r_addend + image->bias};
     }
-    sort(list, kept);
+    rdf_sort(list, kept, sizeof *list, comes_before);
     go->relocation = list;
     go->relocation_count = kept;
     return kept > 0;

@@ -3,6 +3,7 @@
  * One pass over an object for all entries that are asked for: its code by the CPU's scan, its data word by
  * word (which holds the addends of relocations too).
  */
+#include "base/order.h"
 #include "image/calls.h"
 #include "image/elf/internal.h"
 
@@ -28,15 +29,8 @@ struct scan {
 
 static struct rdf_references *asked_at(const struct scan *scan, uint64_t addr)
 {
-    size_t low = 0, high = scan->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (scan->ask[middle].start < addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < scan->count && scan->ask[low].start == addr ? &scan->ask[low] : NULL;
+    size_t i = RDF_FIRST_FROM(scan->ask, scan->count, start, addr);
+    return i < scan->count && scan->ask[i].start == addr ? &scan->ask[i] : NULL;
 }
 
 /* The instruction that holds `field_addr`, decoded from the start of its function; from a little before it

@@ -17,6 +17,7 @@
  *
  * Source: gcc, cfgexpand.cc (preferred stack boundary)
  */
+#include "base/order.h"
 #include "image/elf/body.h"
 
 #include <stdio.h>
@@ -51,11 +52,16 @@ struct node {
     struct rdf_reliance reliance;
 };
 
+struct placed {
+    uint64_t start;
+    uint32_t node;
+};
+
 struct analysis {
     struct rdf_bodies bodies;
     struct node *node;
     size_t node_count, node_max;
-    uint32_t *order; /* the nodes of the scan under way, by start */
+    struct placed *order; /* the nodes of the scan under way, by start */
 };
 
 /* ---- Calls, and calls to their callers ---- */
@@ -79,7 +85,7 @@ static uint32_t node_of(struct analysis *analysis, const struct rdf_function *fu
 static void note_site(void *ctx, size_t index, uint64_t addr, enum rdf_reference kind)
 {
     struct analysis *analysis = ctx;
-    uint32_t number = analysis->order[index];
+    uint32_t number = analysis->order[index].node;
     struct rdf_function caller;
     struct rdf_error unused = {0};
     uint64_t start = rdf_images_start_of(analysis->bodies.images, addr);
@@ -107,19 +113,9 @@ static void note_site(void *ctx, size_t index, uint64_t addr, enum rdf_reference
     site->has_node = site->caller != UINT32_MAX;
 }
 
-/* Ascending by start; shell sort, as they are few and mostly in order. */
-static void sort_order(struct analysis *analysis, size_t count)
+static bool starts_before(const void *a, const void *b)
 {
-    uint32_t *order = analysis->order;
-    for (size_t gap = count / 2; gap; gap /= 2)
-        for (size_t i = gap; i < count; i++)
-            for (size_t j = i; j >= gap && analysis->node[order[j - gap]].function.start >
-                                               analysis->node[order[j]].function.start;
-                 j -= gap) {
-                uint32_t swap = order[j];
-                order[j] = order[j - gap];
-                order[j - gap] = swap;
-            }
+    return ((const struct placed *)a)->start < ((const struct placed *)b)->start;
 }
 
 /* The callers of every node, whose callers become nodes in their turn. */
@@ -135,13 +131,13 @@ static redefine_status find_sites(struct analysis *analysis, struct rdf_error *e
             if (analysis->node[i].is_scanned || !analysis->node[i].reliance.left_alone)
                 continue;
             analysis->node[i].is_scanned = true;
-            analysis->order[count++] = (uint32_t)i;
+            analysis->order[count++] = (struct placed){analysis->node[i].function.start, (uint32_t)i};
         }
         if (count == 0 || round == ROUNDS_MAX)
             break;
-        sort_order(analysis, count);
+        rdf_sort(analysis->order, count, sizeof *analysis->order, starts_before);
         for (size_t i = 0; i < count; i++) {
-            const struct rdf_function *function = &analysis->node[analysis->order[i]].function;
+            const struct rdf_function *function = &analysis->node[analysis->order[i].node].function;
             ask[i] = (struct rdf_references){.start = function->start, .end = function->end};
         }
         status = rdf_image_references(analysis->bodies.images, analysis->bodies.image, ask, count, true,

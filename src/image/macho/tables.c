@@ -2,6 +2,7 @@
  *
  * The tables of one image: bytes, sections, names, starts of functions.
  */
+#include "base/order.h"
 #include "image/macho/macho.h"
 
 /* ---- bytes and sections ---- */
@@ -96,29 +97,14 @@ static struct rdf_span symbols_of(struct rdf_images *images, const struct rdf_im
 }
 
 /* Global before static, and of those one with a file first. */
-static bool goes_before(const struct rdf_macho_name *a, const struct rdf_macho_name *b)
+static bool goes_before(const void *left, const void *right)
 {
+    const struct rdf_macho_name *a = left, *b = right;
     if (a->addr != b->addr)
         return a->addr < b->addr;
     if (a->is_static != b->is_static)
         return !a->is_static;
     return a->file && !b->file;
-}
-
-/* Shell's method: no library, no recursion, no memory. */
-static void sort_names(struct rdf_macho_name *name, size_t count)
-{
-    size_t gap = 1;
-    while (gap < count / 3)
-        gap = 3 * gap + 1;
-    for (; gap > 0; gap /= 3)
-        for (size_t i = gap; i < count; i++) {
-            struct rdf_macho_name moving = name[i];
-            size_t j = i;
-            for (; j >= gap && goes_before(&moving, &name[j - gap]); j -= gap)
-                name[j] = name[j - gap];
-            name[j] = moving;
-        }
 }
 
 /* A symbol that names code. What a debugger reads (stabs) names the file before and repeats the functions of
@@ -168,21 +154,14 @@ void rdf_macho_read_names(struct rdf_images *images, struct rdf_image *image)
     for (uint64_t i = 0; image->named && i < count; i++)
         if (symbol_at(table, strings, i, &symbol))
             add_symbol(image, &symbol, &file);
-    sort_names(image->named, image->name_count);
+    if (image->named)
+        rdf_sort(image->named, image->name_count, sizeof *image->named, goes_before);
 }
 
 size_t rdf_macho_name_from(struct rdf_images *images, struct rdf_image *image, uint64_t addr)
 {
     rdf_macho_read_names(images, image);
-    size_t low = 0, high = image->name_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (image->named[middle].addr < addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return RDF_FIRST_FROM(image->named, image->name_count, addr, addr);
 }
 
 const char *rdf_macho_name_at(struct rdf_images *images, struct rdf_image *image, uint64_t addr)
@@ -237,13 +216,5 @@ size_t rdf_macho_function_from(struct rdf_images *images, struct rdf_image *imag
 {
     if (!image->starts_tried)
         read_starts(images, image);
-    size_t low = 0, high = image->function_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (image->function[middle] < addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return RDF_FIRST_NUMBER(image->function, image->function_count, addr);
 }

@@ -2,6 +2,7 @@
  *
  * The tables of one image: bytes, sections, names, unwind data, what it exports and imports.
  */
+#include "base/order.h"
 #include "image/pe/pe.h"
 
 /* ---- bytes ---- */
@@ -176,29 +177,14 @@ uint64_t rdf_pe_imported(struct rdf_images *images, const struct rdf_image *imag
 /* ---- names ---- */
 
 /* Ascending by address, then the better name first. */
-static bool goes_before(const struct rdf_pe_name *a, const struct rdf_pe_name *b)
+static bool goes_before(const void *left, const void *right)
 {
+    const struct rdf_pe_name *a = left, *b = right;
     if (a->at != b->at)
         return a->at < b->at;
     if (a->is_exported != b->is_exported)
         return a->is_exported;
     return !a->is_static && b->is_static;
-}
-
-/* Shell's method: no library, no recursion, no memory. */
-static void sort_names(struct rdf_pe_name *name, size_t count)
-{
-    size_t gap = 1;
-    while (gap < count / 3)
-        gap = 3 * gap + 1;
-    for (; gap > 0; gap /= 3)
-        for (size_t i = gap; i < count; i++) {
-            struct rdf_pe_name moving = name[i];
-            size_t j = i;
-            for (; j >= gap && goes_before(&moving, &name[j - gap]); j -= gap)
-                name[j] = name[j - gap];
-            name[j] = moving;
-        }
 }
 
 static void add_exports(struct rdf_images *images, struct rdf_image *image, const struct exports *exports)
@@ -302,21 +288,13 @@ void rdf_pe_read_names(struct rdf_images *images, struct rdf_image *image)
         add_exports(images, image, &exports);
     if (table.data)
         add_symbols(images, image, table, strings);
-    sort_names(image->named, image->name_count);
+    rdf_sort(image->named, image->name_count, sizeof *image->named, goes_before);
 }
 
 size_t rdf_pe_name_from(struct rdf_images *images, struct rdf_image *image, rdf_rva at)
 {
     rdf_pe_read_names(images, image);
-    size_t low = 0, high = image->name_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (image->named[middle].at < at)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return RDF_FIRST_FROM(image->named, image->name_count, at, at);
 }
 
 const char *rdf_pe_name_at(struct rdf_images *images, struct rdf_image *image, rdf_rva at)
