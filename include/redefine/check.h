@@ -91,7 +91,7 @@ inline redefine_status redefine_check(T *target, decltype(nullptr), redefine_che
     return redefine_func_check(reinterpret_cast<void *>(reinterpret_cast<uintptr_t>(target)), 0, ret_report);
 }
 #else
-#define redefine_check(target, replacement, ret_report)                                           \
+#define redefine_check(target, replacement, ret_report) \
     redefine_func_check((void *)(uintptr_t)(target), (void *)(uintptr_t)(replacement), ret_report)
 #endif
 

@@ -64,29 +64,31 @@ __attribute__((unused)) static inline struct redefine_patch *redefine_patch_reco
 }
 #endif
 
-#define REDEFINE_PATCH_JOIN_(a, b) a##b
+#define REDEFINE_PATCH_JOIN_(a, b)           a##b
 #define REDEFINE_PATCH_NAME_(prefix, number) REDEFINE_PATCH_JOIN_(prefix, number)
 
 /* REDEFINE_PATCH("name", function): at file scope; any number of them. The section holds pointers, since
  * compilers may pad between the records themselves. */
 #define REDEFINE_PATCH(name, function) REDEFINE_PATCH_RECORD_(name, function, __COUNTER__)
-#define REDEFINE_PATCH_RECORD_(name, function, number)                                            \
-    static struct redefine_patch REDEFINE_PATCH_NAME_(redefine_patch_, number) = {                \
-        name, (void (*)(void))(function), 0, __FILE__, __LINE__, 0};                              \
+/* clang-format off */
+#define REDEFINE_PATCH_RECORD_(name, function, number)                                                     \
+    static struct redefine_patch REDEFINE_PATCH_NAME_(redefine_patch_, number) = {                         \
+        name, (void (*)(void))(function), 0, __FILE__, __LINE__, 0};                                       \
     __attribute__((section("redefine_patches"), used)) static struct redefine_patch *REDEFINE_PATCH_NAME_( \
         redefine_patch_pointer_, number) = &REDEFINE_PATCH_NAME_(redefine_patch_, number)
+/* clang-format on */
 
 /* REDEFINE_ORIGINAL(function): what `function` replaced, with function's type; callable in its body and
  * anywhere below. With several REDEFINE_PATCH of one function it is the first one's. */
-#define REDEFINE_ORIGINAL(function)                                                               \
-    (__extension__({                                                                              \
-        static struct redefine_patch *redefine_record_;                                           \
+#define REDEFINE_ORIGINAL(function)                                                                    \
+    (__extension__({                                                                                   \
+        static struct redefine_patch *redefine_record_;                                                \
         struct redefine_patch *redefine_found_ = __atomic_load_n(&redefine_record_, __ATOMIC_RELAXED); \
-        if (!redefine_found_) {                                                                   \
-            redefine_found_ = redefine_patch_record_((void (*)(void))(function));                 \
-            __atomic_store_n(&redefine_record_, redefine_found_, __ATOMIC_RELAXED);               \
-        }                                                                                         \
-        (__typeof__(*(function)) *)__atomic_load_n(&redefine_found_->original, __ATOMIC_RELAXED); \
+        if (!redefine_found_) {                                                                        \
+            redefine_found_ = redefine_patch_record_((void (*)(void))(function));                      \
+            __atomic_store_n(&redefine_record_, redefine_found_, __ATOMIC_RELAXED);                    \
+        }                                                                                              \
+        (__typeof__(*(function)) *)__atomic_load_n(&redefine_found_->original, __ATOMIC_RELAXED);      \
     }))
 
 #endif

@@ -150,15 +150,27 @@ namespace redefine_detail {
 
 /* A function type without noexcept, which is part of the type since C++17 but not of the ABI. */
 template <class F> struct plain;
-template <class R, class... A> struct plain<R(A...)> { typedef R (*type)(A...); };
-template <class R, class... A> struct plain<R(A..., ...)> { typedef R (*type)(A..., ...); };
+template <class R, class... A> struct plain<R(A...)> {
+    typedef R (*type)(A...);
+};
+template <class R, class... A> struct plain<R(A..., ...)> {
+    typedef R (*type)(A..., ...);
+};
 #ifdef __cpp_noexcept_function_type
-template <class R, class... A> struct plain<R(A...) noexcept> { typedef R (*type)(A...); };
-template <class R, class... A> struct plain<R(A..., ...) noexcept> { typedef R (*type)(A..., ...); };
+template <class R, class... A> struct plain<R(A...) noexcept> {
+    typedef R (*type)(A...);
+};
+template <class R, class... A> struct plain<R(A..., ...) noexcept> {
+    typedef R (*type)(A..., ...);
+};
 #endif
 
-template <class A, class B> struct same { static const bool value = false; };
-template <class A> struct same<A, A> { static const bool value = true; };
+template <class A, class B> struct same {
+    static const bool value = false;
+};
+template <class A> struct same<A, A> {
+    static const bool value = true;
+};
 
 template <class F> inline void *address(F *function)
 {
@@ -198,25 +210,25 @@ template <class T> inline redefine_status redefine_restore(T *target)
 
 #else
 
-#define REDEFINE_SAME_TYPE_(target, replacement)                                                  \
-    ((void)sizeof(struct {                                                                        \
+#define REDEFINE_SAME_TYPE_(target, replacement)                                                        \
+    ((void)sizeof(struct {                                                                              \
         _Static_assert(__builtin_types_compatible_p(__typeof__(*(target)), __typeof__(*(replacement))), \
-                       "redefine: target and replacement have different function types");        \
-        int redefine_unused_;                                                                     \
+                       "redefine: target and replacement have different function types");               \
+        int redefine_unused_;                                                                           \
     }))
 
 /* redefine: redefine_func with the types compared by the compiler. */
-#define redefine(target, replacement)                                                             \
-    (REDEFINE_SAME_TYPE_(target, replacement),                                                    \
+#define redefine(target, replacement)          \
+    (REDEFINE_SAME_TYPE_(target, replacement), \
      redefine_func(REDEFINE_ADDRESS_(target), REDEFINE_ADDRESS_(replacement)))
 
 /* redefine_for_thread: redefine_func_for_thread with the types compared by the compiler. */
-#define redefine_for_thread(target, replacement)                                                  \
-    (REDEFINE_SAME_TYPE_(target, replacement),                                                    \
+#define redefine_for_thread(target, replacement) \
+    (REDEFINE_SAME_TYPE_(target, replacement),   \
      redefine_func_for_thread(REDEFINE_ADDRESS_(target), REDEFINE_ADDRESS_(replacement)))
 
 /* redefine_original: redefine_func_original with target's type. */
-#define redefine_original(target)                                                                 \
+#define redefine_original(target) \
     ((__typeof__(*(target)) *)(uintptr_t)redefine_func_original(REDEFINE_ADDRESS_(target)))
 
 #define redefine_restore(target) redefine_func_restore(REDEFINE_ADDRESS_(target))
@@ -254,16 +266,19 @@ static inline void redefine_scope_leave_(struct redefine_scope_ *scope)
         (void)redefine_func_restore(scope->target);
 }
 
-#define REDEFINE_JOIN_(a, b) a##b
+#define REDEFINE_JOIN_(a, b)         a##b
 #define REDEFINE_NAME_(prefix, line) REDEFINE_JOIN_(prefix, line)
 
+/* clang-format off */
 /* REDEFINE_SCOPED(target, replacement): redefined until the enclosing scope is left, by whatever way
  * (return, goto, break, a C++ exception; not longjmp); then as it was before. Aborts with the reason
  * when the function cannot be redefined. A declaration: it stands in a block, not behind an if. */
-#define REDEFINE_SCOPED(target, replacement)                                                      \
-    __attribute__((cleanup(redefine_scope_leave_), unused)) struct redefine_scope_ REDEFINE_NAME_(        \
-        redefine_scope_at_line_, __LINE__) = redefine_scope_begin_(REDEFINE_ADDRESS_(target));    \
-    __attribute__((unused)) int REDEFINE_NAME_(redefine_entered_at_line_, __LINE__) =             \
+#define REDEFINE_SCOPED(target, replacement)                                                               \
+    __attribute__((cleanup(redefine_scope_leave_), unused))                                                \
+    struct redefine_scope_ REDEFINE_NAME_(redefine_scope_at_line_, __LINE__) =                             \
+        redefine_scope_begin_(REDEFINE_ADDRESS_(target));                                                  \
+    __attribute__((unused)) int REDEFINE_NAME_(redefine_entered_at_line_, __LINE__) =                      \
         redefine_scope_entered_(redefine(target, replacement))
+/* clang-format on */
 
 #endif

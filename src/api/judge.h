@@ -22,8 +22,8 @@ struct rdf_judge {
     enum rdf_debug_where where;
     bool tells_fetching; /* where there is no debug data: by debuginfod's command, for which servers are named
                           */
-    bool takes_clones; /* those clones that a replacement would do for are to be redefined as well */
-    bool is_brief;     /* only verdicts matter: names stay as they are, and clones are not compared */
+    bool takes_clones;   /* those clones that a replacement would do for are to be redefined as well */
+    bool is_brief;       /* only verdicts matter: names stay as they are, and clones are not compared */
     struct rdf_judge_object *objects; /* those that were asked about */
 };
 

@@ -12,7 +12,7 @@
 #define RDF_LIBC_PREFIX(prefix) RDF_LIBC_TEXT(prefix)
 #define RDF_LIBC_OURS(name)                \
     RDF_LIBC_PREFIX(__USER_LABEL_PREFIX__) \
-    #name " = " RDF_LIBC_PREFIX(__USER_LABEL_PREFIX__) "rdf_" #name "\n"
+#name " = " RDF_LIBC_PREFIX(__USER_LABEL_PREFIX__) "rdf_" #name "\n"
 
 __asm__(RDF_LIBC_OURS(memcpy) RDF_LIBC_OURS(memmove) RDF_LIBC_OURS(memset) RDF_LIBC_OURS(memcmp)
             RDF_LIBC_OURS(strlen));

@@ -57,7 +57,7 @@ static void check_branches(const struct rdf_relocate_request *request, const str
                            bool window_calls)
 {
     for (size_t off = 0; off < moved->len_bytes; off += 4) {
-        struct rdf_span word = { moved->code + off, 4 };
+        struct rdf_span word = {moved->code + off, 4};
         struct rdf_insn insn;
         check(arch->decode(word, request->trampoline_addr + off, &insn));
         check(insn.flow != RDF_FLOW_CALL && insn.flow != RDF_FLOW_CALL_INDIRECT);
@@ -82,16 +82,16 @@ static bool overlaps(const struct rdf_relocate_request *request)
 static void check_unmoved(const struct rdf_relocate_request *request, const struct rdf_relocated *moved)
 {
     for (size_t off = 0; off < request->window.len_bytes; off += 4) {
-        struct rdf_span old = rdf_span_slice(request->window, off, 4), new = { moved->code + off, 4 };
+        struct rdf_span old = rdf_span_slice(request->window, off, 4), new = {moved->code + off, 4};
         struct rdf_insn before, after;
         if (memcmp(old.data, new.data, 4) == 0)
             continue;
         check(arch->decode(old, request->window_addr + off, &before));
         check(arch->decode(new, request->window_addr + off, &after));
-        bool is_same_jump = before.flow == RDF_FLOW_JUMP && after.flow == RDF_FLOW_JUMP
-                            && before.target == after.target;
-        bool is_no_address = before.has_ref && !before.ref_is_load && after.role == RDF_ROLE_NOP
-                             && (old.data[0] & 31) == 31;
+        bool is_same_jump = before.flow == RDF_FLOW_JUMP && after.flow == RDF_FLOW_JUMP &&
+                            before.target == after.target;
+        bool is_no_address = before.has_ref && !before.ref_is_load && after.role == RDF_ROLE_NOP &&
+                             (old.data[0] & 31) == 31;
         check(is_same_jump || is_no_address);
     }
 }
@@ -99,7 +99,7 @@ static void check_unmoved(const struct rdf_relocate_request *request, const stru
 static void check_relocate(const struct rdf_relocate_request *request)
 {
     struct rdf_relocated moved, before;
-    struct rdf_error err = { .status = REDEFINE_OK };
+    struct rdf_error err = {.status = REDEFINE_OK};
     memset(&moved, 0x5a, sizeof moved);
     memset(&before, 0x5a, sizeof before);
     redefine_status status = arch->relocate(request, &moved, &err);
@@ -125,11 +125,11 @@ static void check_relocate(const struct rdf_relocate_request *request)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct rdf_span input = { data, size };
+    struct rdf_span input = {data, size};
     uint64_t window_addr, trampoline_addr;
     uint8_t patched_bytes, mode;
-    if (!rdf_span_u64(input, 0, &window_addr) || !rdf_span_u64(input, 8, &trampoline_addr)
-        || !rdf_span_u8(input, 16, &patched_bytes) || !rdf_span_u8(input, 17, &mode))
+    if (!rdf_span_u64(input, 0, &window_addr) || !rdf_span_u64(input, 8, &trampoline_addr) ||
+        !rdf_span_u8(input, 16, &patched_bytes) || !rdf_span_u8(input, 17, &mode))
         return 0;
     struct rdf_span window = rdf_span_slice(input, 18, size - 18);
     if (mode & 1) /* most inputs should not end at "not a multiple of 4" */
@@ -151,8 +151,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t len_bytes = arch->emit_jump(jump, window_addr, trampoline_addr);
     struct rdf_insn insn;
     if (len_bytes && window_addr % 4 == 0)
-        check(len_bytes == arch->jump_bytes && arch->decode((struct rdf_span){ jump, 4 }, window_addr, &insn)
-              && insn.flow == RDF_FLOW_JUMP && insn.target == trampoline_addr);
+        check(len_bytes == arch->jump_bytes && arch->decode((struct rdf_span){jump, 4}, window_addr, &insn) &&
+              insn.flow == RDF_FLOW_JUMP && insn.target == trampoline_addr);
     int64_t distance = (int64_t)(trampoline_addr - window_addr - arch->jump_bytes);
     bool in_reach = distance >= -arch->jump_reach_back && distance <= arch->jump_reach_ahead;
     check((len_bytes != 0) == (in_reach && distance % 4 == 0));

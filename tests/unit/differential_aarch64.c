@@ -24,7 +24,7 @@
 
 enum {
     CHUNK_BYTES = 16384,
-    STEPS_MAX = 300,         /* a window that loops longer is given up */
+    STEPS_MAX = 300, /* a window that loops longer is given up */
     WRITES_MAX = 4096,
     CHUNKS_MAX = 500,        /* unicorn stops at 4096 mappings */
     CASES_PER_ENGINE = 1000, /* then its translations and mappings are thrown away */
@@ -37,9 +37,9 @@ enum {
 };
 
 #define WINDOW_AREA UINT64_C(0x5555550000)
-#define ELF_AREA UINT64_C(0x4000000000)
-#define DATA_AREA UINT64_C(0x6000000000)
-#define STACK_TOP UINT64_C(0x6100008000)
+#define ELF_AREA    UINT64_C(0x4000000000)
+#define DATA_AREA   UINT64_C(0x6000000000)
+#define STACK_TOP   UINT64_C(0x6100008000)
 
 static const struct rdf_arch *const arch = &rdf_arch_aarch64;
 
@@ -117,8 +117,8 @@ static void must(uc_err error, const char *what)
  * the process over some words that are no instruction. */
 static uint32_t harmless_word(uint64_t addr)
 {
-    static const uint32_t opcodes[6] = { 0x12800000, 0x52800000, 0x72800000, 0x92800000, 0xd2800000,
-                                         0xf2800000 };
+    static const uint32_t opcodes[6] = {0x12800000, 0x52800000, 0x72800000,
+                                        0x92800000, 0xd2800000, 0xf2800000};
     uint64_t value = mix(addr + 1);
     return opcodes[value % 6] | (value >> 32 & 0x3fffff);
 }
@@ -135,8 +135,8 @@ static bool make_chunk(uint64_t addr)
         memcpy(chunk, elf_image + (base - ELF_AREA), left < CHUNK_BYTES ? left : CHUNK_BYTES);
     }
     chunk_count++;
-    return uc_mem_map(engine, base, CHUNK_BYTES, UC_PROT_ALL) == UC_ERR_OK
-           && uc_mem_write(engine, base, chunk, CHUNK_BYTES) == UC_ERR_OK;
+    return uc_mem_map(engine, base, CHUNK_BYTES, UC_PROT_ALL) == UC_ERR_OK &&
+           uc_mem_write(engine, base, chunk, CHUNK_BYTES) == UC_ERR_OK;
 }
 
 static void poke(uint64_t addr, const void *bytes, size_t len_bytes)
@@ -171,8 +171,8 @@ static void on_write(uc_engine *uc, uc_mem_type type, uint64_t addr, int len_byt
     memset(note, 0, sizeof *note);
     note->addr = addr;
     note->len_bytes = len_bytes > 16 ? 16 : (unsigned)len_bytes;
-    if (uc_mem_read(uc, addr, note->before, note->len_bytes) != UC_ERR_OK
-        && on_unmapped(uc, type, addr, len_bytes, 0, ctx))
+    if (uc_mem_read(uc, addr, note->before, note->len_bytes) != UC_ERR_OK &&
+        on_unmapped(uc, type, addr, len_bytes, 0, ctx))
         (void)uc_mem_read(uc, addr, note->before, note->len_bytes);
 }
 
@@ -183,8 +183,8 @@ static bool has_left(const struct run *run, uint64_t pc)
         return true;
     struct rdf_insn insn;
     uint8_t bytes[4];
-    if (!run->is_original || !run->steps || uc_mem_read(engine, run->last_pc, bytes, 4) != UC_ERR_OK
-        || !arch->decode((struct rdf_span){ bytes, 4 }, run->last_pc, &insn))
+    if (!run->is_original || !run->steps || uc_mem_read(engine, run->last_pc, bytes, 4) != UC_ERR_OK ||
+        !arch->decode((struct rdf_span){bytes, 4}, run->last_pc, &insn))
         return false;
     switch (insn.flow) {
     case RDF_FLOW_CALL: return pc == run->area_addr && insn.target != run->last_pc + 4;
@@ -227,10 +227,10 @@ static void open_engine(void)
         int type;
         void *callback;
     } hooks[] = {
-        { UC_HOOK_MEM_UNMAPPED, __extension__ (void *)on_unmapped },
-        { UC_HOOK_MEM_WRITE, __extension__ (void *)on_write },
-        { UC_HOOK_CODE, __extension__ (void *)on_code },
-        { UC_HOOK_INTR, __extension__ (void *)on_interrupt },
+        {UC_HOOK_MEM_UNMAPPED, __extension__(void *) on_unmapped},
+        {UC_HOOK_MEM_WRITE, __extension__(void *) on_write},
+        {UC_HOOK_CODE, __extension__(void *) on_code},
+        {UC_HOOK_INTR, __extension__(void *) on_interrupt},
     };
     uc_hook handle;
     if (engine)
@@ -293,12 +293,24 @@ static void execute(struct run *run, const struct state *start)
 
 /* --- one comparison --------------------------------------------------------------------------- */
 
-enum verdict { EQUAL, DIFFERENT, REFUSED_UNSUPPORTED, REFUSED_NOMEM, SKIPPED_ENDLESS, SKIPPED_UNKNOWN,
-               SKIPPED_FAULT, VERDICT_COUNT };
+enum verdict {
+    EQUAL,
+    DIFFERENT,
+    REFUSED_UNSUPPORTED,
+    REFUSED_NOMEM,
+    SKIPPED_ENDLESS,
+    SKIPPED_UNKNOWN,
+    SKIPPED_FAULT,
+    VERDICT_COUNT
+};
 
 static const char *const verdict_names[VERDICT_COUNT] = {
-    "equal", "different", "refused: EUNSUPPORTED", "refused: ENOMEM",
-    "skipped: does not leave the window in 300 steps", "skipped: the emulator does not know an instruction",
+    "equal",
+    "different",
+    "refused: EUNSUPPORTED",
+    "refused: ENOMEM",
+    "skipped: does not leave the window in 300 steps",
+    "skipped: the emulator does not know an instruction",
     "skipped: the original faults in the emulator",
 };
 
@@ -314,15 +326,18 @@ static const char *difference(const struct run *old, const struct run *new, cons
     static char text[160];
     if (old->has_trap != new->has_trap || old->trap != new->trap)
         return snprintf(text, sizeof text, "trap %d/%u against %d/%u", old->has_trap, old->trap,
-                        new->has_trap, new->trap), text;
+                        new->has_trap, new->trap),
+               text;
     if (old->has_exit != new->has_exit || old->exit_pc != new->exit_pc)
         return snprintf(text, sizeof text, "exit at 0x%" PRIx64 " against 0x%" PRIx64, old->exit_pc,
-                        new->exit_pc), text;
+                        new->exit_pc),
+               text;
     for (unsigned i = 0; i < 31; i++) {
         bool is_free = may_use_ip && (i == 16 || i == 17) && old->state.x[i] == start->x[i];
         if (old->state.x[i] != new->state.x[i] && !is_free)
             return snprintf(text, sizeof text, "x%u 0x%" PRIx64 " against 0x%" PRIx64, i, old->state.x[i],
-                            new->state.x[i]), text;
+                            new->state.x[i]),
+                   text;
     }
     if (old->state.sp != new->state.sp)
         return "sp";
@@ -353,7 +368,7 @@ static void show_code(const char *title, const uint8_t *code, size_t len_bytes, 
     printf("#   %s\n", title);
     for (size_t off = 0; off < len_bytes; off += 4) {
         char text[96];
-        (void)arch->format((struct rdf_span){ code + off, 4 }, addr + off, text, sizeof text);
+        (void)arch->format((struct rdf_span){code + off, 4}, addr + off, text, sizeof text);
         printf("#     0x%" PRIx64 "  %02x %02x %02x %02x  %s\n", addr + off, code[off], code[off + 1],
                code[off + 2], code[off + 3], text);
     }
@@ -393,7 +408,7 @@ static enum verdict compare(const struct rdf_relocate_request *request, const st
 {
     static struct run old, new;
     struct rdf_relocated moved;
-    struct rdf_error err = { .status = REDEFINE_OK };
+    struct rdf_error err = {.status = REDEFINE_OK};
     redefine_status status = arch->relocate(request, &moved, &err);
     if (status != REDEFINE_OK)
         return status == REDEFINE_ENOMEM ? REFUSED_NOMEM : REFUSED_UNSUPPORTED;
@@ -455,9 +470,19 @@ static void shake(struct state *state)
 static uint64_t trampoline_area(unsigned kind)
 {
     static const int64_t gaps[] = {
-        INT64_C(0), -INT64_C(0x10000), INT64_C(0x8000), INT64_C(0xfe000), -INT64_C(0xff000),
-        INT64_C(0x200000), INT64_C(0x7f00000), -INT64_C(0x7f00000), INT64_C(0x9000000), INT64_C(0x7fff0000),
-        INT64_C(0x100000000), INT64_C(0x2000000000), -INT64_C(0x5000000000),
+        INT64_C(0),
+        -INT64_C(0x10000),
+        INT64_C(0x8000),
+        INT64_C(0xfe000),
+        -INT64_C(0xff000),
+        INT64_C(0x200000),
+        INT64_C(0x7f00000),
+        -INT64_C(0x7f00000),
+        INT64_C(0x9000000),
+        INT64_C(0x7fff0000),
+        INT64_C(0x100000000),
+        INT64_C(0x2000000000),
+        -INT64_C(0x5000000000),
     };
     kind %= sizeof gaps / sizeof gaps[0];
     return WINDOW_AREA + (uint64_t)gaps[kind] + (kind + 1) * TRAMPOLINE_BYTES;
@@ -480,10 +505,10 @@ static uint32_t plain_word(void)
     case 4: return UINT32_C(0xf2800000) | below(4) << 21 | below(65536) << 5 | rd;
     case 5: return UINT32_C(0x9b000000) | rm << 16 | below(15) << 10 | rn << 5 | rd;
     case 6: return UINT32_C(0x9a800000) | rm << 16 | below(16) << 12 | below(2) << 10 | rn << 5 | rd;
-    case 7: return UINT32_C(0xf9400000) | below(64) << 10 | (19 + below(2)) << 5 | rd; /* ldr */
-    case 8: return UINT32_C(0xf9000000) | below(64) << 10 | (19 + below(2)) << 5 | rd; /* str */
-    case 9: return UINT32_C(0xa9800000) | 0x7eU << 15 | 30U << 10 | 31U << 5 | 29;     /* stp, pre-index */
-    case 10: return UINT32_C(0xa8c00000) | 2U << 15 | rn << 10 | 31U << 5 | (rn + 1);  /* ldp, post-index */
+    case 7: return UINT32_C(0xf9400000) | below(64) << 10 | (19 + below(2)) << 5 | rd;   /* ldr */
+    case 8: return UINT32_C(0xf9000000) | below(64) << 10 | (19 + below(2)) << 5 | rd;   /* str */
+    case 9: return UINT32_C(0xa9800000) | 0x7eU << 15 | 30U << 10 | 31U << 5 | 29;       /* stp, pre-index */
+    case 10: return UINT32_C(0xa8c00000) | 2U << 15 | rn << 10 | 31U << 5 | (rn + 1);    /* ldp, post-index */
     case 11: return UINT32_C(0x1e602800) | below(32) << 16 | below(32) << 5 | below(32); /* fadd d */
     case 12: return UINT32_C(0x9e670000) | rn << 5 | below(32);                          /* fmov d, x */
     case 13: return UINT32_C(0xd53b4200) | rd;                                           /* mrs nzcv */
@@ -527,8 +552,8 @@ static uint32_t branch_word(unsigned index, unsigned count, uint64_t window_addr
         return UINT32_C(0x34000000) | (uint32_t)below(2) << 31 | below(2) << 24 | field(imm19, 19, 5) | rt;
     case 6:
     case 7:
-        return UINT32_C(0x36000000) | (uint32_t)below(2) << 31 | below(2) << 24 | below(32) << 19
-               | field(imm14, 14, 5) | rt;
+        return UINT32_C(0x36000000) | (uint32_t)below(2) << 31 | below(2) << 24 | below(32) << 19 |
+               field(imm14, 14, 5) | rt;
     case 8: return call ? UINT32_C(0x94000000) | field(imm26, 26, 0) : UINT32_C(0xd503201f);
     case 9: return UINT32_C(0x94000001); /* bl to the next instruction */
     case 10: return call ? UINT32_C(0xd63f0000) | ip_or_low() % 31 << 5 : UINT32_C(0xd503245f);
@@ -560,14 +585,14 @@ static uint32_t address_word(unsigned index, unsigned count, uint64_t window_add
 static uint32_t other_word(void)
 {
     switch (below(8)) {
-    case 0: return UINT32_C(0xd4000001);                      /* svc */
-    case 1: return UINT32_C(0xd4200000) | below(65536) << 5;  /* brk */
-    case 2: return below(65536);                              /* udf */
-    case 3: return UINT32_C(0xd503241f) | below(4) << 6;      /* bti */
-    case 4: return UINT32_C(0xd503233f);                      /* paciasp */
-    case 5: return UINT32_C(0xd503201f);                      /* nop */
-    case 6: return UINT32_C(0xd503211f);                      /* pacia1716 */
-    default: return UINT32_C(0xd5033bbf);                     /* dmb ish */
+    case 0: return UINT32_C(0xd4000001);                     /* svc */
+    case 1: return UINT32_C(0xd4200000) | below(65536) << 5; /* brk */
+    case 2: return below(65536);                             /* udf */
+    case 3: return UINT32_C(0xd503241f) | below(4) << 6;     /* bti */
+    case 4: return UINT32_C(0xd503233f);                     /* paciasp */
+    case 5: return UINT32_C(0xd503201f);                     /* nop */
+    case 6: return UINT32_C(0xd503211f);                     /* pacia1716 */
+    default: return UINT32_C(0xd5033bbf);                    /* dmb ish */
     }
 }
 
@@ -593,7 +618,7 @@ static enum verdict try_made_up(struct tally *tally, const char *name)
     uint64_t window_addr = WINDOW_AREA + slot * SLOT_BYTES + below(6) * 4;
     size_t len_bytes = make_window(bytes, window_addr);
     struct rdf_relocate_request request = {
-        .window = { bytes, len_bytes },
+        .window = {bytes, len_bytes},
         .window_addr = window_addr,
         .patched_start = window_addr,
         .patched_end = window_addr + (below(2) ? 4 : len_bytes),
@@ -624,7 +649,7 @@ static int report(const char *title, const struct tally *tally)
 
 static int run_made_up(unsigned long count)
 {
-    struct tally tally = { { 0 }, 0, 0 };
+    struct tally tally = {{0}, 0, 0};
     for (unsigned long i = 0; i < count; i++) {
         char name[32];
         (void)snprintf(name, sizeof name, "window %lu", i);
@@ -659,10 +684,10 @@ static uint8_t *read_file(const char *path, size_t *ret_len)
 static bool lay_out(const uint8_t *file, size_t len, uint8_t **ret_image, size_t *ret_bytes)
 {
     const Elf64_Ehdr *header = (const void *)file;
-    if (len < sizeof *header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0
-        || header->e_machine != EM_AARCH64 || header->e_ident[EI_CLASS] != ELFCLASS64
-        || header->e_ident[EI_DATA] != ELFDATA2LSB
-        || header->e_phoff + header->e_phnum * sizeof(Elf64_Phdr) > len)
+    if (len < sizeof *header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
+        header->e_machine != EM_AARCH64 || header->e_ident[EI_CLASS] != ELFCLASS64 ||
+        header->e_ident[EI_DATA] != ELFDATA2LSB ||
+        header->e_phoff + header->e_phnum * sizeof(Elf64_Phdr) > len)
         return false;
     const Elf64_Phdr *segments = (const void *)(file + header->e_phoff);
     size_t end = 0;
@@ -685,17 +710,17 @@ static bool lay_out(const uint8_t *file, size_t len, uint8_t **ret_image, size_t
 /* Windows of one, two and four instructions, each for a trampoline at one of three distances. */
 static void run_function(uint64_t off, uint64_t size, struct tally *tally)
 {
-    static const unsigned window_bytes[] = { 4, 8, 16 };
+    static const unsigned window_bytes[] = {4, 8, 16};
     const uint64_t behind = ELF_AREA + (elf_image_bytes / (1 << 20) << 20);
-    const uint64_t areas[] = { behind + (UINT64_C(16) << 20), behind + (UINT64_C(1) << 30),
-                               UINT64_C(0x7000000000) };
+    const uint64_t areas[] = {behind + (UINT64_C(16) << 20), behind + (UINT64_C(1) << 30),
+                              UINT64_C(0x7000000000)};
     for (size_t w = 0; w < 3; w++) {
         if (window_bytes[w] > size || off + window_bytes[w] > elf_image_bytes)
             break;
         unsigned slot = next_slot();
         uint64_t addr = ELF_AREA + off;
         struct rdf_relocate_request request = {
-            .window = { elf_image + off, window_bytes[w] },
+            .window = {elf_image + off, window_bytes[w]},
             .window_addr = addr,
             .patched_start = addr,
             .patched_end = addr + 4,
@@ -711,7 +736,7 @@ static void run_function(uint64_t off, uint64_t size, struct tally *tally)
 
 static int run_elf(const char *path, unsigned long *functions)
 {
-    struct tally tally = { { 0 }, 0, 0 };
+    struct tally tally = {{0}, 0, 0};
     size_t file_len = 0, count = 0;
     uint8_t *file = read_file(path, &file_len), *image = NULL;
     struct entry *entry = file ? entries_of(file, file_len, &count) : NULL;

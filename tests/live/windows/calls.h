@@ -125,7 +125,8 @@ static void *no_copy(void *to, const void *from, size_t len)
 #define NOTHING(X)                                                                       \
     X(malloc, no_memory)                                                                 \
     X(VirtualAlloc, no_pages)                                                            \
-    X(VirtualProtect, no_protection) X(Sleep, no_sleep) X(EnterCriticalSection, no_lock) \
-        X(LeaveCriticalSection, no_lock) X(SuspendThread, no_stop) X(memcpy, no_copy)
+    X(VirtualProtect, no_protection)                                                     \
+    X(Sleep, no_sleep) X(EnterCriticalSection, no_lock) X(LeaveCriticalSection, no_lock) \
+        X(SuspendThread, no_stop) X(memcpy, no_copy)
 
 #endif
