@@ -17,13 +17,15 @@ redefine_status rdf_fail(struct rdf_error *err, redefine_status status, const ch
     return status;
 }
 
+/* It would pack the list anew each time it is run: */
+/* clang-format off */
 #define ERRNO_NAMES(X)                                                                                      \
     X(EPERM)                                                                                                \
     X(ENOENT)                                                                                               \
-    X(ESRCH)                                                                                                \
-    X(EINTR) X(EIO) X(ENXIO) X(ENOEXEC) X(EBADF) X(ECHILD) X(EAGAIN) X(ENOMEM) X(EACCES) X(EFAULT) X(EBUSY) \
-        X(EEXIST) X(ENODEV) X(ENOTDIR) X(EISDIR) X(EINVAL) X(ENFILE) X(EMFILE) X(EFBIG) X(ENOSPC) X(EROFS)  \
-            X(ENOSYS) X(ELOOP) X(ETIMEDOUT) X(ESTALE) X(EOWNERDEAD)
+    X(ESRCH) X(EINTR) X(EIO) X(ENXIO) X(ENOEXEC) X(EBADF) X(ECHILD) X(EAGAIN) X(ENOMEM) X(EACCES) X(EFAULT) \
+        X(EBUSY) X(EEXIST) X(ENODEV) X(ENOTDIR) X(EISDIR) X(EINVAL) X(ENFILE) X(EMFILE) X(EFBIG) X(ENOSPC)  \
+            X(EROFS) X(ENOSYS) X(ELOOP) X(ETIMEDOUT) X(ESTALE) X(EOWNERDEAD)
+/* clang-format on */
 
 /* The names themselves, not strerror: no locale, no lock, no buffer shared between threads. */
 const char *rdf_errno_name(int errno_value)

@@ -6,7 +6,7 @@
  * file is an error with a sentence, never a crash, an endless loop or a huge allocation.
  *
  * Each format of objects is a folder, elf/, pe/ and macho/, of which the build takes the one of its system:
- *   images.c    rdf_images_load: the images found in the mappings
+ *   images.c    rdf_images_load: the images found in the mappings; what they have in common: object.h
  *   function.c  exact bounds, from unwind data also of stripped code, and from symbols
  *   follow.c    stubs and resolvers → the function that runs
  *   find.c      rdf_images_find: the grammar of names
@@ -25,7 +25,7 @@
 #include "base/span.h"
 #include "os/os.h"
 
-struct rdf_image; /* one ELF object as it is mapped */
+struct rdf_image; /* one object as it is mapped */
 
 struct rdf_images {
     struct rdf_space *space;

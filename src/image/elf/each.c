@@ -81,8 +81,8 @@ static bool walk_image(const struct walk *walk)
         bool has_second = read_next(walk, &row[1], &second);
         if (!has_first && !has_second)
             return true;
-        bool is_first = has_first &&
-                        (!has_second || first.addr - walk->image->bias <= second.addr - walk->image->bias);
+        bool is_first = has_first && (!has_second || first.addr - walk->image->object.bias <=
+                                                         second.addr - walk->image->object.bias);
         if (offer_names(walk, row, is_first ? first.addr : second.addr) == RDF_VISIT_STOP)
             return false;
     }
@@ -112,7 +112,7 @@ void rdf_images_each(struct rdf_images *images, const char *glob, rdf_image_visi
     struct rdf_demangler demangler = {0};
     for (size_t i = 0; i < images->count; i++) {
         struct walk walk = {images, images->image[i], &demangler, glob, visit, ctx};
-        if (!walk.image->hidden && (!walk_image(&walk) || !walk_go(&walk)))
+        if (!walk.image->object.is_hidden && (!walk_image(&walk) || !walk_go(&walk)))
             return;
     }
 }

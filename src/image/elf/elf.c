@@ -95,7 +95,7 @@ struct rdf_span rdf_image_tail(struct rdf_images *images, struct rdf_image *imag
  * read-only ones of the vDSO, keep those of the file. */
 static uint64_t runtime_address(const struct rdf_image *image, uint64_t value)
 {
-    return value >= image->start && value < image->end ? value : value + image->bias;
+    return value >= image->object.start && value < image->object.end ? value : value + image->object.bias;
 }
 
 const struct rdf_dynamic *rdf_image_dynamic(struct rdf_images *images, struct rdf_image *image)
@@ -165,8 +165,9 @@ const char *rdf_image_soname(struct rdf_images *images, struct rdf_image *image)
 
 static struct rdf_span vdso_file(struct rdf_images *images, const struct rdf_image *image)
 {
-    const struct rdf_map *map = rdf_maps_find(&images->maps, image->start);
-    struct rdf_segment whole = {.start = image->start, .file_end = map ? map->end : image->start};
+    const struct rdf_map *map = rdf_maps_find(&images->maps, image->object.start);
+    struct rdf_segment whole = {.start = image->object.start,
+                                .file_end = map ? map->end : image->object.start};
     return segment_bytes(images, &whole);
 }
 
@@ -178,13 +179,14 @@ static void open_file(struct rdf_images *images, struct rdf_image *image)
         return;
     image->file_tried = true;
     Elf64_Ehdr mapped, header;
-    if (!rdf_images_read(images, image->start, &mapped, sizeof mapped))
+    if (!rdf_images_read(images, image->object.start, &mapped, sizeof mapped))
         return;
     if (image->is_vdso) { /* the whole file is mapped, its section headers behind the segment */
         image->file = vdso_file(images, image);
-    } else if (image->ino && image->path[0] == '/') {
+    } else if (image->ino && image->object.path[0] == '/') {
         struct rdf_span file = {NULL, 0};
-        if (images->space->ops->open_file(images->space, image->path, image->dev, image->ino, &file) != 0)
+        if (images->space->ops->open_file(images->space, image->object.path, image->dev, image->ino, &file) !=
+            0)
             return;
         image->file = file;
         image->file_is_open = true;
@@ -237,7 +239,7 @@ bool rdf_image_section(struct rdf_images *images, struct rdf_image *image, size_
 bool rdf_image_section_at(struct rdf_images *images, struct rdf_image *image, uint64_t addr, Elf64_Shdr *ret,
                           const char **ret_name)
 {
-    uint64_t vaddr = addr - image->bias;
+    uint64_t vaddr = addr - image->object.bias;
     size_t count = rdf_image_section_count(images, image);
     for (size_t i = 1; i < count; i++) {
         Elf64_Shdr section;
@@ -304,7 +306,7 @@ static uint64_t section_symbols(struct rdf_images *images, struct rdf_image *ima
 {
     Elf64_Shdr section;
     for (size_t i = 1; rdf_image_section(images, image, i, &section, NULL); i++)
-        if (section.sh_type == SHT_DYNSYM && section.sh_addr + image->bias == image->dynamic.symtab)
+        if (section.sh_type == SHT_DYNSYM && section.sh_addr + image->object.bias == image->dynamic.symtab)
             return section.sh_size / sizeof(Elf64_Sym);
     return 0;
 }
@@ -339,5 +341,5 @@ struct rdf_symbols *rdf_image_dynsym(struct rdf_images *images, struct rdf_image
 
 const char *rdf_image_short_name(const struct rdf_image *image)
 {
-    return rdf_text_base(image->path);
+    return rdf_text_base(image->object.path);
 }

@@ -105,17 +105,17 @@ static bool is_object(struct rdf_images *images, struct rdf_image *image, struct
     if (soname && rdf_text_is(soname, object.at, object.len))
         return true;
     /* The whole path, or its end from a slash on. */
-    size_t path_len = rdf_text_len(image->path);
+    size_t path_len = rdf_text_len(image->object.path);
     if (object.len > path_len || !object.len)
         return false;
     size_t skip = path_len - object.len;
-    return rdf_text_is(image->path + skip, object.at, object.len) &&
-           (!skip || image->path[skip - 1] == '/' || object.at[0] == '/');
+    return rdf_text_is(image->object.path + skip, object.at, object.len) &&
+           (!skip || image->object.path[skip - 1] == '/' || object.at[0] == '/');
 }
 
 static bool is_asked(const struct search *search, struct rdf_image *image)
 {
-    return !image->hidden && is_object(search->images, image, search->question.object);
+    return !image->object.is_hidden && is_object(search->images, image, search->question.object);
 }
 
 /* ---- candidates ---- */
@@ -206,7 +206,7 @@ static bool is_match(struct search *search, const struct rdf_image *image, const
     if (search->file && (!file || !rdf_text_same(rdf_text_base(file), search->file)))
         return false;
     if (question->suffix_is_addr && question->suffix_addr != raw->st_value &&
-        question->suffix_addr != raw->st_value + image->bias)
+        question->suffix_addr != raw->st_value + image->object.bias)
         return false;
     if (search->is_cxx ? !demangles_to_wanted(search, symbols, raw)
                        : !rdf_symbol_is_named(symbols, raw, question->name.at, question->name.len))
@@ -351,7 +351,7 @@ static void candidate_text(struct search *search, const struct candidate *candid
                               ? rdf_image_version(search->images, candidate->image, candidate->symbol.index)
                               : NULL;
     if (by_addr) {
-        uint64_t addr = candidate->symbol.addr - (same_object ? 0 : candidate->image->bias);
+        uint64_t addr = candidate->symbol.addr - (same_object ? 0 : candidate->image->object.bias);
         (void)snprintf(ret_text, text_bytes, "%.64s!%.128s@0x%llx", object, name, (unsigned long long)addr);
         return;
     }

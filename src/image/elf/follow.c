@@ -34,7 +34,7 @@ static bool relocations(struct rdf_images *images, struct rdf_image *image, size
         if (!rdf_image_section(images, image, which, &section, NULL))
             return false;
         if (section.sh_type == SHT_RELA && (section.sh_flags & SHF_ALLOC)) {
-            addr = section.sh_addr + image->bias;
+            addr = section.sh_addr + image->object.bias;
             len = section.sh_size;
         }
     }
@@ -53,7 +53,7 @@ static bool relocation_of_slot(struct rdf_images *images, struct rdf_image *imag
         for (size_t off = 0; off + sizeof(Elf64_Rela) <= table.len_bytes; off += sizeof(Elf64_Rela)) {
             Elf64_Rela rela;
             memcpy(&rela, table.data + off, sizeof rela);
-            if (rela.r_offset + image->bias == slot && rdf_stub_fills_slot(image, rela.r_info)) {
+            if (rela.r_offset + image->object.bias == slot && rdf_stub_fills_slot(image, rela.r_info)) {
                 *ret = rela;
                 return true;
             }
@@ -77,7 +77,7 @@ static bool is_local_resolver(struct rdf_images *images, struct rdf_image *image
             if (!rdf_stub_is_irelative(image, rela.r_info))
                 continue;
             image->has_irelative = true;
-            if ((uint64_t)rela.r_addend + image->bias == addr)
+            if ((uint64_t)rela.r_addend + image->object.bias == addr)
                 return true;
         }
     }
@@ -209,7 +209,7 @@ static redefine_status follow_stub(struct rdf_images *images, struct rdf_image *
         return REDEFINE_OK;
     }
     if (rdf_stub_is_irelative(image, rela->r_info))
-        return call_resolver(images, (uint64_t)rela->r_addend + image->bias, ret_addr, err);
+        return call_resolver(images, (uint64_t)rela->r_addend + image->object.bias, ret_addr, err);
     struct rdf_symbol symbol;
     if (!bind_symbol(images, image, (uint32_t)ELF64_R_SYM(rela->r_info), &symbol))
         return rdf_fail(err, REDEFINE_ENOTFOUND,
@@ -265,7 +265,7 @@ redefine_status rdf_images_follow_as(struct rdf_images *images, uint64_t addr, e
                    (stub.slot ? relocation_of_slot(images, image, stub.slot, &rela)
                               : lazy_relocation(images, image, stub.index, &rela)) &&
                    is_stub(images, image, at, &stub)) {
-            stub.slot = rela.r_offset + image->bias;
+            stub.slot = rela.r_offset + image->object.bias;
             status = follow_stub(images, image, at, &stub, &rela, &next, &as, err);
         } else {
             *ret_addr = at;

@@ -51,7 +51,7 @@ static uint64_t code_end(struct rdf_images *images, struct rdf_image *image, uin
     uint64_t rest = segment ? segment->end - addr : 1;
     Elf64_Shdr section;
     if (rdf_image_section_at(images, image, addr, &section, NULL))
-        rest = lower(rest, section.sh_size - (addr - image->bias - section.sh_addr));
+        rest = lower(rest, section.sh_size - (addr - image->object.bias - section.sh_addr));
     return addr + rest;
 }
 
@@ -74,7 +74,7 @@ static redefine_status fail_inside(struct rdf_images *images, struct rdf_image *
     return rdf_fail(err, REDEFINE_EINVAL,
                     "0x%llx is 0x%llx bytes inside the function at 0x%llx (file address 0x%llx) in %s; pass "
                     "the entry",
-                    hex(addr), hex(addr - start), hex(start), hex(start - image->bias), object);
+                    hex(addr), hex(addr - start), hex(start), hex(start - image->object.bias), object);
 }
 
 /* At the start of an FDE. .symtab is read only when .dynsym does not confirm the length: what is
@@ -234,7 +234,7 @@ void rdf_images_describe(struct rdf_images *images, uint64_t addr, char *ret_tex
     }
     if (!name)
         (void)snprintf(ret_text, text_bytes, "0x%llx (file address 0x%llx) in %s", hex(addr),
-                       hex(addr - image->bias), object);
+                       hex(addr - image->object.bias), object);
     else if (start == addr)
         (void)snprintf(ret_text, text_bytes, "%.256s in %s", name, object);
     else
@@ -264,7 +264,7 @@ uint64_t rdf_images_next_start(struct rdf_images *images, const struct rdf_funct
      * is a start too. */
     Elf64_Shdr section;
     for (size_t i = 1; rdf_image_section(images, image, i, &section, NULL); i++) {
-        uint64_t start = section.sh_addr + image->bias;
+        uint64_t start = section.sh_addr + image->object.bias;
         if ((section.sh_flags & SHF_ALLOC) && section.sh_size && start >= function->end)
             next = lower(next, start);
     }

@@ -75,18 +75,18 @@ static bool notes_say_go(struct rdf_span notes)
 static bool has_go_note(struct rdf_images *images, struct rdf_image *image)
 {
     Elf64_Ehdr header;
-    if (!rdf_images_read(images, image->start, &header, sizeof header) ||
+    if (!rdf_images_read(images, image->object.start, &header, sizeof header) ||
         header.e_phentsize != sizeof(Elf64_Phdr))
         return false;
     for (unsigned i = 0; i < header.e_phnum && i < RDF_IMAGE_PHDRS_MAX; i++) {
         Elf64_Phdr program;
         uint8_t notes[NOTES_BYTES_MAX];
-        uint64_t at = image->start + header.e_phoff + i * sizeof program;
+        uint64_t at = image->object.start + header.e_phoff + i * sizeof program;
         if (!rdf_images_read(images, at, &program, sizeof program) || program.p_type != PT_NOTE ||
             program.p_filesz > sizeof notes)
             continue;
         /* Copied, since this is asked of every object: in a program under valgrind also of valgrind's own. */
-        if (rdf_images_read(images, program.p_vaddr + image->bias, notes, program.p_filesz) &&
+        if (rdf_images_read(images, program.p_vaddr + image->object.bias, notes, program.p_filesz) &&
             notes_say_go((struct rdf_span){notes, program.p_filesz}))
             return true;
     }

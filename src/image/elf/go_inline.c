@@ -236,7 +236,7 @@ void rdf_go_inlined(struct rdf_images *images, const char *name, rdf_go_site_vis
 {
     for (size_t i = 0; i < images->count; i++) {
         const struct rdf_go *go;
-        if (!images->image[i]->hidden && rdf_go_is_go(images, images->image[i]) &&
+        if (!images->image[i]->object.is_hidden && rdf_go_is_go(images, images->image[i]) &&
             rdf_go_open(images, images->image[i], &go, NULL) == REDEFINE_OK)
             rdf_go_each_inlined(go, name, visit, ctx, NULL);
     }

@@ -153,8 +153,8 @@ static bool read_relocations(struct rdf_images *images, struct rdf_image *image,
         Elf64_Rela entry;
         memcpy(&entry, table.data + i * sizeof entry, sizeof entry);
         if (ELF64_R_SYM(entry.r_info) == 0 && entry.r_addend)
-            list[kept++] = (struct rdf_go_relocation){entry.r_offset + image->bias,
-                                                      (uint64_t)entry.r_addend + image->bias};
+            list[kept++] = (struct rdf_go_relocation){entry.r_offset + image->object.bias,
+                                                      (uint64_t)entry.r_addend + image->object.bias};
     }
     rdf_sort(list, kept, sizeof *list, comes_before);
     go->relocation = list;
@@ -310,7 +310,7 @@ static bool find_by_section(struct search *search)
     Elf64_Shdr section;
     const char *name;
     for (size_t i = 1; rdf_image_section(search->images, search->image, i, &section, &name); i++)
-        if (is_pclntab_name(name) && try_header(search, section.sh_addr + search->image->bias))
+        if (is_pclntab_name(name) && try_header(search, section.sh_addr + search->image->object.bias))
             return true;
     return false;
 }

@@ -122,12 +122,12 @@ static struct rdf_image *make_image(struct rdf_images *images, const struct rdf_
     if (!image || !segment)
         return NULL;
     *image = (struct rdf_image){
-        .path = map->path ? map->path : "",
+        .object = {.path = map->path ? map->path : "",
+                   .start = map->start,
+                   .bias = headers->bias,
+                   .machine = headers->elf.e_machine},
         .dev = map->dev,
         .ino = map->ino,
-        .start = map->start,
-        .bias = headers->bias,
-        .machine = headers->elf.e_machine,
         .type = headers->elf.e_type,
         .is_vdso = map->path && rdf_text_same(map->path, "[vdso]"),
         .segment = segment,
@@ -145,8 +145,9 @@ static struct rdf_image *make_image(struct rdf_images *images, const struct rdf_
                 .file_end = start + header->p_filesz,
                 .flags = header->p_flags,
             };
-            image->start = start < image->start ? start : image->start;
-            image->end = start + header->p_memsz > image->end ? start + header->p_memsz : image->end;
+            image->object.start = start < image->object.start ? start : image->object.start;
+            image->object.end = start + header->p_memsz > image->object.end ? start + header->p_memsz
+                                                                            : image->object.end;
             break;
         case PT_DYNAMIC:
             image->dynamic_addr = start;
@@ -343,11 +344,6 @@ bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
     return image && image->is_in_global;
 }
 
-void rdf_image_hide(struct rdf_image *image)
-{
-    image->hidden = true;
-}
-
 struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
 {
     for (size_t i = 0; i < images->count; i++) {
@@ -361,31 +357,6 @@ struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
         }
     }
     return NULL;
-}
-
-const char *rdf_image_name(const struct rdf_image *image)
-{
-    return image->path;
-}
-
-uint64_t rdf_image_start(const struct rdf_image *image)
-{
-    return image->start;
-}
-
-uint64_t rdf_image_end(const struct rdf_image *image)
-{
-    return image->end;
-}
-
-uint64_t rdf_image_bias(const struct rdf_image *image)
-{
-    return image->bias;
-}
-
-uint16_t rdf_image_machine(const struct rdf_image *image)
-{
-    return image->machine;
 }
 
 bool rdf_images_file_off(const struct rdf_images *images, uint64_t addr, uint64_t *ret)

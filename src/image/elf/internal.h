@@ -8,7 +8,7 @@
 
 #include <elf.h>
 
-#include "image/image.h"
+#include "image/object.h"
 #include "image/names.h"
 
 /* FreeBSD's header has it by another name. */
@@ -75,11 +75,9 @@ struct rdf_unwind {
 };
 
 struct rdf_image {
-    const char *path;
+    struct rdf_object object;
     uint64_t dev, ino;
-    uint64_t start, end, bias;
-    uint16_t machine, type;
-    bool hidden;
+    uint16_t type;
     bool is_vdso;
     bool has_interp;
     bool is_linked;    /* in the loader's list of the main namespace */

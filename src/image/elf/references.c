@@ -122,7 +122,7 @@ static void scan_words(struct scan *scan, uint64_t start, uint64_t end)
 {
     struct rdf_span bytes = start < end ? rdf_image_bytes(scan->images, scan->image, start, end - start)
                                         : (struct rdf_span){NULL, 0};
-    uint64_t bias = scan->image->bias;
+    uint64_t bias = scan->image->object.bias;
     uint64_t step = scan->image->type == ET_EXEC ? 1 : 8;
     uint64_t value;
     for (uint64_t off = step == 8 ? -start & 7 : 0; rdf_span_u64(bytes, off, &value); off += step) {
@@ -139,7 +139,7 @@ static void scan_relocations(struct scan *scan)
     struct rdf_span rela = dynamic->rela ? rdf_image_bytes(scan->images, scan->image, dynamic->rela,
                                                            dynamic->rela_bytes)
                                          : (struct rdf_span){NULL, 0};
-    uint64_t place, addend, value, bias = scan->image->bias;
+    uint64_t place, addend, value, bias = scan->image->object.bias;
     for (uint64_t off = 0; rdf_span_u64(rela, off, &place) && rdf_span_u64(rela, off + 16, &addend);
          off += sizeof(Elf64_Rela)) {
         if (!rdf_byte_set_has(&scan->set, addend + bias))
@@ -190,7 +190,7 @@ static void scan_part(void *ctx, uint64_t start, uint64_t end)
         Elf64_Shdr section;
         const char *name;
         for (size_t i = 1; rdf_image_section(scan->images, scan->image, i, &section, &name); i++) {
-            uint64_t addr = section.sh_addr + scan->image->bias;
+            uint64_t addr = section.sh_addr + scan->image->object.bias;
             if (section.sh_flags & SHF_ALLOC && section.sh_size && addr >= at && addr < stop &&
                 is_table(name)) {
                 stop = addr;

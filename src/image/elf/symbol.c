@@ -40,8 +40,8 @@ static bool is_code_symbol(const struct rdf_image *image, const struct rdf_symbo
     unsigned type = ELF64_ST_TYPE(raw->st_info);
     return is_defined(raw) &&
            (type == STT_FUNC || type == STT_GNU_IFUNC || type == STT_NOTYPE || type == STT_OBJECT) &&
-           rdf_image_is_code(image, raw->st_value + image->bias) && first_letter(symbols, raw) != '$' &&
-           first_letter(symbols, raw) != 0;
+           rdf_image_is_code(image, raw->st_value + image->object.bias) &&
+           first_letter(symbols, raw) != '$' && first_letter(symbols, raw) != 0;
 }
 
 bool rdf_symbol_is_function(const struct rdf_image *image, const struct rdf_symbols *symbols,
@@ -75,7 +75,7 @@ void rdf_symbol_fill(const struct rdf_image *image, const struct rdf_symbols *sy
     const char *name = rdf_span_string(symbols->str, raw->st_name);
     (void)versym_of(symbols, index, &version);
     *ret = (struct rdf_symbol){
-        .addr = raw->st_value + image->bias,
+        .addr = raw->st_value + image->object.bias,
         .size_bytes = raw->st_size,
         .name = name ? name : "",
         .index = index,
@@ -112,7 +112,7 @@ static bool is_better(const struct rdf_symbol *candidate, const struct rdf_symbo
 static void consider(const struct rdf_image *image, const struct rdf_symbols *symbols, uint32_t index,
                      const Elf64_Sym *raw, uint64_t asked, struct rdf_near *near)
 {
-    uint64_t addr = raw->st_value + image->bias;
+    uint64_t addr = raw->st_value + image->object.bias;
     unsigned type = ELF64_ST_TYPE(raw->st_info);
     bool is_typed = type == STT_FUNC || type == STT_GNU_IFUNC;
     bool is_local = ELF64_ST_BIND(raw->st_info) == STB_LOCAL;
@@ -198,7 +198,7 @@ static void build_index(struct rdf_images *images, const struct rdf_image *image
 /* Addresses are compared as distances from the image's start: the bias may wrap (old vDSOs). */
 static uint64_t key(const struct rdf_image *image, uint64_t addr)
 {
-    return addr - image->bias;
+    return addr - image->object.bias;
 }
 
 static void near_by_index(const struct rdf_image *image, const struct rdf_symbols *symbols, uint64_t addr,
@@ -223,7 +223,7 @@ static void near_by_index(const struct rdf_image *image, const struct rdf_symbol
         bool at = raw.st_value == key(image, addr);
         if (!at && (ret->has_at || walked++ >= WALK_BACK_MAX))
             break;
-        if (ret->has_around && raw.st_value + image->bias < ret->around.addr)
+        if (ret->has_around && raw.st_value + image->object.bias < ret->around.addr)
             break;
         consider(image, symbols, symbols->by_addr[i], &raw, addr, ret);
     }
@@ -233,7 +233,7 @@ static void near_by_index(const struct rdf_image *image, const struct rdf_symbol
 static bool can_matter(const struct rdf_image *image, const Elf64_Sym *raw, uint64_t asked,
                        const struct rdf_near *near)
 {
-    uint64_t addr = raw->st_value + image->bias;
+    uint64_t addr = raw->st_value + image->object.bias;
     if (addr > asked)
         return addr < near->next_function; /* the farthest of the three */
     return addr == asked || asked - addr < raw->st_size;

@@ -102,7 +102,7 @@ static uint64_t eh_frame_section(struct rdf_images *images, struct rdf_image *im
     const char *name;
     for (size_t i = 1; rdf_image_section(images, image, i, &section, &name); i++)
         if ((section.sh_flags & SHF_ALLOC) && rdf_text_same(name, ".eh_frame"))
-            return section.sh_addr + image->bias;
+            return section.sh_addr + image->object.bias;
     return 0;
 }
 

@@ -24,6 +24,6 @@ static bool visit_names(struct rdf_images *images, struct rdf_image *image, cons
 void rdf_images_each(struct rdf_images *images, const char *glob, rdf_image_visit *visit, void *ctx)
 {
     for (size_t i = 0; i < images->count; i++)
-        if (!images->image[i]->is_hidden && !visit_names(images, images->image[i], glob, visit, ctx))
+        if (!images->image[i]->object.is_hidden && !visit_names(images, images->image[i], glob, visit, ctx))
             return;
 }

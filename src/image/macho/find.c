@@ -33,14 +33,14 @@ static void find(struct rdf_search *search, struct rdf_image *object)
     if (program && !search->file.at)
         add_names(search, program, false);
     for (size_t i = 0, found = search->count; !found && i < images->count; i++)
-        if (!images->image[i]->is_hidden)
+        if (!images->image[i]->object.is_hidden)
             add_names(search, images->image[i], true);
 }
 
 static void suggest(const struct rdf_images *images, struct rdf_suggestions *suggestions)
 {
     for (size_t i = 0; i < images->count; i++)
-        for (size_t j = 0; !images->image[i]->is_hidden && j < images->image[i]->name_count; j++)
+        for (size_t j = 0; !images->image[i]->object.is_hidden && j < images->image[i]->name_count; j++)
             rdf_suggest(suggestions, images->image[i]->named[j].text);
 }
 

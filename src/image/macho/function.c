@@ -82,7 +82,7 @@ void rdf_images_describe(struct rdf_images *images, uint64_t addr, char *ret_tex
         (void)snprintf(ret_text, text_bytes, "0x%" PRIx64, addr);
     else if (!name)
         (void)snprintf(ret_text, text_bytes, "0x%" PRIx64 " (%s+0x%" PRIx64 ")", addr, image->name,
-                       addr - image->start);
+                       addr - image->object.start);
     else if (start == addr)
         (void)snprintf(ret_text, text_bytes, "%.256s in %s", name, image->name);
     else

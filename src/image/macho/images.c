@@ -69,7 +69,7 @@ static bool read_segment(struct rdf_image *image, struct rdf_span command)
     segment.end = addr + len;
     segment.is_linkedit = has_name(command, 8, "__LINKEDIT");
     if (has_name(command, 8, "__TEXT"))
-        image->slide = image->start - addr;
+        image->object.bias = image->object.start - addr;
     image->segment[image->segment_count++] = segment;
     return read_sections(image, command);
 }
@@ -109,14 +109,14 @@ static void add_slide(struct rdf_image *image)
 {
     for (size_t i = 0; i < image->segment_count; i++) {
         struct rdf_macho_segment *segment = &image->segment[i];
-        segment->start += image->slide;
-        segment->end += image->slide;
-        if (segment->prot && segment->end > image->end)
-            image->end = segment->end;
+        segment->start += image->object.bias;
+        segment->end += image->object.bias;
+        if (segment->prot && segment->end > image->object.end)
+            image->object.end = segment->end;
     }
     for (size_t i = 0; i < image->section_count; i++) {
-        image->section[i].start += image->slide;
-        image->section[i].end += image->slide;
+        image->section[i].start += image->object.bias;
+        image->section[i].end += image->object.bias;
     }
 }
 
@@ -124,14 +124,14 @@ static void add_slide(struct rdf_image *image)
 static bool read_image(struct rdf_images *images, struct rdf_image *image)
 {
     enum { PROGRAM = 2 };
-    struct rdf_span header = rdf_macho_bytes(images, image->start, HEADER_BYTES);
+    struct rdf_span header = rdf_macho_bytes(images, image->object.start, HEADER_BYTES);
     uint32_t magic, cpu, kind, count, len;
     if (!rdf_span_u32(header, 0, &magic) || magic != magic_64 || !rdf_span_u32(header, 4, &cpu) ||
         !rdf_span_u32(header, 12, &kind) || !rdf_span_u32(header, 16, &count) ||
         !rdf_span_u32(header, 20, &len) || len > COMMANDS_BYTES_MAX)
         return false;
-    struct rdf_span commands = rdf_macho_bytes(images, image->start + HEADER_BYTES, len);
-    image->machine = machine_of(cpu);
+    struct rdf_span commands = rdf_macho_bytes(images, image->object.start + HEADER_BYTES, len);
+    image->object.machine = machine_of(cpu);
     image->is_program = kind == PROGRAM;
     image->segment = rdf_arena_alloc(images->arena, (len / SEGMENT_BYTES + 1) * sizeof *image->segment);
     image->section = rdf_arena_alloc(images->arena, (len / SECTION_BYTES + 1) * sizeof *image->section);
@@ -167,10 +167,8 @@ redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *
         images.out_of_memory |= is_candidate(map) && !image;
         if (!image)
             continue;
-        *image = (struct rdf_image){.path = map->path,
-                                    .name = rdf_text_base(map->path),
-                                    .start = map->start,
-                                    .end = map->end};
+        *image = (struct rdf_image){.object = {.path = map->path, .start = map->start, .end = map->end},
+                                    .name = rdf_text_base(map->path)};
         if (!read_image(&images, image)) {
             rdf_arena_rollback(arena, mark);
             continue;
@@ -198,11 +196,6 @@ void rdf_images_free(struct rdf_images *images)
     *images = (struct rdf_images){0};
 }
 
-void rdf_image_hide(struct rdf_image *image)
-{
-    image->is_hidden = true;
-}
-
 /* In the shared cache the segments of one lie between those of others; __LINKEDIT is that of all of them. */
 struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
 {
@@ -222,31 +215,6 @@ bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
     return image && image->is_program;
 }
 
-const char *rdf_image_name(const struct rdf_image *image)
-{
-    return image->path;
-}
-
-uint64_t rdf_image_start(const struct rdf_image *image)
-{
-    return image->start;
-}
-
-uint64_t rdf_image_end(const struct rdf_image *image)
-{
-    return image->end;
-}
-
-uint64_t rdf_image_bias(const struct rdf_image *image)
-{
-    return image->slide;
-}
-
-uint16_t rdf_image_machine(const struct rdf_image *image)
-{
-    return image->machine;
-}
-
 /* A file may hold the image for several CPUs: the mapping knows where in it this one is. */
 bool rdf_images_file_off(const struct rdf_images *images, uint64_t addr, uint64_t *ret)
 {
@@ -261,10 +229,10 @@ struct rdf_image *rdf_macho_image_named(const struct rdf_images *images, const c
 {
     for (size_t i = 0; name_bytes && i < images->count; i++) {
         struct rdf_image *image = images->image[i];
-        size_t path_len = rdf_text_len(image->path);
-        bool is_end = name_bytes < path_len && image->path[path_len - name_bytes - 1] == '/' &&
-                      rdf_text_is(image->path + path_len - name_bytes, name, name_bytes);
-        if (is_end || rdf_text_is(image->path, name, name_bytes))
+        size_t path_len = rdf_text_len(image->object.path);
+        bool is_end = name_bytes < path_len && image->object.path[path_len - name_bytes - 1] == '/' &&
+                      rdf_text_is(image->object.path + path_len - name_bytes, name, name_bytes);
+        if (is_end || rdf_text_is(image->object.path, name, name_bytes))
             return image;
     }
     return NULL;

@@ -10,8 +10,8 @@
 #ifndef RDF_IMAGE_MACHO_H
 #define RDF_IMAGE_MACHO_H
 
-#include "image/image.h"
 #include "image/names.h"
+#include "image/object.h"
 
 #include <inttypes.h>
 
@@ -45,12 +45,9 @@ struct rdf_macho_table {
 };
 
 struct rdf_image {
-    const char *path;
-    const char *name;           /* behind the last slash */
-    uint64_t start, end, slide; /* `end` of the last segment: others may lie between */
-    uint16_t machine;
+    struct rdf_object object;
+    const char *name; /* behind the last slash */
     bool is_program;
-    bool is_hidden;
     struct rdf_macho_segment *segment;
     size_t segment_count;
     struct rdf_macho_section *section; /* numbered from 1 on in symbols */

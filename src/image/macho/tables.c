@@ -129,7 +129,7 @@ static void add_symbol(struct rdf_image *image, const struct symbol *symbol, con
     if (!is_function || !symbol->section || symbol->section > image->section_count || !*symbol->text)
         return;
     const struct rdf_macho_section *home = &image->section[symbol->section - 1];
-    uint64_t addr = symbol->value + image->slide;
+    uint64_t addr = symbol->value + image->object.bias;
     if (!holds_code(home) || addr < home->start || addr >= home->end)
         return;
     image->named[image->name_count++] = (struct rdf_macho_name){
@@ -205,8 +205,8 @@ static void read_starts(struct rdf_images *images, struct rdf_image *image)
     image->starts_tried = true;
     image->function = rdf_arena_alloc(images->arena, (table.len_bytes + 1) * sizeof *image->function);
     images->out_of_memory |= !image->function;
-    uint64_t off = 0, addr = image->start, step;
-    while (image->function && rdf_span_uleb(table, &off, &step) && step && step <= image->end - addr) {
+    uint64_t off = 0, addr = image->object.start, step;
+    while (image->function && rdf_span_uleb(table, &off, &step) && step && step <= image->object.end - addr) {
         addr += step;
         image->function[image->function_count++] = addr;
     }

@@ -12,7 +12,7 @@ rdf_demangle_function *rdf_images_demangler(struct rdf_images *images)
         rdf_pe_read_names(images, image);
         for (size_t j = 0; j < image->name_count; j++)
             if (rdf_text_same(image->named[j].text, "__cxa_demangle"))
-                return (rdf_demangle_function *)(uintptr_t)(image->start + image->named[j].at);
+                return (rdf_demangle_function *)(uintptr_t)(image->object.start + image->named[j].at);
     }
     return NULL;
 }

@@ -16,7 +16,7 @@ static bool visit_names(struct rdf_images *images, struct rdf_image *image, cons
             is_taken = false;
         if (is_taken || rdf_cxx_contains(name->text, ".cold") || !rdf_image_glob(glob, name->text))
             continue;
-        enum rdf_visit answer = visit(ctx, image, name->text, NULL, image->start + name->at, false);
+        enum rdf_visit answer = visit(ctx, image, name->text, NULL, image->object.start + name->at, false);
         if (answer == RDF_VISIT_STOP)
             return false;
         is_taken = answer == RDF_VISIT_TAKEN;
@@ -27,6 +27,6 @@ static bool visit_names(struct rdf_images *images, struct rdf_image *image, cons
 void rdf_images_each(struct rdf_images *images, const char *glob, rdf_image_visit *visit, void *ctx)
 {
     for (size_t i = 0; i < images->count; i++)
-        if (!images->image[i]->is_hidden && !visit_names(images, images->image[i], glob, visit, ctx))
+        if (!images->image[i]->object.is_hidden && !visit_names(images, images->image[i], glob, visit, ctx))
             return;
 }

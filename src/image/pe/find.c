@@ -18,7 +18,7 @@ static void add_names(struct rdf_search *search, struct rdf_image *image, bool a
     for (size_t i = 0; i < image->name_count; i++) {
         const struct rdf_pe_name *name = &image->named[i];
         if ((also_static || !name->is_static) && rdf_search_is_name(search, name->text, name->file))
-            rdf_search_add(search, image, name->text, name->file, image->start + name->at);
+            rdf_search_add(search, image, name->text, name->file, image->object.start + name->at);
     }
     /* Also what is another library's. */
     uint64_t exported = search->file.at || search->is_cxx
@@ -52,14 +52,14 @@ static void find(struct rdf_search *search, struct rdf_image *object)
     }
     search_program(search);
     for (size_t i = 0, found = search->count; !found && i < images->count; i++)
-        if (!images->image[i]->is_hidden)
+        if (!images->image[i]->object.is_hidden)
             add_names(search, images->image[i], true);
 }
 
 static void suggest(const struct rdf_images *images, struct rdf_suggestions *suggestions)
 {
     for (size_t i = 0; i < images->count; i++)
-        for (size_t j = 0; !images->image[i]->is_hidden && j < images->image[i]->name_count; j++)
+        for (size_t j = 0; !images->image[i]->object.is_hidden && j < images->image[i]->name_count; j++)
             rdf_suggest(suggestions, images->image[i]->named[j].text);
 }
 

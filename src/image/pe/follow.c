@@ -33,7 +33,7 @@ static bool is_jump(struct rdf_images *images, const struct rdf_image *image, rd
     if (!rdf_pe_is_code(image, at) || !rdf_span_u8(code, 0, &opcode) || opcode != 0xe9 ||
         !rdf_span_u32(code, 1, &rel))
         return false;
-    *ret = image->start + at + JUMP_BYTES + (uint64_t)(int64_t)(int32_t)rel;
+    *ret = image->object.start + at + JUMP_BYTES + (uint64_t)(int64_t)(int32_t)rel;
     return true;
 }
 
@@ -54,7 +54,7 @@ redefine_status rdf_images_follow(struct rdf_images *images, uint64_t addr, uint
     for (int hops = 0; hops < HOPS_MAX; hops++) {
         struct rdf_image *image = rdf_images_at(images, at);
         uint64_t next;
-        rdf_rva rva = image ? (rdf_rva)(at - image->start) : 0;
+        rdf_rva rva = image ? (rdf_rva)(at - image->object.start) : 0;
         if (!image || !rdf_pe_is_code(image, rva) ||
             (!import_thunk(images, image, rva, &next) && !link_jump(images, image, rva, &next))) {
             *ret_addr = at;

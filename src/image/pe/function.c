@@ -14,7 +14,7 @@ static rdf_rva lower(rdf_rva a, rdf_rva b)
 
 static rdf_rva rva_of(const struct rdf_image *image, uint64_t addr)
 {
-    return (rdf_rva)(addr - image->start);
+    return (rdf_rva)(addr - image->object.start);
 }
 
 /* The next place behind `at` that something is known to start at, else the end of the section. */
@@ -34,8 +34,8 @@ static redefine_status fail_inside(const struct rdf_image *image, uint64_t addr,
     return rdf_fail(err, REDEFINE_EINVAL,
                     "0x%" PRIx64 " is 0x%" PRIx64 " bytes inside %s%.256s (entry 0x%" PRIx64
                     ") in %s; pass the entry",
-                    addr, addr - image->start - start, name ? "" : "a function without a name",
-                    name ? name : "", image->start + start, image->name);
+                    addr, addr - image->object.start - start, name ? "" : "a function without a name",
+                    name ? name : "", image->object.start + start, image->name);
 }
 
 static redefine_status bounds(struct rdf_images *images, struct rdf_image *image, uint64_t addr,
@@ -55,7 +55,7 @@ static redefine_status bounds(struct rdf_images *images, struct rdf_image *image
                         addr, image->name);
     /* A name inside: a second entry, up to where the first one ends. */
     rdf_rva end = has_range ? range.end : next_start(images, image, at);
-    *ret = (struct rdf_function){image, addr, image->start + end,
+    *ret = (struct rdf_function){image, addr, image->object.start + end,
                                  has_range ? RDF_BOUNDS_UNWIND : RDF_BOUNDS_SYMBOL, name};
     return REDEFINE_OK;
 }
@@ -97,7 +97,7 @@ void rdf_images_describe(struct rdf_images *images, uint64_t addr, char *ret_tex
         (void)snprintf(ret_text, text_bytes, "0x%" PRIx64, addr);
     else if (!name)
         (void)snprintf(ret_text, text_bytes, "0x%" PRIx64 " (%s+0x%" PRIx64 ")", addr, image->name,
-                       addr - image->start);
+                       addr - image->object.start);
     else if (start == addr)
         (void)snprintf(ret_text, text_bytes, "%.256s in %s", name, image->name);
     else
@@ -107,12 +107,13 @@ void rdf_images_describe(struct rdf_images *images, uint64_t addr, char *ret_tex
 uint64_t rdf_images_next_start(struct rdf_images *images, const struct rdf_function *function)
 {
     struct rdf_image *image = function->image;
-    return image->start + next_start(images, image, rva_of(image, function->end - 1));
+    return image->object.start + next_start(images, image, rva_of(image, function->end - 1));
 }
 
 uint64_t rdf_images_gap(struct rdf_images *images, struct rdf_image *image, uint64_t addr, uint64_t limit)
 {
-    if (addr < image->start || addr >= image->end || !rdf_pe_is_code(image, rva_of(image, addr)))
+    if (addr < image->object.start || addr >= image->object.end ||
+        !rdf_pe_is_code(image, rva_of(image, addr)))
         return addr;
     rdf_rva at = rva_of(image, addr);
     struct rdf_pe_range range;
@@ -123,7 +124,7 @@ uint64_t rdf_images_gap(struct rdf_images *images, struct rdf_image *image, uint
     if (behind > 0 && !rdf_pe_range_at(images, image, image->named[behind - 1].at, &range) &&
         rdf_pe_range_from(images, image, image->named[behind - 1].at) > at)
         return addr;
-    uint64_t end = image->start + next_start(images, image, at);
+    uint64_t end = image->object.start + next_start(images, image, at);
     return end < limit ? end : limit;
 }
 
@@ -132,10 +133,10 @@ static void each_section(struct rdf_images *images, struct rdf_image *image, uin
 {
     for (size_t i = 0; i < image->section_count; i++) {
         const struct rdf_pe_section *section = &image->section[i];
-        uint64_t start = image->start + section->start;
+        uint64_t start = image->object.start + section->start;
         if ((section->traits & traits) == traits && section->end > section->start &&
             rdf_maps_allow(&images->maps, start, section->end - section->start, RDF_PROT_READ))
-            visit(ctx, start, image->start + section->end);
+            visit(ctx, start, image->object.start + section->end);
     }
 }
 
@@ -159,7 +160,7 @@ uint64_t rdf_images_start_of(struct rdf_images *images, uint64_t addr)
         return 0;
     rdf_rva at = rva_of(image, addr);
     if (rdf_pe_range_at(images, image, at, &range))
-        return image->start + range.start;
+        return image->object.start + range.start;
     size_t behind = rdf_pe_name_from(images, image, at + 1);
-    return behind > 0 ? image->start + image->named[behind - 1].at : 0;
+    return behind > 0 ? image->object.start + image->named[behind - 1].at : 0;
 }

@@ -72,8 +72,9 @@ static bool read_sections(struct rdf_images *images, struct rdf_image *image, st
         if (!rdf_span_u32(pe, at + AT_START, &start) || !rdf_span_u32(pe, at + AT_LEN, &len) ||
             !rdf_span_u32(pe, at + AT_FILE_BYTES, &file_bytes) ||
             !rdf_span_u32(pe, at + AT_FILE_OFF, &file_off) ||
-            !rdf_span_u32(pe, at + AT_SECTION_TRAITS, &traits) || start > image->end - image->start ||
-            len > image->end - image->start - start)
+            !rdf_span_u32(pe, at + AT_SECTION_TRAITS, &traits) ||
+            start > image->object.end - image->object.start ||
+            len > image->object.end - image->object.start - start)
             return false;
         image->section[image->section_count++] = (struct rdf_pe_section){.start = start,
                                                                          .end = start + len,
@@ -87,7 +88,7 @@ static bool read_sections(struct rdf_images *images, struct rdf_image *image, st
 /* [start, end) is what the system has mapped of one file as an image. */
 static bool read_image(struct rdf_images *images, struct rdf_image *image)
 {
-    uint64_t mapped = image->end - image->start;
+    uint64_t mapped = image->object.end - image->object.start;
     struct rdf_span head = rdf_pe_bytes(images, image, 0, mapped < HEADER_BYTES ? mapped : HEADER_BYTES);
     uint16_t magic, kind, traits;
     uint32_t pe_at, signature, image_bytes;
@@ -96,11 +97,11 @@ static bool read_image(struct rdf_images *images, struct rdf_image *image)
         return false;
     struct rdf_span pe = {head.data + pe_at, head.len_bytes - pe_at};
     if (!rdf_span_u32(pe, 0, &signature) || signature != 0x4550 || !rdf_span_u16(pe, AT_OPTIONAL, &kind) ||
-        kind != PE32_PLUS || !rdf_span_u16(pe, AT_MACHINE, &image->machine) ||
+        kind != PE32_PLUS || !rdf_span_u16(pe, AT_MACHINE, &image->object.machine) ||
         !rdf_span_u16(pe, AT_TRAITS, &traits) || !rdf_span_u32(pe, AT_IMAGE_BYTES, &image_bytes))
         return false;
     if (image_bytes < mapped)
-        image->end = image->start + image_bytes;
+        image->object.end = image->object.start + image_bytes;
     image->is_program = !(traits & IS_LIBRARY);
     (void)rdf_span_u32(pe, AT_SYMBOLS, &image->symbols_off);
     (void)rdf_span_u32(pe, AT_SYMBOL_COUNT, &image->symbol_count);
@@ -136,10 +137,10 @@ redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *
         struct rdf_image *image = rdf_arena_alloc(arena, sizeof *image);
         if (!image)
             break;
-        *image = (struct rdf_image){.path = map->path,
-                                    .name = name_of(map->path),
-                                    .start = map->start,
-                                    .end = end_of(&images.maps, i)};
+        uint64_t end = end_of(&images.maps, i);
+        *image = (struct rdf_image){
+            .object = {.path = map->path, .start = map->start, .end = end, .bias = map->start},
+            .name = name_of(map->path)};
         if (!read_image(&images, image))
             continue;
         size_t at = images.count++;
@@ -173,42 +174,12 @@ void rdf_images_free(struct rdf_images *images)
     *images = (struct rdf_images){0};
 }
 
-void rdf_image_hide(struct rdf_image *image)
-{
-    image->is_hidden = true;
-}
-
 struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
 {
     for (size_t i = 0; i < images->count; i++)
-        if (addr >= images->image[i]->start && addr < images->image[i]->end)
+        if (addr >= images->image[i]->object.start && addr < images->image[i]->object.end)
             return images->image[i];
     return NULL;
-}
-
-const char *rdf_image_name(const struct rdf_image *image)
-{
-    return image->path;
-}
-
-uint64_t rdf_image_start(const struct rdf_image *image)
-{
-    return image->start;
-}
-
-uint64_t rdf_image_end(const struct rdf_image *image)
-{
-    return image->end;
-}
-
-uint64_t rdf_image_bias(const struct rdf_image *image)
-{
-    return image->start;
-}
-
-uint16_t rdf_image_machine(const struct rdf_image *image)
-{
-    return image->machine;
 }
 
 bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
@@ -220,9 +191,10 @@ bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
 bool rdf_images_file_off(const struct rdf_images *images, uint64_t addr, uint64_t *ret)
 {
     const struct rdf_image *image = rdf_images_at(images, addr);
-    const struct rdf_pe_section *section = image ? rdf_pe_section(image, (rdf_rva)(addr - image->start))
-                                                 : NULL;
-    uint64_t off = section ? addr - image->start - section->start : 0;
+    const struct rdf_pe_section *section = image
+                                               ? rdf_pe_section(image, (rdf_rva)(addr - image->object.start))
+                                               : NULL;
+    uint64_t off = section ? addr - image->object.start - section->start : 0;
     if (!section || off >= section->file_bytes)
         return false;
     *ret = section->file_off + off;
@@ -256,10 +228,10 @@ struct rdf_image *rdf_pe_image_named(const struct rdf_images *images, const char
 {
     for (size_t i = 0; name_bytes && i < images->count; i++) {
         struct rdf_image *image = images->image[i];
-        size_t path_len = rdf_text_len(image->path);
+        size_t path_len = rdf_text_len(image->object.path);
         bool is_end = name_bytes < path_len &&
-                      is_named(image->path + path_len - name_bytes, name, name_bytes) &&
-                      (image->path[path_len - name_bytes - 1] == '\\');
+                      is_named(image->object.path + path_len - name_bytes, name, name_bytes) &&
+                      (image->object.path[path_len - name_bytes - 1] == '\\');
         if (is_named(image->name, name, name_bytes) || is_end)
             return image;
     }

@@ -9,8 +9,8 @@
 #ifndef RDF_IMAGE_PE_H
 #define RDF_IMAGE_PE_H
 
-#include "image/image.h"
 #include "image/names.h"
+#include "image/object.h"
 
 #include <inttypes.h>
 
@@ -43,12 +43,9 @@ struct rdf_pe_range {
 };
 
 struct rdf_image {
-    const char *path;
+    struct rdf_object object;
     const char *name; /* behind the last backslash */
-    uint64_t start, end;
-    uint16_t machine;
-    bool is_program; /* not a library */
-    bool is_hidden;
+    bool is_program;  /* not a library */
     struct rdf_pe_section *section;
     size_t section_count;
     rdf_rva exports, exports_end;

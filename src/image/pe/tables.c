@@ -11,8 +11,8 @@ struct rdf_span rdf_pe_bytes(struct rdf_images *images, const struct rdf_image *
                              uint64_t len_bytes)
 {
     const struct rdf_span none = {0};
-    uint64_t room = image->end - image->start;
-    uint64_t addr = image->start + at;
+    uint64_t room = image->object.end - image->object.start;
+    uint64_t addr = image->object.start + at;
     if (at > room || len_bytes > room - at || len_bytes == 0 ||
         !rdf_maps_allow(&images->maps, addr, len_bytes, RDF_PROT_READ))
         return none;
@@ -102,7 +102,7 @@ static uint64_t resolve_export(struct rdf_images *images, struct rdf_image *imag
 {
     enum { DEPTH_MAX = 8 };
     if (at < image->exports || at >= image->exports_end)
-        return image->start + at;
+        return image->object.start + at;
     const char *text = rdf_pe_string(images, image, at);
     size_t dot = 0;
     for (size_t i = 0; text && text[i]; i++)
@@ -271,7 +271,7 @@ void rdf_pe_read_names(struct rdf_images *images, struct rdf_image *image)
     struct rdf_span table = {0}, strings = {0};
     struct exports exports = {0};
     if (image->symbol_count &&
-        images->space->ops->open_file(images->space, image->path, 0, 0, &image->file) == 0) {
+        images->space->ops->open_file(images->space, image->object.path, 0, 0, &image->file) == 0) {
         table = rdf_span_slice(image->file, image->symbols_off, (uint64_t)image->symbol_count * SYMBOL_BYTES);
         uint64_t behind = image->symbols_off + (uint64_t)image->symbol_count * SYMBOL_BYTES;
         if (table.data)
@@ -362,7 +362,7 @@ bool rdf_pe_range_at(struct rdf_images *images, const struct rdf_image *image, r
         return false;
     for (int i = 0; i < PARTS_MAX && parent_of(images, image, &range); i++)
         ;
-    if (range.end <= range.start || range.end > image->end - image->start)
+    if (range.end <= range.start || range.end > image->object.end - image->object.start)
         return false;
     /* What follows it without a gap and belongs to it. */
     struct rdf_pe_range next, whole;

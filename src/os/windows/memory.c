@@ -185,25 +185,6 @@ int rdf_local_protect(struct rdf_space *space, uint64_t addr, size_t len_bytes, 
 
 /* ---- write ---- */
 
-/* Every aligned 8 bytes that hold a changed byte are stored once, whole: an instruction inside one of them is
- * seen as it was or as it will be (Intel SDM vol. 3, 9.1.1). */
-static void store(uint64_t addr, const uint8_t *bytes, size_t len_bytes)
-{
-    for (size_t done = 0; done < len_bytes;) {
-        uint64_t at = addr + done;
-        uint64_t *word = (uint64_t *)(uintptr_t)(at & ~UINT64_C(7));
-        size_t room = sizeof *word - at % sizeof *word;
-        size_t part = len_bytes - done < room ? len_bytes - done : room;
-        union {
-            uint64_t word;
-            uint8_t byte[8];
-        } merged = {__atomic_load_n(word, __ATOMIC_RELAXED)};
-        rdf_bytes_copy(merged.byte + at % 8, bytes + done, part);
-        __atomic_store_n(word, merged.word, __ATOMIC_RELEASE);
-        done += part;
-    }
-}
-
 int rdf_local_write(struct rdf_space *space, struct rdf_world *world, enum rdf_write_method method,
                     uint64_t addr, const void *bytes, size_t len_bytes)
 {
@@ -214,9 +195,9 @@ int rdf_local_write(struct rdf_space *space, struct rdf_world *world, enum rdf_w
         const struct twice *both = twice_at(addr, len_bytes);
         if (!both)
             return -EACCES;
-        store((uint64_t)(uintptr_t)both->writable + (addr - both->code_addr), bytes, len_bytes);
+        rdf_bytes_store((uint8_t *)both->writable + (addr - both->code_addr), bytes, len_bytes);
     } else if (method == RDF_WRITE_PROTECT) {
-        store(addr, bytes, len_bytes);
+        rdf_bytes_store((uint8_t *)(uintptr_t)addr, bytes, len_bytes);
     } else {
         return -EINVAL;
     }

@@ -122,11 +122,13 @@ static void *no_copy(void *to, const void *from, size_t len)
     return to;
 }
 
+/* It would pack the list anew each time it is run: */
+/* clang-format off */
 #define NOTHING(X)                                                                       \
     X(malloc, no_memory)                                                                 \
     X(VirtualAlloc, no_pages)                                                            \
-    X(VirtualProtect, no_protection)                                                     \
-    X(Sleep, no_sleep) X(EnterCriticalSection, no_lock) X(LeaveCriticalSection, no_lock) \
-        X(SuspendThread, no_stop) X(memcpy, no_copy)
+    X(VirtualProtect, no_protection) X(Sleep, no_sleep) X(EnterCriticalSection, no_lock) \
+        X(LeaveCriticalSection, no_lock) X(SuspendThread, no_stop) X(memcpy, no_copy)
+/* clang-format on */
 
 #endif
