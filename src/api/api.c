@@ -4,7 +4,6 @@
  */
 #include <redefine/apply.h>
 
-#include "api/counted_go.h"
 #include "api/enter.h"
 #include "api/inlined.h"
 #include "api/internal.h"
@@ -66,7 +65,7 @@ static redefine_status begin(struct rdf_error *err)
     return status;
 }
 
-static redefine_status leave(struct rdf_error *err, redefine_status status)
+redefine_status rdf_api_end(const struct rdf_error *err, redefine_status status)
 {
     rdf_os_unlock(&engine.lock);
     if (status != REDEFINE_OK)
@@ -81,14 +80,9 @@ static redefine_status refuse_with(redefine_status status, const char *sentence)
     return rdf_fail(error, status, "%s", sentence);
 }
 
-static redefine_status refuse(const char *sentence)
+redefine_status rdf_api_refuse(const char *sentence)
 {
     return refuse_with(REDEFINE_EINVAL, sentence);
-}
-
-static uint64_t address(const void *pointer)
-{
-    return (uint64_t)(uintptr_t)pointer;
 }
 
 static redefine_status commit(const struct rdf_change *change, size_t count, uint64_t caller_sp)
@@ -97,7 +91,7 @@ static redefine_status commit(const struct rdf_change *change, size_t count, uin
     redefine_status status = begin(&err);
     if (status != REDEFINE_OK)
         return status;
-    return leave(&err, rdf_engine_commit(&engine, change, count, caller_sp, &err));
+    return rdf_api_end(&err, rdf_engine_commit(&engine, change, count, caller_sp, &err));
 }
 
 /* Before the engine is locked: the first question about an object reads its debug data. What is redefined
@@ -111,27 +105,24 @@ static redefine_status refuse_inlined(uint64_t target)
     return rdf_inlined_refuse(target, &err) == REDEFINE_OK ? REDEFINE_OK : rdf_api_keep(&err);
 }
 
-/* Where the calling thread left its own code for ours. */
-#define CALLER_SP address(__builtin_frame_address(0))
-
 redefine_status redefine_func(void *target, void *replacement)
 {
     if (!target || !replacement)
-        return refuse(target ? "the replacement is null" : "the target is null");
-    if (rdf_engine_swap(&engine, address(target), address(replacement)))
+        return rdf_api_refuse(target ? "the replacement is null" : "the target is null");
+    if (rdf_engine_swap(&engine, rdf_api_address(target), rdf_api_address(replacement)))
         return REDEFINE_OK;
     struct rdf_change change = {.kind = RDF_CHANGE_REDEFINE,
-                                .target = address(target),
-                                .replacement = address(replacement)};
+                                .target = rdf_api_address(target),
+                                .replacement = rdf_api_address(replacement)};
     redefine_status status = refuse_inlined(change.target);
-    return status == REDEFINE_OK ? commit(&change, 1, CALLER_SP) : status;
+    return status == REDEFINE_OK ? commit(&change, 1, RDF_CALLER_SP) : status;
 }
 
 /* ---- For one thread ---- */
 
 static const struct rdf_selector *selector_of(void *target)
 {
-    const struct rdf_redef *redef = rdf_engine_find(&engine, address(target));
+    const struct rdf_redef *redef = rdf_engine_find(&engine, rdf_api_address(target));
     return redef ? rdf_registry_selector(&engine.registry, redef->entry) : NULL;
 }
 
@@ -144,32 +135,34 @@ static bool is_own(const struct rdf_selector *selector)
 redefine_status redefine_func_for_thread(void *target, void *replacement)
 {
     if (!target || !replacement)
-        return refuse(target ? "the replacement is null" : "the target is null");
-    redefine_status status = refuse_inlined(address(target));
+        return rdf_api_refuse(target ? "the replacement is null" : "the target is null");
+    redefine_status status = refuse_inlined(rdf_api_address(target));
     if (status != REDEFINE_OK)
         return status;
     struct rdf_thread_record *thread = rdf_thread_get();
     if (!thread)
         return refuse_with(REDEFINE_ENOMEM, "no memory for what this thread redefines for itself");
     struct rdf_change change = {.kind = RDF_CHANGE_SELECT,
-                                .target = address(target),
-                                .replacement = address(replacement),
+                                .target = rdf_api_address(target),
+                                .replacement = rdf_api_address(replacement),
                                 .owner = &rdf_threads};
     struct rdf_error err;
     status = begin(&err);
     if (status != REDEFINE_OK)
         return status;
-    status = rdf_engine_commit(&engine, &change, 1, CALLER_SP, &err);
+    status = rdf_engine_commit(&engine, &change, 1, RDF_CALLER_SP, &err);
     if (status == REDEFINE_OK)
-        rdf_thread_set(thread, selector_of(target)->index, address(replacement));
-    return leave(&err, status);
+        rdf_thread_set(thread, selector_of(target)->index, rdf_api_address(replacement));
+    return rdf_api_end(&err, status);
 }
 
 /* The last one who leaves takes the layer off. */
 static redefine_status restore_own(void *target, const struct rdf_selector *selector, uint64_t caller_sp,
                                    struct rdf_error *err)
 {
-    struct rdf_change change = {.kind = RDF_CHANGE_RESTORE, .target = address(target), .owner = &rdf_threads};
+    struct rdf_change change = {.kind = RDF_CHANGE_RESTORE,
+                                .target = rdf_api_address(target),
+                                .owner = &rdf_threads};
     redefine_status status = REDEFINE_OK;
     if (!rdf_thread_others_have(selector->index))
         status = rdf_engine_commit(&engine, &change, 1, caller_sp, err);
@@ -181,22 +174,22 @@ static redefine_status restore_own(void *target, const struct rdf_selector *sele
 redefine_status redefine_func_restore_for_thread(void *target)
 {
     if (!target)
-        return refuse("the target is null");
+        return rdf_api_refuse("the target is null");
     struct rdf_error err;
     redefine_status status = begin(&err);
     if (status != REDEFINE_OK)
         return status;
     const struct rdf_selector *selector = selector_of(target);
     if (is_own(selector))
-        status = restore_own(target, selector, CALLER_SP, &err);
-    return leave(&err, status);
+        status = restore_own(target, selector, RDF_CALLER_SP, &err);
+    return rdf_api_end(&err, status);
 }
 
 redefine_status redefine_func_restore(void *target)
 {
     if (!target)
-        return refuse("the target is null");
-    struct rdf_change change = {.kind = RDF_CHANGE_RESTORE, .target = address(target)};
+        return rdf_api_refuse("the target is null");
+    struct rdf_change change = {.kind = RDF_CHANGE_RESTORE, .target = rdf_api_address(target)};
     struct rdf_error err;
     redefine_status status = begin(&err);
     if (status != REDEFINE_OK)
@@ -204,10 +197,10 @@ redefine_status redefine_func_restore(void *target)
     const struct rdf_thread_record *thread = rdf_thread_known();
     const struct rdf_selector *selector = thread && thread->own_count ? selector_of(target) : NULL;
     if (is_own(selector))
-        status = restore_own(target, selector, CALLER_SP, &err);
+        status = restore_own(target, selector, RDF_CALLER_SP, &err);
     else
-        status = rdf_engine_commit(&engine, &change, 1, CALLER_SP, &err);
-    return leave(&err, status);
+        status = rdf_engine_commit(&engine, &change, 1, RDF_CALLER_SP, &err);
+    return rdf_api_end(&err, status);
 }
 
 /* ---- What is asked ---- */
@@ -215,13 +208,13 @@ redefine_status redefine_func_restore(void *target)
 /* The record of a target, without a lock where the address itself is known. */
 static struct rdf_redef *find_redef(void *target)
 {
-    struct rdf_redef *redef = rdf_registry_find(&engine.registry, address(target));
+    struct rdf_redef *redef = rdf_registry_find(&engine.registry, rdf_api_address(target));
     struct rdf_error err;
     if (redef || __atomic_load_n(&engine.registry.table, __ATOMIC_ACQUIRE) == NULL ||
         enter(&err) != REDEFINE_OK)
         return redef;
-    redef = rdf_engine_find(&engine, address(target));
-    (void)leave(&err, REDEFINE_OK);
+    redef = rdf_engine_find(&engine, rdf_api_address(target));
+    (void)rdf_api_end(&err, REDEFINE_OK);
     return redef;
 }
 
@@ -231,7 +224,7 @@ void *redefine_func_original(void *target)
     uint64_t original = redef ? __atomic_load_n(&redef->asked_original, __ATOMIC_ACQUIRE) : 0;
     /* Asked by the replacement itself after another thread's restore: were the answer the target, and a
      * third thread's redefinition next, the replacement would call itself. */
-    uint64_t asker = address(__builtin_return_address(0));
+    uint64_t asker = rdf_api_address(__builtin_return_address(0));
     if (redef && !original && asker - redef->replacement < redef->replacement_bytes)
         original = rdf_redef_trampoline(redef);
     return original ? (void *)(uintptr_t)original : target;
@@ -252,8 +245,7 @@ static bool has_layer_of(const struct rdf_redef *redef, const void *owner)
     return layer != NULL;
 }
 
-/* Take off everything of one owner: null is the in-process calls, those for single threads among them. */
-static redefine_status restore_all_of(const void *owner, uint64_t caller_sp)
+redefine_status rdf_api_restore_all_of(const void *owner, uint64_t caller_sp)
 {
     struct rdf_error err;
     redefine_status status = begin(&err);
@@ -279,12 +271,12 @@ static redefine_status restore_all_of(const void *owner, uint64_t caller_sp)
     if (status == REDEFINE_OK && !owner)
         rdf_thread_clear_all();
     rdf_arena_free(&arena);
-    return leave(&err, status);
+    return rdf_api_end(&err, status);
 }
 
 redefine_status redefine_restore_all(void)
 {
-    return restore_all_of(NULL, CALLER_SP);
+    return rdf_api_restore_all_of(NULL, RDF_CALLER_SP);
 }
 
 /* ---- Batches ---- */
@@ -336,261 +328,36 @@ static redefine_status note(redefine_batch *batch, const struct rdf_change *chan
 redefine_status redefine_batch_add(redefine_batch *batch, void *target, void *replacement)
 {
     if (!batch || !target || !replacement)
-        return refuse(!batch   ? "the batch is null"
-                      : target ? "the replacement is null"
-                               : "the target is null");
+        return rdf_api_refuse(!batch   ? "the batch is null"
+                              : target ? "the replacement is null"
+                                       : "the target is null");
     struct rdf_change change = {.kind = RDF_CHANGE_REDEFINE,
-                                .target = address(target),
-                                .replacement = address(replacement)};
+                                .target = rdf_api_address(target),
+                                .replacement = rdf_api_address(replacement)};
     return note(batch, &change);
 }
 
 redefine_status redefine_batch_restore(redefine_batch *batch, void *target)
 {
     if (!batch || !target)
-        return refuse(batch ? "the target is null" : "the batch is null");
-    struct rdf_change change = {.kind = RDF_CHANGE_RESTORE, .target = address(target)};
+        return rdf_api_refuse(batch ? "the target is null" : "the batch is null");
+    struct rdf_change change = {.kind = RDF_CHANGE_RESTORE, .target = rdf_api_address(target)};
     return note(batch, &change);
 }
 
 redefine_status redefine_batch_commit(redefine_batch *batch)
 {
     if (!batch)
-        return refuse("the batch is null");
+        return rdf_api_refuse("the batch is null");
     redefine_status status = REDEFINE_OK;
     for (size_t i = 0; status == REDEFINE_OK && i < batch->count; i++)
         if (batch->change[i].kind == RDF_CHANGE_REDEFINE)
             status = refuse_inlined(batch->change[i].target);
     if (status == REDEFINE_OK)
-        status = commit(batch->change, batch->count, CALLER_SP);
+        status = commit(batch->change, batch->count, RDF_CALLER_SP);
     if (status == REDEFINE_OK)
         batch->count = 0;
     return status;
-}
-
-/* ---- Names ---- */
-
-enum { OWNERS_MAX = 256 };
-
-/* An address inside the object of each patch file seen. */
-static const void *patch_owner[OWNERS_MAX];
-static size_t patch_owner_count;
-
-static redefine_status note_owner(const void *owner, struct rdf_error *err)
-{
-    for (size_t i = 0; i < patch_owner_count; i++)
-        if (patch_owner[i] == owner)
-            return REDEFINE_OK;
-    if (patch_owner_count == OWNERS_MAX)
-        return rdf_fail(err, REDEFINE_ENOMEM, "more than %d patch files in one process", (int)OWNERS_MAX);
-    patch_owner[patch_owner_count++] = owner;
-    return REDEFINE_OK;
-}
-
-/* Images of this process; names are not looked for in patch files nor in the engine's own object. */
-static redefine_status load_images(struct rdf_images *images, struct rdf_arena *arena, struct rdf_error *err)
-{
-    redefine_status status = rdf_images_load(engine.space, engine.arch, arena, images, err);
-    if (status != REDEFINE_OK)
-        return status;
-    /* A program may have functions that are called as our own are. */
-    struct rdf_image *own = rdf_images_at(images, (uint64_t)(uintptr_t)&redefine_func);
-    if (own && own != images->image[0])
-        rdf_image_hide(own);
-    for (size_t i = 0; i < images->count; i++)
-        if (rdf_image_glob("*/libredefine-agent.so*", rdf_image_name(images->image[i])))
-            rdf_image_hide(images->image[i]);
-    for (size_t i = 0; i < patch_owner_count; i++) {
-        struct rdf_image *patch = rdf_images_at(images, address(patch_owner[i]));
-        if (patch)
-            rdf_image_hide(patch);
-    }
-    return REDEFINE_OK;
-}
-
-redefine_status redefine_find(const char *name, void **ret_addr)
-{
-    if (!name || !ret_addr)
-        return refuse(name ? "there is nowhere to put the address: ret_addr is null" : "the name is null");
-    struct rdf_error err;
-    redefine_status status = begin(&err);
-    if (status != REDEFINE_OK)
-        return status;
-    struct rdf_arena arena;
-    struct rdf_images images = {0};
-    uint64_t found;
-    rdf_arena_init(&arena, engine.pages);
-    status = load_images(&images, &arena, &err);
-    if (status == REDEFINE_OK)
-        status = rdf_images_find(&images, name, &found, &err);
-    if (status == REDEFINE_OK)
-        *ret_addr = (void *)(uintptr_t)found;
-    rdf_images_free(&images);
-    rdf_arena_free(&arena);
-    return leave(&err, status);
-}
-
-/* ---- Patch files ---- */
-
-static redefine_status find_all(struct rdf_images *images, struct redefine_patch_change *change, size_t count,
-                                struct rdf_error *err)
-{
-    redefine_status status = REDEFINE_OK;
-    for (size_t i = 0; status == REDEFINE_OK && i < count; i++) {
-        uint64_t found = 0;
-        status = rdf_images_find(images, change[i].name, &found, err);
-        change[i].target = (void *)(uintptr_t)found;
-    }
-    return status;
-}
-
-static redefine_status apply(const void *owner, struct redefine_patch_change *change, size_t count,
-                             uint64_t caller_sp, struct rdf_error *err)
-{
-    struct rdf_arena arena;
-    struct rdf_images images = {0};
-    rdf_arena_init(&arena, engine.pages);
-    struct rdf_change *list = rdf_arena_alloc(&arena, (count + 1) * sizeof *list);
-    redefine_status status = list ? note_owner(owner, err)
-                                  : rdf_fail(err, REDEFINE_ENOMEM, "no memory for the list of changes");
-    if (status == REDEFINE_OK)
-        status = load_images(&images, &arena, err);
-    if (status == REDEFINE_OK)
-        status = find_all(&images, change, count, err);
-    for (size_t i = 0; status == REDEFINE_OK && i < count; i++)
-        list[i] = (struct rdf_change){.kind = RDF_CHANGE_REDEFINE,
-                                      .target = address(change[i].target),
-                                      .replacement = address(change[i].replacement),
-                                      .owner = owner,
-                                      .original = change[i].original};
-    rdf_images_free(&images);
-    if (status == REDEFINE_OK)
-        status = rdf_engine_commit(&engine, list, count, caller_sp, err);
-    rdf_arena_free(&arena);
-    return status;
-}
-
-redefine_status redefine_patch_apply(const void *owner, struct redefine_patch_change *change, size_t count)
-{
-    if (!owner || (!change && count))
-        return refuse(owner ? "the list of changes is null" : "the owner is null");
-    struct rdf_error err;
-    redefine_status status = begin(&err);
-    if (status != REDEFINE_OK)
-        return status;
-    return leave(&err, apply(owner, change, count, CALLER_SP, &err));
-}
-
-redefine_status redefine_patch_remove(const void *owner)
-{
-    if (!owner)
-        return refuse("the owner is null");
-    return restore_all_of(owner, CALLER_SP);
-}
-
-/* ---- Counting ---- */
-
-struct counting;
-
-struct counted {
-    struct counted *next;
-    const struct counting *counting;
-    const char *name;
-    uint64_t addr;
-    uint64_t *counter;
-};
-
-struct counting {
-    struct rdf_images *images;
-    struct rdf_arena *arena;
-    redefine_counter *counter;
-    redefine_not_counted *not_counted;
-    void *ctx;
-    struct counted *first, **last;
-    size_t count;
-    bool out_of_memory;
-};
-
-static enum rdf_visit count_this(void *ctx, struct rdf_image *image, const char *name, const char *readable,
-                                 uint64_t addr, bool is_ifunc)
-{
-    struct counting *counting = ctx;
-    struct rdf_error why = {0};
-    if ((is_ifunc && rdf_images_follow(counting->images, addr, &addr, &why) != REDEFINE_OK) ||
-        rdf_counted_go_refuse(counting->images, addr, &why) != REDEFINE_OK) {
-        counting->not_counted(counting->ctx, name, why.sentence);
-        return RDF_VISIT_OTHER;
-    }
-    uint64_t *counter = counting->counter(counting->ctx, rdf_image_name(image), name, readable);
-    if (!counter)
-        return RDF_VISIT_OTHER;
-    struct counted *counted = rdf_arena_alloc(counting->arena, sizeof *counted);
-    counting->out_of_memory = !counted;
-    if (!counted)
-        return RDF_VISIT_STOP;
-    *counted = (struct counted){.counting = counting, .name = name, .addr = addr, .counter = counter};
-    *counting->last = counted;
-    counting->last = &counted->next;
-    counting->count++;
-    rdf_progress("functions found", counting->count, 0);
-    return RDF_VISIT_TAKEN;
-}
-
-static void tell_not_counted(const struct rdf_change *change, const struct rdf_error *why)
-{
-    const struct counted *counted = change->refused_ctx;
-    counted->counting->not_counted(counted->counting->ctx, counted->name, why->sentence);
-}
-
-/* What counts must not be counted: the decoder works for the engine. */
-static void hide_decoder(struct rdf_images *images)
-{
-    for (size_t i = 0; i < images->count; i++)
-        if (rdf_image_glob("*/libZy*.so*", rdf_image_name(images->image[i])))
-            rdf_image_hide(images->image[i]);
-}
-
-static redefine_status count_all(struct counting *counting, const char *glob, uint64_t caller_sp,
-                                 struct rdf_error *err)
-{
-    static const char owner[] = "counting";
-    hide_decoder(counting->images);
-    rdf_images_each(counting->images, glob, count_this, counting);
-    struct rdf_change *change = rdf_arena_alloc(counting->arena, (counting->count + 1) * sizeof *change);
-    if (counting->out_of_memory || !change)
-        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the list of %zu functions", counting->count);
-    size_t count = 0;
-    for (const struct counted *counted = counting->first; counted; counted = counted->next)
-        change[count++] = (struct rdf_change){.kind = RDF_CHANGE_COUNT,
-                                              .target = counted->addr,
-                                              .owner = owner,
-                                              .counter_addr = address(counted->counter),
-                                              .refused = tell_not_counted,
-                                              .refused_ctx = (void *)(uintptr_t)counted};
-    return rdf_engine_commit(&engine, change, count, caller_sp, err);
-}
-
-redefine_status redefine_count(const char *glob, redefine_counter *counter, redefine_not_counted *not_counted,
-                               void *ctx)
-{
-    if (!glob || !counter || !not_counted)
-        return refuse(glob ? "a callback is null" : "the pattern is null");
-    struct rdf_error err;
-    redefine_status status = begin(&err);
-    if (status != REDEFINE_OK)
-        return status;
-    struct rdf_arena arena;
-    struct rdf_images images = {0};
-    struct counting counting = {
-        .images = &images, .arena = &arena, .counter = counter, .not_counted = not_counted, .ctx = ctx};
-    counting.last = &counting.first;
-    rdf_arena_init(&arena, engine.pages);
-    status = load_images(&images, &arena, &err);
-    if (status == REDEFINE_OK)
-        status = count_all(&counting, glob, CALLER_SP, &err);
-    rdf_images_free(&images);
-    rdf_arena_free(&arena);
-    return leave(&err, status);
 }
 
 void redefine_on_progress(redefine_progress *tell, void *ctx)
@@ -604,7 +371,7 @@ const char *redefine_describe(void *target)
     char *description = rdf_thread_somewhere()->description;
     if (enter(&err) != REDEFINE_OK)
         return "";
-    const struct rdf_redef *redef = rdf_engine_find(&engine, address(target));
+    const struct rdf_redef *redef = rdf_engine_find(&engine, rdf_api_address(target));
     if (!redef)
         (void)snprintf(description, RDF_SENTENCE_BYTES, "%p was never redefined", target);
     else
@@ -619,7 +386,7 @@ const char *redefine_describe(void *target)
                        (unsigned long long)rdf_redef_trampoline(redef), rdf_write_method_name(redef->method),
                        engine.last_safety == RDF_SAFE_BY_STOP ? engine.last_stop.thread_count : 0,
                        (unsigned)(engine.last_stop.stopped_ns / 1000));
-    (void)leave(&err, REDEFINE_OK);
+    (void)rdf_api_end(&err, REDEFINE_OK);
     return description;
 }
 
@@ -648,7 +415,7 @@ const char *redefine_report(void)
                        names[engine.last_safety], stop, engine.last_edits,
                        rdf_write_method_name(engine.last_method),
                        is_open ? " (writable and executable for that moment)" : "");
-    (void)leave(&err, REDEFINE_OK);
+    (void)rdf_api_end(&err, REDEFINE_OK);
     return description;
 }
 
@@ -657,6 +424,14 @@ const char *redefine_report(void)
 redefine_status rdf_api_enter(struct rdf_engine **ret_engine, struct rdf_error *err)
 {
     redefine_status status = enter(err);
+    if (status == REDEFINE_OK)
+        *ret_engine = &engine;
+    return status;
+}
+
+redefine_status rdf_api_begin(struct rdf_engine **ret_engine, struct rdf_error *err)
+{
+    redefine_status status = begin(err);
     if (status == REDEFINE_OK)
         *ret_engine = &engine;
     return status;

@@ -12,8 +12,6 @@ _Static_assert((int)REDEFINE_GO_SENTENCE_BYTES == (int)RDF_SENTENCE_BYTES, "sent
 
 static uint64_t goid_off;
 
-#define CALLER_SP ((uint64_t)(uintptr_t)__builtin_frame_address(0))
-
 struct call {
     struct rdf_engine *engine;
     const struct rdf_go_abi *abi;
@@ -147,7 +145,7 @@ redefine_status redefine_go_redefine(struct redefine_go_request *request)
     struct call call;
     redefine_status status = enter_for(&call, request);
     if (status == REDEFINE_OK)
-        status = redefine(&call, request, CALLER_SP);
+        status = redefine(&call, request, RDF_CALLER_SP);
     return leave(&call, request, status);
 }
 
@@ -156,7 +154,7 @@ redefine_status redefine_go_restore(struct redefine_go_request *request)
     struct call call;
     redefine_status status = enter_for(&call, request);
     if (status == REDEFINE_OK && call.function && (call.own || !call.target.is_generic))
-        status = change(&call, request, 0, CALLER_SP);
+        status = change(&call, request, 0, RDF_CALLER_SP);
     return leave(&call, request, status);
 }
 
