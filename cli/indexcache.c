@@ -93,7 +93,8 @@ static bool write_all(int fd, const uint8_t *from, size_t len)
     return true;
 }
 
-bool cli_index_load(struct rdf_span build_id, struct rdf_debug_index *ret)
+/* The index that was kept for this build-id, in memory that rdf_os_pages gives back; false: none. */
+static bool load(struct rdf_span build_id, struct rdf_debug_index *ret)
 {
     char *path = cache_path(build_id, "index");
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY) : -1;
@@ -191,7 +192,8 @@ static void prune(void)
     free(dir);
 }
 
-void cli_index_store(struct rdf_span build_id, const struct rdf_debug_index *index)
+/* Keep an index that was built with the key of its build-id. That it cannot be kept is no failure. */
+static void store(struct rdf_span build_id, const struct rdf_debug_index *index)
 {
     if (index->blob.len_bytes < kept_bytes_min)
         return;
@@ -216,8 +218,8 @@ struct rdf_judge cli_judge_of(struct cli_target *target, enum rdf_debug_where wh
     return (struct rdf_judge){.images = &target->images,
                               .arena = &target->arena,
                               .pages = &rdf_os_pages,
-                              .load = cli_index_load,
-                              .store = cli_index_store,
+                              .load = load,
+                              .store = store,
                               .where = where,
                               .tells_fetching = servers && *servers};
 }

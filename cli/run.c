@@ -273,12 +273,16 @@ static int run_counted(struct start *start, struct cli_count *count)
     if (!cli_count_open(count))
         return status;
     const int keep_fd[] = {count->fd, fileno(count->out)};
-    struct cli_count_result result;
     if (!cli_child_run(become, start, keep_fd, sizeof keep_fd / sizeof keep_fd[0], &status))
         return status;
     if (cli_count_was_refused(count, status))
         return EXIT_OWN_FAILURE;
-    bool reported = cli_count_read(count->file, &result) && cli_count_report(count, &result);
+    struct cli_count_result result;
+    bool reported = false;
+    if (cli_count_read(count->file, &result)) {
+        reported = cli_count_report(count, &result);
+        cli_count_result_free(&result);
+    }
     return reported ? cli_child_end_as(status) : EXIT_OWN_FAILURE;
 }
 

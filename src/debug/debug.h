@@ -44,10 +44,6 @@ enum { RDF_DEBUG_ID_BYTES_MAX = 64 };
 bool rdf_debug_identify(struct rdf_space *space, const char *path, uint8_t ret_id[RDF_DEBUG_ID_BYTES_MAX],
                         size_t *ret_bytes);
 
-/* The file that holds the data, and the object's build-id (null data: none). */
-const char *rdf_debug_path(const struct rdf_debug *debug);
-struct rdf_span rdf_debug_build_id(const struct rdf_debug *debug);
-
 /* ---- The index ---- */
 
 enum {

@@ -147,7 +147,6 @@ struct rdf_debug {
     struct rdf_error *err; /* of the call under way */
     const char *object_path;
     struct debug_file *main;
-    struct rdf_span build_id;
     struct debug_file *package; /* of split units */
     bool looked_for_package;
     struct opened_file *opened;

@@ -151,7 +151,6 @@ static bool open_all(struct rdf_debug *debug, const char *path, uint64_t dev, ui
                         path),
                false;
     debug->main = object;
-    debug->build_id = object->build_id;
     if (!object->section[SECTION_INFO].data && where == RDF_DEBUG_ANYWHERE) {
         struct debug_file *separate;
         if (!open_separate(debug, object, &separate))
@@ -218,16 +217,6 @@ bool rdf_debug_identify(struct rdf_space *space, const char *path, uint8_t ret_i
     }
     space->ops->close_file(space, span);
     return found;
-}
-
-const char *rdf_debug_path(const struct rdf_debug *debug)
-{
-    return debug->main->path;
-}
-
-struct rdf_span rdf_debug_build_id(const struct rdf_debug *debug)
-{
-    return debug->build_id;
 }
 
 /* ---- Split units ---- */

@@ -63,8 +63,7 @@ struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr);
 const char *rdf_image_name(const struct rdf_image *image);                       /* path, or "[vdso]" */
 uint64_t rdf_image_start(const struct rdf_image *image);                         /* lowest mapped address */
 uint64_t rdf_image_end(const struct rdf_image *image);                           /* behind the highest */
-uint64_t rdf_image_bias(const struct rdf_image *image);    /* added to addresses in the file */
-uint16_t rdf_image_machine(const struct rdf_image *image); /* e_machine */
+uint64_t rdf_image_bias(const struct rdf_image *image); /* added to addresses in the file */
 
 enum rdf_bounds_source {
     RDF_BOUNDS_UNWIND,

@@ -31,8 +31,3 @@ uint64_t rdf_image_bias(const struct rdf_image *image)
 {
     return object_of(image)->bias;
 }
-
-uint16_t rdf_image_machine(const struct rdf_image *image)
-{
-    return object_of(image)->machine;
-}

@@ -12,7 +12,6 @@ struct rdf_object {
     const char *path;
     uint64_t start, end; /* as mapped; parts of others may lie between */
     uint64_t bias;       /* added to addresses in the file */
-    uint16_t machine;
     bool is_hidden;
 };
 

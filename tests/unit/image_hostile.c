@@ -197,7 +197,7 @@ static void test_other_cpu(void **state)
         words.elf_machine = EM_AARCH64;
         words.insn_align_bytes = 4;
         check_whole(&session, &words);
-        assert_int_equal(rdf_image_machine(session.images.image[0]), EM_AARCH64);
+        assert_int_equal(session.images.image[0]->machine, EM_AARCH64);
         end(&session);
         free(object.bytes);
     }

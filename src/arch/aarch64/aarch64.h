@@ -61,9 +61,6 @@ enum rdf_aarch64_form {
 /* The form of `word`; RDF_A64_UNALLOCATED where the manual assigns no instruction (C4.1). */
 enum rdf_aarch64_form rdf_aarch64_form_of(uint32_t word);
 
-/* The distance in bytes from a PC-relative word to what it names; of adrp, from its page. */
-int64_t rdf_aarch64_displacement(enum rdf_aarch64_form form, uint32_t word);
-
 /* The address that a PC-relative word at `addr` names. */
 uint64_t rdf_aarch64_named_address(enum rdf_aarch64_form form, uint32_t word, uint64_t addr);
 

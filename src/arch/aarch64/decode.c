@@ -140,7 +140,8 @@ static bool has_split_field(enum rdf_aarch64_form form)
     return form == RDF_A64_ADR || form == RDF_A64_ADRP;
 }
 
-int64_t rdf_aarch64_displacement(enum rdf_aarch64_form form, uint32_t word)
+/* The distance in bytes from a PC-relative word to what it names; of adrp, from its page. */
+static int64_t displacement_of(enum rdf_aarch64_form form, uint32_t word)
 {
     struct field field = displacement_field(form);
     if (!field.bits)
@@ -159,7 +160,7 @@ int64_t rdf_aarch64_displacement(enum rdf_aarch64_form form, uint32_t word)
 uint64_t rdf_aarch64_named_address(enum rdf_aarch64_form form, uint32_t word, uint64_t addr)
 {
     uint64_t base = form == RDF_A64_ADRP ? addr & ~UINT64_C(0xfff) : addr;
-    return base + (uint64_t)rdf_aarch64_displacement(form, word);
+    return base + (uint64_t)displacement_of(form, word);
 }
 
 bool rdf_aarch64_set_displacement(enum rdf_aarch64_form form, uint32_t *word, int64_t displacement)

@@ -16,7 +16,8 @@ bool rdf_x86_64_read(struct rdf_span code, ZydisDecodedInstruction *ret)
            ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, ZYAN_NULL, code.data, code.len_bytes, ret));
 }
 
-bool rdf_x86_64_is_rip_relative(const ZydisDecodedInstruction *insn)
+/* Whether the disp32 of `insn` counts from the instruction's end. */
+static bool is_rip_relative(const ZydisDecodedInstruction *insn)
 {
     /* SDM vol. 2, 2.2.1.6: in 64-bit mode mod 00 with r/m 101 and a disp32. The width tells the
      * instructions apart that ignore mod and have no memory operand (mov to and from CR and DR). */
@@ -82,7 +83,7 @@ struct rdf_insn rdf_x86_64_describe(const ZydisDecodedInstruction *insn, uint64_
     if (insn->raw.imm[0].is_relative) {
         ret.has_target = true;
         ret.target = end + insn->raw.imm[0].value.u;
-    } else if (rdf_x86_64_is_rip_relative(insn) && ret.role != RDF_ROLE_NOP) {
+    } else if (is_rip_relative(insn) && ret.role != RDF_ROLE_NOP) {
         ret.has_ref = true;
         ret.ref_is_load = insn->mnemonic != ZYDIS_MNEMONIC_LEA;
         ret.ref = end + (uint64_t)insn->raw.disp.value;

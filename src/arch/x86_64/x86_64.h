@@ -22,9 +22,6 @@ bool rdf_x86_64_read(struct rdf_span code, ZydisDecodedInstruction *ret);
 /* What the engine wants to know of an instruction that rdf_x86_64_read has found at `addr`. */
 struct rdf_insn rdf_x86_64_describe(const ZydisDecodedInstruction *insn, uint64_t addr);
 
-/* True when the disp32 of `insn` counts from the instruction's end. */
-bool rdf_x86_64_is_rip_relative(const ZydisDecodedInstruction *insn);
-
 /* True of a near branch that AMD's CPUs cut to 16 bits of RIP and Intel's do not: prefix 66 without REX.W.
  * SDM vol. 2, JMP; APM vol. 3, 1.2.7. xbegin only has a shorter displacement. */
 bool rdf_x86_64_is_cut_to_16_bits(const ZydisDecodedInstruction *insn);

@@ -217,7 +217,7 @@ static void open_file(struct rdf_images *images, struct rdf_image *image)
     image->section_names = rdf_span_slice(file, section.sh_offset, section.sh_size);
 }
 
-size_t rdf_image_section_count(struct rdf_images *images, struct rdf_image *image)
+static size_t section_count(struct rdf_images *images, struct rdf_image *image)
 {
     open_file(images, image);
     return image->sections.len_bytes / sizeof(Elf64_Shdr);
@@ -226,7 +226,7 @@ size_t rdf_image_section_count(struct rdf_images *images, struct rdf_image *imag
 bool rdf_image_section(struct rdf_images *images, struct rdf_image *image, size_t index, Elf64_Shdr *ret,
                        const char **ret_name)
 {
-    if (index >= rdf_image_section_count(images, image))
+    if (index >= section_count(images, image))
         return false;
     memcpy(ret, image->sections.data + index * sizeof *ret, sizeof *ret);
     if (ret_name) {
@@ -240,7 +240,7 @@ bool rdf_image_section_at(struct rdf_images *images, struct rdf_image *image, ui
                           const char **ret_name)
 {
     uint64_t vaddr = addr - image->object.bias;
-    size_t count = rdf_image_section_count(images, image);
+    size_t count = section_count(images, image);
     for (size_t i = 1; i < count; i++) {
         Elf64_Shdr section;
         memcpy(&section, image->sections.data + i * sizeof section, sizeof section);
@@ -258,7 +258,7 @@ struct rdf_symbols *rdf_image_symtab(struct rdf_images *images, struct rdf_image
     if (image->symtab_tried)
         return symtab;
     image->symtab_tried = true;
-    size_t count = rdf_image_section_count(images, image);
+    size_t count = section_count(images, image);
     for (size_t i = 1; i < count; i++) {
         Elf64_Shdr table, strings;
         if (!rdf_image_section(images, image, i, &table, NULL) || table.sh_type != SHT_SYMTAB ||

@@ -122,12 +122,10 @@ static struct rdf_image *make_image(struct rdf_images *images, const struct rdf_
     if (!image || !segment)
         return NULL;
     *image = (struct rdf_image){
-        .object = {.path = map->path ? map->path : "",
-                   .start = map->start,
-                   .bias = headers->bias,
-                   .machine = headers->elf.e_machine},
+        .object = {.path = map->path ? map->path : "", .start = map->start, .bias = headers->bias},
         .dev = map->dev,
         .ino = map->ino,
+        .machine = headers->elf.e_machine,
         .type = headers->elf.e_type,
         .is_vdso = map->path && rdf_text_same(map->path, "[vdso]"),
         .segment = segment,

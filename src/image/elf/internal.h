@@ -77,7 +77,7 @@ struct rdf_unwind {
 struct rdf_image {
     struct rdf_object object;
     uint64_t dev, ino;
-    uint16_t type;
+    uint16_t machine, type;
     bool is_vdso;
     bool has_interp;
     bool is_linked;    /* in the loader's list of the main namespace */
@@ -118,7 +118,6 @@ const char *rdf_image_soname(struct rdf_images *images, struct rdf_image *image)
 /* The section that holds run-time address `addr`; false when the file does not tell. */
 bool rdf_image_section_at(struct rdf_images *images, struct rdf_image *image, uint64_t addr, Elf64_Shdr *ret,
                           const char **ret_name);
-size_t rdf_image_section_count(struct rdf_images *images, struct rdf_image *image);
 bool rdf_image_section(struct rdf_images *images, struct rdf_image *image, size_t index, Elf64_Shdr *ret,
                        const char **ret_name);
 struct rdf_symbols *rdf_image_dynsym(struct rdf_images *images, struct rdf_image *image);

@@ -26,7 +26,7 @@ static const struct numbers numbers[] = {
 static const struct numbers *numbers_of(const struct rdf_image *image)
 {
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        if (numbers[i].machine == image->object.machine)
+        if (numbers[i].machine == image->machine)
             return &numbers[i];
     return NULL;
 }
@@ -148,9 +148,9 @@ bool rdf_stub_read(const struct rdf_images *images, const struct rdf_image *imag
 {
     uint8_t code[STUB_BYTES];
     struct rdf_span span = read_code(images, addr, code);
-    if (!span.len_bytes || image->object.machine != images->arch->elf_machine)
+    if (!span.len_bytes || image->machine != images->arch->elf_machine)
         return false;
-    switch (image->object.machine) {
+    switch (image->machine) {
     case EM_X86_64: return read_stub_x86_64(images, span, addr, ret);
     case EM_AARCH64: return read_stub_aarch64(span, addr, ret);
     case EM_RISCV: return read_stub_riscv64(span, addr, ret);
@@ -167,7 +167,7 @@ bool rdf_stub_is_plt_head(const struct rdf_images *images, const struct rdf_imag
     uint32_t first, second;
     if (!rdf_span_u32(span, 0, &first) || !rdf_span_u32(span, 4, &second))
         return false;
-    if (image->object.machine == EM_AARCH64)
+    if (image->machine == EM_AARCH64)
         return (first == bti_c ? second : first) == stp_x16_x30;
-    return image->object.machine == EM_RISCV && (first & 0xfff) == 0x397 && second == sub_t1_t1_t3;
+    return image->machine == EM_RISCV && (first & 0xfff) == 0x397 && second == sub_t1_t1_t3;
 }

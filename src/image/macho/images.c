@@ -27,13 +27,6 @@ static bool has_name(struct rdf_span bytes, uint64_t off, const char *wanted)
     }
 }
 
-/* ELF's number of the CPU, which is what the rest of the house knows. */
-static uint16_t machine_of(uint32_t cpu)
-{
-    enum { CPU_X86_64 = 0x01000007, CPU_ARM64 = 0x0100000c, ELF_X86_64 = 62, ELF_AARCH64 = 183 };
-    return cpu == CPU_X86_64 ? ELF_X86_64 : cpu == CPU_ARM64 ? ELF_AARCH64 : 0;
-}
-
 static bool read_sections(struct rdf_image *image, struct rdf_span command)
 {
     enum { AT_ADDR = 32, AT_LEN = 40, AT_TRAITS = 64, AT_RESERVED1 = 68, AT_RESERVED2 = 72 };
@@ -125,13 +118,11 @@ static bool read_image(struct rdf_images *images, struct rdf_image *image)
 {
     enum { PROGRAM = 2 };
     struct rdf_span header = rdf_macho_bytes(images, image->object.start, HEADER_BYTES);
-    uint32_t magic, cpu, kind, count, len;
-    if (!rdf_span_u32(header, 0, &magic) || magic != magic_64 || !rdf_span_u32(header, 4, &cpu) ||
-        !rdf_span_u32(header, 12, &kind) || !rdf_span_u32(header, 16, &count) ||
-        !rdf_span_u32(header, 20, &len) || len > COMMANDS_BYTES_MAX)
+    uint32_t magic, kind, count, len;
+    if (!rdf_span_u32(header, 0, &magic) || magic != magic_64 || !rdf_span_u32(header, 12, &kind) ||
+        !rdf_span_u32(header, 16, &count) || !rdf_span_u32(header, 20, &len) || len > COMMANDS_BYTES_MAX)
         return false;
     struct rdf_span commands = rdf_macho_bytes(images, image->object.start + HEADER_BYTES, len);
-    image->object.machine = machine_of(cpu);
     image->is_program = kind == PROGRAM;
     image->segment = rdf_arena_alloc(images->arena, (len / SEGMENT_BYTES + 1) * sizeof *image->segment);
     image->section = rdf_arena_alloc(images->arena, (len / SECTION_BYTES + 1) * sizeof *image->section);

@@ -13,7 +13,6 @@ enum {
 
 /* Offsets from the start of the PE header ("PE\0\0", file header, optional header). */
 enum {
-    AT_MACHINE = 4,
     AT_SECTION_COUNT = 6,
     AT_SYMBOLS = 12,
     AT_SYMBOL_COUNT = 16,
@@ -97,8 +96,8 @@ static bool read_image(struct rdf_images *images, struct rdf_image *image)
         return false;
     struct rdf_span pe = {head.data + pe_at, head.len_bytes - pe_at};
     if (!rdf_span_u32(pe, 0, &signature) || signature != 0x4550 || !rdf_span_u16(pe, AT_OPTIONAL, &kind) ||
-        kind != PE32_PLUS || !rdf_span_u16(pe, AT_MACHINE, &image->object.machine) ||
-        !rdf_span_u16(pe, AT_TRAITS, &traits) || !rdf_span_u32(pe, AT_IMAGE_BYTES, &image_bytes))
+        kind != PE32_PLUS || !rdf_span_u16(pe, AT_TRAITS, &traits) ||
+        !rdf_span_u32(pe, AT_IMAGE_BYTES, &image_bytes))
         return false;
     if (image_bytes < mapped)
         image->object.end = image->object.start + image_bytes;
