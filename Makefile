@@ -65,7 +65,8 @@ table: ## the table of systems in README.md, from what the tests of each build s
 asan: ## the tests again, under the address and undefined behaviour sanitizers
 	@tools/setup.sh build test
 	$(call compile,asan,build-asan)
-	@tools/run-tests build-asan $(if $(T),'$(T)')
+	@LSAN_OPTIONS=suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0 TEST_TIMEOUT=$${TEST_TIMEOUT:-1200} \
+		tools/run-tests build-asan $(if $(T),'$(T)')
 
 tsan: ## threads that call what is being redefined, under the thread sanitizer
 	@tools/setup.sh build test

@@ -9,9 +9,7 @@ cd "$(dirname "$0")/.."
 build=$1
 seconds=$2
 mkdir -p "$build/failures"
-# The emulator of fuzz_differential_* forgets some of its own.
-echo leak:libunicorn >"$build/suppressions"
-export LSAN_OPTIONS="suppressions=$build/suppressions:print_suppressions=0"
+export LSAN_OPTIONS="suppressions=$PWD/tests/support/lsan.supp:print_suppressions=0"
 found=
 for source in tests/fuzz/fuzz_*.c; do
     [ -f "$source" ] || continue
