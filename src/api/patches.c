@@ -95,7 +95,7 @@ static redefine_status apply(struct rdf_engine *engine, const void *owner,
         status = rdf_api_load_images(engine, &images, &arena, err);
     if (status == REDEFINE_OK)
         status = find_all(&images, change, count, err);
-    for (size_t i = 0; status == REDEFINE_OK && i < count; i++)
+    for (size_t i = 0; list && status == REDEFINE_OK && i < count; i++)
         list[i] = (struct rdf_change){.kind = RDF_CHANGE_REDEFINE,
                                       .target = rdf_api_address(change[i].target),
                                       .replacement = rdf_api_address(change[i].replacement),
