@@ -4,6 +4,7 @@ package redefine_test
 
 import (
 	"fmt"
+	"reflect"
 	"runtime"
 	"testing"
 
@@ -135,6 +136,32 @@ func TestGenericOriginalWhileStackGrows(t *testing.T) {
 		if got, want := <-done, fmt.Sprintf("r*redefine_test.dogs %d", depth); got != want {
 			t.Fatalf("at depth %d: %s", depth, got)
 		}
+	}
+}
+
+//go:noinline
+func sumOf[T int | uint](n T) T {
+	if n == 0 {
+		return 0
+	}
+	return n + sumOf(n-1)
+}
+
+// Each call goes through the instantiation's own function, which leaves the check of the stack to the shape's: its
+// func values lead behind its own check, and nowhere else than into its own code.
+func TestGenericOriginalOfRecursion(t *testing.T) {
+	var original func(int) int
+	mustRedefine(t, sumOf[int], func(n int) int { return original(n) })
+	original = redefine.Original(sumOf[int])
+	for _, n := range []int{1, 2, 3, 50, 20000} {
+		for _, f := range []func(int) int{original, sumOf[int]} {
+			done := make(chan int)
+			go func() { done <- f(n) }()
+			check(t, "sum", <-done, n*(n+1)/2)
+		}
+	}
+	if fn := runtime.FuncForPC(reflect.ValueOf(original).Pointer()); fn == nil {
+		t.Error("the original of a small instantiation begins elsewhere than in its own function")
 	}
 }
 

@@ -70,8 +70,9 @@ static void tell_original(const struct call *call, struct redefine_go_request *r
     const struct rdf_map *map = rdf_maps_find(&images->maps, request->func_value);
     bool is_constant = map && !(map->prot & RDF_PROT_WRITE) && rdf_images_at(images, request->func_value);
     const struct rdf_go_function *function = call->target.is_generic ? call->own : call->function;
+    bool is_checked_later = call->target.is_generic && function->body; /* by the shape's original */
     request->function = function->entry;
-    request->where = function->code.original;
+    request->where = is_checked_later ? function->body : function->code.original;
     request->call = is_constant ? request->where : (uint64_t)(uintptr_t)call->abi->call_original;
 }
 

@@ -133,7 +133,10 @@ redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_ad
     *function = (struct rdf_go_function){.entry = target->func.entry,
                                          .record = record,
                                          .is_generic = target->is_generic,
-                                         .dictionary = target->wrapper.dictionary};
+                                         .dictionary = target->wrapper.dictionary,
+                                         .body = target->entry.is_small_frame
+                                                     ? target->func.entry + target->entry.check_bytes
+                                                     : 0};
     struct rdf_images *images = &engine->snapshot.images;
     struct placing placing = {.function = function};
     struct rdf_go_plan *plan = &placing.plan;

@@ -19,6 +19,7 @@ struct rdf_go_function {
     struct rdf_edit edit;
     struct rdf_edit call; /* of an instantiation's own function: its call of the shape's; no bytes: none … */
     struct rdf_go_wrapper wrapper;             /* … and what it was */
+    uint64_t body;                             /* of one that may be entered behind its check; else 0 */
     struct rdf_pc_pair pcs[RDF_GO_POINTS_MAX]; /* instructions that begin inside the edit */
     size_t pc_count;
     uint64_t goroutines_addr; /* not 0: a goroutine can be parked at one of them; see go/parked.h */

@@ -29,7 +29,8 @@
  * shape's. That function is redefined too, as any other, so its func values get the replacement at once; and
  * its call is made to lead to the shape's original, so that its own original is the instantiation's. (The
  * shape's original cannot be entered without it: the callee keeps its arguments in its caller's frame, where
- * there is no room for the dictionary but in that function's.)
+ * there is no room for the dictionary but in that function's.) The shape's original checks the stack anyway:
+ * func values of the instantiation's original enter its own function behind the check, if its frame is small.
  */
 #ifndef RDF_GO_ABI_H
 #define RDF_GO_ABI_H
@@ -49,6 +50,7 @@ enum {
 /* How a function begins. */
 struct rdf_go_entry {
     bool has_check;
+    bool is_small_frame;              /* such as functions may have that do not check */
     uint8_t check_bytes;              /* the whole check: the body begins behind it */
     uint8_t more_at[2];               /* offsets of its branches to `more` … */
     uint8_t more_count;               /* … which the original replaces by its own */

@@ -11,8 +11,9 @@
  *                                                       CMP  R16, R17
  *                                                       BLS  more
  *
- * How $n is written is the assembler's choice. Functions of the runtime that must be on the system's stack
- * load 24(g), which ends the program.
+ * How $n is written is the assembler's choice. A small frame has at most 128 bytes, which every function
+ * finds below the limit (StackSmall in internal/abi/stack.go). Functions of the runtime that must be on the
+ * system's stack load 24(g), which ends the program.
  *
  * The jump replaces the first instruction and no other: nobody is ever inside of it.
  */
@@ -67,10 +68,12 @@ bool rdf_go_aarch64_read_check(struct rdf_span code, uint64_t addr, struct rdf_g
     if (!rdf_span_u32(code, 0, &word) || (word != LDR_GUARD && word != LDR_GUARD_SYSTEM))
         return false;
     entry->check_bytes = WORD;
+    bool is_goroutines = word == LDR_GUARD;
     bool has_limit = false;
     while (entry->check_bytes <= RDF_GO_ENTRY_BYTES_MAX - 2 * WORD &&
            rdf_span_u32(code, entry->check_bytes, &word)) {
         if (has_limit ? word == CMP_LIMIT : word == CMP_SP) {
+            entry->is_small_frame = !has_limit && is_goroutines;
             entry->check_bytes += WORD;
             return take_branch(code, addr, LOWER_OR_SAME, entry);
         }

@@ -10,7 +10,9 @@
  *                                                                CMPQ R12, 16(R14)
  *                                                                JLS  more
  *
- * Functions of the runtime that must be on the system's stack compare with 24(R14), which ends the program.
+ * A small frame has at most 128 bytes, which every function finds below the limit (StackSmall in
+ * internal/abi/stack.go). Functions of the runtime that must be on the system's stack compare with 24(R14),
+ * which ends the program.
  */
 #include "go/x86_64/room.h"
 
@@ -83,7 +85,8 @@ bool rdf_go_x86_64_read_check(struct rdf_span code, uint64_t addr, struct rdf_go
 {
     struct reader in = {code, addr, entry};
     struct reader *reader = &in;
-    if (take(reader, &compare_sp) || take(reader, &compare_sp_system))
+    entry->is_small_frame = take(reader, &compare_sp);
+    if (entry->is_small_frame || take(reader, &compare_sp_system))
         return take_branch(reader, 0x76);
     bool has_limit = take(reader, &lea_short) || take(reader, &lea_long) ||
                      (take(reader, &move_sp) && take(reader, &subtract) && take_branch(reader, 0x72));
