@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"reflect"
 	"runtime"
 	"strings"
@@ -194,6 +195,56 @@ func TestUnexportedByName(t *testing.T) {
 	check(t, "redefined", greet("x", 1), "by name")
 	_, err = redefine.Find[func()]("redefine_test.nothing")
 	checkKind(t, err, redefine.ErrNotFound)
+	hostname, err := redefine.Find[func() (string, error)]("os.hostname")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRedefine(t, hostname, func() (string, error) { return "another", nil })
+	name, _ := os.Hostname()
+	check(t, "another package's", name, "another")
+}
+
+//go:noinline
+func callVanished(x int) int { return vanished(x) }
+
+func vanished(x int) int { return x*half2 + x }
+
+var half2 = 2
+
+func TestInlinedByName(t *testing.T) {
+	fn, err := redefine.Find[func(int) int]("redefine_test.vanished")
+	if err == nil { // built without inlining
+		mustRedefine(t, fn, func(int) int { return -1 })
+		check(t, "redefined", callVanished(1), -1)
+		return
+	}
+	checkKind(t, err, redefine.ErrInlined)
+	var why *redefine.Error
+	if !errors.As(err, &why) || len(why.Sites) != 1 || !strings.HasSuffix(why.Sites[0].Caller, ".callVanished") {
+		t.Error(err)
+	}
+	check(t, "unchanged", callVanished(1), 3)
+}
+
+// It has two functions of its name: one for assembly, which calls the other.
+func TestCalledFromAssembly(t *testing.T) {
+	if _, err := redefine.Find[func(func())]("runtime.newproc"); err != nil {
+		t.Error(err)
+	}
+}
+
+type (
+	named func(string, int) string
+	proc  func()
+)
+
+func TestTypesOfOtherNames(t *testing.T) {
+	mustRedefine[any](t, greet, func(name string, times int) string { return "any" })
+	check(t, "redefined", greet("x", 1), "any")
+	check(t, "original", redefine.Original[any](greet).(func(string, int) string)("x", 1), "hello x")
+	mustRedefine[named](t, greet, func(name string, times int) string { return "named" })
+	check(t, "redefined", greet("x", 1), "named")
+	check(t, "original", redefine.Original[named](greet)("x", 1), "hello x")
 }
 
 func TestRuntimeFunction(t *testing.T) {

@@ -66,7 +66,8 @@ redefine_status redefine_go_restore(struct redefine_go_request *request);
 redefine_status redefine_go_original(struct redefine_go_request *request);
 
 /* redefine_go_find: the code of the function of that name ("time.Now", "main.(*counter).Inc") into `target`.
- * Errors: REDEFINE_ENOTFOUND, EAMBIGUOUS, EVERSION */
+ * Errors: REDEFINE_ENOTFOUND, EAMBIGUOUS, EVERSION
+ *         REDEFINE_EINLINED  it has no code of its own; `sites` says where its copies are */
 redefine_status redefine_go_find(const char *name, struct redefine_go_request *request);
 
 /* redefine_go_same_layout: whether values of type `a` may be used as values of type `b`; both are addresses

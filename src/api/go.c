@@ -170,12 +170,26 @@ redefine_status redefine_go_original(struct redefine_go_request *request)
     return leave(&call, request, status);
 }
 
+static redefine_status find(struct call *call, const char *name, struct redefine_go_request *request)
+{
+    struct rdf_images *images = &call->engine->snapshot.images;
+    struct rdf_go_sites sites = {request->sites, sizeof request->sites, 0, 0};
+    struct rdf_go_built built = {request->main_package, request->gcflags};
+    struct rdf_error why = {0};
+    redefine_status status = rdf_go_target_named(images, name, &request->target, &call->err);
+    if (status == REDEFINE_ENOTFOUND &&
+        rdf_go_target_bodiless(images, name, &built, &sites, &why) != REDEFINE_OK)
+        call->err = why;
+    request->site_count = sites.count;
+    return status == REDEFINE_OK ? status : call->err.status;
+}
+
 redefine_status redefine_go_find(const char *name, struct redefine_go_request *request)
 {
     struct call call;
     redefine_status status = enter(&call, NULL, 0);
     if (status == REDEFINE_OK)
-        status = rdf_go_target_named(&call.engine->snapshot.images, name, &request->target, &call.err);
+        status = find(&call, name, request);
     return leave(&call, request, status);
 }
 

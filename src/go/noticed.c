@@ -49,6 +49,22 @@ static bool forbids_inlining(const struct rdf_go_built *built, const char *name)
     return false;
 }
 
+redefine_status rdf_go_target_bodiless(struct rdf_images *images, const char *name,
+                                       const struct rdf_go_built *built, struct rdf_go_sites *sites,
+                                       struct rdf_error *err)
+{
+    struct looking looking = {.sites = sites};
+    char flag[FLAG_BYTES];
+    rdf_go_inlined(images, name, note_site, &looking);
+    if (!sites->count)
+        return REDEFINE_OK;
+    rdf_go_inlining_flag(name, built->main_package, flag, sizeof flag);
+    return rdf_fail(
+        err, REDEFINE_EINLINED,
+        "%s has no code of its own: it was inlined wherever it is called, into %s%s; build with %s", name,
+        looking.first, sites->count > 1 ? " and others" : "", flag);
+}
+
 bool rdf_go_target_can_vanish(const struct rdf_go_target *target)
 {
     /* A body that calls something, or has a loop of some size, leaves a trace wherever it is inlined. */

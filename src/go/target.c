@@ -207,6 +207,14 @@ redefine_status rdf_go_target_begin(const struct rdf_go_abi *abi, struct rdf_go_
 
 /* ---- by name ---- */
 
+/* Between assembly and Go stand wrappers of the same name. Go code calls the wrapper of an assembly function,
+ * and assembly that of a Go function. */
+static bool is_rather_called(const struct rdf_go_func *func, const struct rdf_go_func *other)
+{
+    bool is_asm = func->flags & RDF_GO_ASM, is_other_asm = other->flags & RDF_GO_ASM;
+    return is_asm == is_other_asm ? !func->is_wrapper && other->is_wrapper : is_other_asm;
+}
+
 redefine_status rdf_go_target_named(struct rdf_images *images, const char *name, uint64_t *ret_code,
                                     struct rdf_error *err)
 {
@@ -221,10 +229,9 @@ redefine_status rdf_go_target_named(struct rdf_images *images, const char *name,
             return status;
         struct rdf_go_func func;
         for (uint32_t from = 0; rdf_go_func_named(go, name, from, &func); from = func.index + 1) {
-            /* Of an assembly function Go code calls the wrapper. */
-            if (count && found.flags & RDF_GO_ASM)
+            if (count && is_rather_called(&func, &found))
                 count = 0;
-            else if (count && func.flags & RDF_GO_ASM)
+            else if (count && is_rather_called(&found, &func))
                 continue;
             found = func;
             count++;

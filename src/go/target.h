@@ -59,6 +59,12 @@ struct rdf_go_built {
     const char *gcflags;      /* "all=-N -l" */
 };
 
+/* Of a name that no function has: whether one had it, and was inlined wherever it is called.
+ * REDEFINE_EINLINED  it was; as rdf_go_target_is_noticed */
+redefine_status rdf_go_target_bodiless(struct rdf_images *images, const char *name,
+                                       const struct rdf_go_built *built, struct rdf_go_sites *sites,
+                                       struct rdf_error *err);
+
 /* Whether callers would notice.
  * REDEFINE_EINLINED  callers have copies; *sites lists them, the sentence names the first and the flag
  * REDEFINE_EFOLDED   nobody calls it, and it is so small that its calls can have vanished */
