@@ -178,6 +178,30 @@ func TestItself(t *testing.T) {
 	checkKind(t, redefine.Func(add, add), redefine.ErrSelf)
 }
 
+// Jumps from entry to entry, without an end, and without a place where the runtime could stop them.
+func TestCircle(t *testing.T) {
+	mustRedefine(t, greetAgain, greet)
+	checkKind(t, redefine.Func(greet, greetAgain), redefine.ErrSelf)
+	checkKind(t, redefine.ForGoroutine(greet, greetAgain), redefine.ErrSelf)
+	check(t, "unchanged", greetAgain("x", 1), "hello x")
+	mustRedefine(t, greet, redefine.Original(greetAgain))
+	check(t, "one", greet("x", 1), "again x")
+	check(t, "and the other", greetAgain("x", 1), "again x")
+	redefine.Restore(greet)
+	redefine.Restore(greetAgain)
+	// One of a goroutine's, one of everybody's.
+	if err := redefine.ForGoroutine(greet, greetAgain); err != nil {
+		t.Fatal(err)
+	}
+	checkKind(t, redefine.Func(greetAgain, greet), redefine.ErrSelf)
+	redefine.Restore(greet)
+	mustRedefine(t, greetAgain, greet)
+	check(t, "without the circle", greetAgain("x", 1), "hello x")
+}
+
+//go:noinline
+func greetAgain(name string, times int) string { return fmt.Sprint("again ", name) }
+
 func TestOtherSignature(t *testing.T) {
 	checkKind(t, redefine.Func[any](add, greet), redefine.ErrSignature)
 	checkKind(t, redefine.Method(add, greet), redefine.ErrSignature)

@@ -48,9 +48,37 @@ func (target targetFunc) replacement(id uint64) *targetFunc {
 	return nil
 }
 
+// leadsTo says whether calls of one function, by that goroutine, can end at the entry of the other: by what it sees
+// now, and by what it would see if it restored something.
+func leadsTo(from, to uintptr, id uint64) bool {
+	if from == to {
+		return true
+	}
+	mine, hasMine := kept[keptKey{from, id}]
+	everybodys, hasEverybodys := kept[keptKey{from, 0}]
+	return (hasMine && leadsTo(mine.code, to, id)) || (hasEverybodys && leadsTo(everybodys.code, to, id))
+}
+
+// refuseCircle refuses functions that would be each other: jumps from one entry to the next, without an end.
+func refuseCircle(id uint64, target, replacement targetFunc) error {
+	isCircle := leadsTo(replacement.code, target.code, id)
+	for key := range kept {
+		isCircle = isCircle || (id == 0 && leadsTo(replacement.code, target.code, key.goid))
+	}
+	if !isCircle {
+		return nil
+	}
+	name, other := runtime.FuncForPC(target.code).Name(), runtime.FuncForPC(replacement.code).Name()
+	return refuse(ErrSelf, "%s would be redefined as itself, by way of %s, which is redefined: a call would never end; "+
+		"let Original(%s) be the replacement, or restore %s first", name, other, other, other)
+}
+
 func (target targetFunc) redefine(id uint64, replacement targetFunc) error {
 	lock()
 	defer unlock()
+	if err := refuseCircle(id, target, replacement); err != nil {
+		return err
+	}
 	answer, err := redefineInC(wish{target.code, replacement.value, id, target.value, target.registers})
 	if err == nil {
 		kept[keptKey{answer.function, id}] = replacement
