@@ -499,10 +499,12 @@ func runs() { fmt.Fprint(io.Discard, "runs"); ran <- true }
 // A goroutine that was made and did not run yet is known by its first instruction alone.
 func TestOriginalAsGoroutine(t *testing.T) {
 	mustRedefine(t, runs, func() { t.Error("the replacement ran") })
-	original := redefine.Original(runs)
+	original, named := redefine.Original(runs), redefine.Original[proc](runs)
 	for i := 0; i < 50; i++ {
 		go original()
+		go named()
 		runtime.GC()
+		<-ran
 		<-ran
 	}
 	defer func() { <-ran }()

@@ -57,12 +57,15 @@ func Original[T any](fn T) T {
 		return fn
 	}
 	original := &originalFunc{answer.call, target.value, answer.where}
-	result := *(*T)(unsafe.Pointer(&original))
+	// T may be an interface or have a name of its own: the value is made of the function's type.
+	dynamic := reflect.TypeOf(any(fn))
+	result := reflect.NewAt(dynamic, unsafe.Pointer(&original)).Elem()
 	// A go statement makes a goroutine that begins at the code itself, which the runtime would not know.
-	if f, ok := any(result).(func()); ok {
-		return any(func() { f() }).(T)
+	if dynamic.NumIn() == 0 && dynamic.NumOut() == 0 {
+		f := *(*func())(unsafe.Pointer(&original))
+		result = reflect.ValueOf(func() { f() }).Convert(dynamic)
 	}
-	return result
+	return result.Interface().(T)
 }
 
 // Restore takes back what the calling goroutine sees: its own redefinition of fn by [ForGoroutine] if there
@@ -139,9 +142,11 @@ func testWith(t testing.TB, id uint64, fn, newFn reflect.Value) {
 
 // Find returns the function of that name, exported or not, as a function value of type T:
 //
-//	nanotime, err := redefine.Find[func() int64]("runtime.nanotime")
+//	hostname, err := redefine.Find[func() (string, error)]("os.hostname")
 //
-// A name is what stack traces show: "pkg.F", "pkg.T.M", "pkg.(*T).M", with the package's whole import path.
+// A name is what stack traces show: "pkg.F", "pkg.T.M", "pkg.(*T).M", with the package's whole import path. One that
+// was inlined wherever it is called has no function: the error is [ErrInlined], with the Sites. Nor has one that
+// nothing in the program leads to: the linker leaves it out.
 // Programs keep the names of functions but not their types: T must be right, and nothing can check it.
 func Find[T any](name string) (T, error) {
 	var none T
