@@ -75,6 +75,27 @@ bool rdf_go_target_can_vanish(const struct rdf_go_target *target)
     return is_small && !has_own_callers;
 }
 
+/* A plugin is linked with a copy of every package that it uses, which only its own calls go to. */
+static redefine_status find_copy(struct rdf_images *images, const struct rdf_go_func *func,
+                                 struct rdf_error *err)
+{
+    for (size_t i = 0; i < images->count; i++) {
+        const struct rdf_go *go;
+        struct rdf_go_func copy;
+        if (images->image[i] == rdf_go_image(func->go) || !rdf_go_is_go(images, images->image[i]) ||
+            rdf_go_open(images, images->image[i], &go, NULL) != REDEFINE_OK ||
+            !rdf_go_func_named(go, func->name, 0, &copy))
+            continue;
+        return rdf_fail(
+            err, REDEFINE_EAMBIGUOUS,
+            "%s is in %s, and a copy of it in %s: the calls in a plugin, and those outside of it, each go "
+            "to their own, and func values to one of them; redefine it before the plugin is opened, for "
+            "those outside, or redefine what only one of the two has",
+            func->name, rdf_image_name(rdf_go_image(func->go)), rdf_image_name(images->image[i]));
+    }
+    return REDEFINE_OK;
+}
+
 redefine_status rdf_go_target_is_noticed(struct rdf_images *images, const struct rdf_go_target *target,
                                          const struct rdf_go_built *built, struct rdf_go_sites *sites,
                                          struct rdf_error *err)
@@ -88,6 +109,9 @@ redefine_status rdf_go_target_is_noticed(struct rdf_images *images, const struct
         return rdf_fail(err, REDEFINE_EINLINED,
                         "%s was inlined into %s%s; those callers would not notice; build with %s", name,
                         looking.first, sites->count > 1 ? " and others" : "", flag);
+    redefine_status status = find_copy(images, &target->func, err);
+    if (status != REDEFINE_OK)
+        return status;
     if (rdf_go_target_can_vanish(target) && !forbids_inlining(built, name) &&
         rdf_go_each_call(images, target->func.go, target->func.entry, NULL, NULL) == 0)
         return rdf_fail(

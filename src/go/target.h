@@ -67,6 +67,7 @@ redefine_status rdf_go_target_bodiless(struct rdf_images *images, const char *na
 
 /* Whether callers would notice.
  * REDEFINE_EINLINED  callers have copies; *sites lists them, the sentence names the first and the flag
+ * REDEFINE_EAMBIGUOUS  another module, a plugin, has a copy for its own callers
  * REDEFINE_EFOLDED   nobody calls it, and it is so small that its calls can have vanished */
 redefine_status rdf_go_target_is_noticed(struct rdf_images *images, const struct rdf_go_target *target,
                                          const struct rdf_go_built *built, struct rdf_go_sites *sites,
