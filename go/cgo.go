@@ -3,11 +3,18 @@
 package redefine
 
 // #cgo CFLAGS: -I${SRCDIR}/../include
-// #cgo amd64 LDFLAGS: ${SRCDIR}/../build/libredefine.a -lZydis
+// #cgo amd64 LDFLAGS: -L${SRCDIR}/../build -l:libredefine.a -lZydis
 // #cgo arm64 LDFLAGS: -L${SRCDIR}/../build-aarch64 -L${SRCDIR}/../build -l:libredefine.a
+// #if !__has_include(<redefine/go.h>)
+// #error "no C library beside this folder (go mod vendor copies Go's files alone): set CGO_CFLAGS=-I.../include CGO_LDFLAGS=-L.../build"
+// #elif !__has_include(<../build/libredefine.a>) && !__has_include(<../build-aarch64/libredefine.a>) && \
+//       !__has_include(<../lib/libredefine.a>)
+// #error "libredefine.a is not built: run make in the folder above (make aarch64 for an arm64 machine, on another)"
+// #else
 // #include <redefine/go.h>
 // #include <redefine/redefine.h>
 // #include <stdlib.h>
+// #endif
 import "C"
 
 import (
