@@ -2,7 +2,7 @@
 
 package redefine
 
-// #cgo CFLAGS: -I${SRCDIR}/../include
+// #cgo CFLAGS: -I${SRCDIR}/../include -D_GNU_SOURCE
 // #cgo amd64 LDFLAGS: -L${SRCDIR}/../build -l:libredefine.a -lZydis
 // #cgo arm64 LDFLAGS: -L${SRCDIR}/../build-aarch64 -L${SRCDIR}/../build -l:libredefine.a
 // #if !__has_include(<redefine/go.h>)
@@ -13,7 +13,21 @@ package redefine
 // #else
 // #include <redefine/go.h>
 // #include <redefine/redefine.h>
+// #include <link.h>
 // #include <stdlib.h>
+//
+// static int count_modules(struct dl_phdr_info *info, size_t len_bytes, void *ret_count)
+// {
+//     *(unsigned long long *)ret_count = info->dlpi_adds + info->dlpi_subs;
+//     return 1;
+// }
+//
+// static unsigned long long modules(void)
+// {
+//     unsigned long long count = 0;
+//     dl_iterate_phdr(count_modules, &count);
+//     return count;
+// }
 // #endif
 import "C"
 
@@ -90,6 +104,7 @@ func (w *wish) request() *C.struct_redefine_go_request {
 	request.g = C.uint64_t(current())
 	request.goid = C.uint64_t(w.goid)
 	request.func_value = C.uint64_t(uintptr(w.value))
+	request.modules = C.uint64_t(C.modules())
 	request.argument_registers = C.uint32_t(w.registers)
 	copyText(request.main_package[:len(request.main_package)-1], mainPackage)
 	copyText(request.gcflags[:len(request.gcflags)-1], gcflags)

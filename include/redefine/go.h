@@ -29,6 +29,9 @@ struct redefine_go_request {
     /* Integer registers that the arguments take; more than eight: with one less, which the dictionary of a
      * generic function takes, some would be on the stack. */
     uint32_t argument_registers;
+    /* How often an object was loaded or unloaded, as the dynamic linker counts: what is known of them is read
+     * anew when it has changed. */
+    uint64_t modules;
     /* How the program was built; "" when it is not known. */
     char main_package[256]; /* the import path of package main */
     char gcflags[256];      /* "all=-N -l" */

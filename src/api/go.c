@@ -32,8 +32,10 @@ static redefine_status leave(struct call *call, struct redefine_go_request *requ
     return status;
 }
 
-static redefine_status enter(struct call *call, const uint64_t *addr, size_t count)
+static redefine_status enter(struct call *call, const struct redefine_go_request *request,
+                             const uint64_t *addr, size_t count)
 {
+    static uint64_t modules;
     *call = (struct call){.abi = rdf_go_abi_native()};
     if (!call->abi)
         return rdf_fail(&call->err, REDEFINE_EUNSUPPORTED,
@@ -41,13 +43,16 @@ static redefine_status enter(struct call *call, const uint64_t *addr, size_t cou
     redefine_status status = rdf_api_enter(&call->engine, &call->err);
     if (status != REDEFINE_OK)
         return status;
+    if (modules != request->modules)
+        rdf_snapshot_drop(&call->engine->snapshot);
+    modules = request->modules;
     return rdf_snapshot_refresh(&call->engine->snapshot, call->engine->space, call->engine->arch,
                                 call->engine->snapshot_pages, addr, count, &call->err);
 }
 
 static redefine_status enter_for(struct call *call, struct redefine_go_request *request)
 {
-    redefine_status status = enter(call, &request->target, 1);
+    redefine_status status = enter(call, request, &request->target, 1);
     struct rdf_images *images = &call->engine->snapshot.images;
     struct rdf_go_function *itself = rdf_api_go_find(request->target);
     bool is_own = itself && itself->call.len_bytes;
@@ -187,7 +192,7 @@ static redefine_status find(struct call *call, const char *name, struct redefine
 redefine_status redefine_go_find(const char *name, struct redefine_go_request *request)
 {
     struct call call;
-    redefine_status status = enter(&call, NULL, 0);
+    redefine_status status = enter(&call, request, NULL, 0);
     if (status == REDEFINE_OK)
         status = find(&call, name, request);
     return leave(&call, request, status);
@@ -211,7 +216,7 @@ static redefine_status compare(struct call *call, uint64_t a, uint64_t b)
 redefine_status redefine_go_same_layout(uint64_t a, uint64_t b, struct redefine_go_request *request)
 {
     struct call call;
-    redefine_status status = enter(&call, &a, 1);
+    redefine_status status = enter(&call, request, &a, 1);
     if (status == REDEFINE_OK)
         status = compare(&call, a, b);
     return leave(&call, request, status);
