@@ -46,7 +46,8 @@ func Method[T1, T2 any](fn T1, newFn T2) error {
 
 // Original returns a function that does what fn did before it was redefined: fn itself when it never was. It
 // may be called at any time, from any goroutine, also after [Restore], and costs little more than a call of
-// a function value.
+// a function value. That of a func() is called by a function of this package's: it may begin a goroutine, but does not
+// recover when it is deferred itself.
 func Original[T any](fn T) T {
 	target, err := targetOf(reflect.ValueOf(fn))
 	if err != nil {
