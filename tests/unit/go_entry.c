@@ -27,6 +27,7 @@ static void the_three_forms_are_read(void **state)
         assert_int_equal(entry.more, AT + forms[i].more);
         assert_int_equal(entry.point_count, forms[i].points);
         assert_int_equal(entry.more_count, forms[i].more_count);
+        assert_int_equal(entry.is_small_frame, forms[i].code == small);
     }
 }
 
