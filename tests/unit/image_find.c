@@ -297,7 +297,7 @@ static void test_near_names(void **state)
     assert_says(&loaded.err, REDEFINE_ENOTFOUND, "qsort");
     assert_int_equal(find(&loaded, "libq.so!x"), 0);
     assert_says(&loaded.err, REDEFINE_ENOTFOUND, "no loaded object is called libq.so");
-    static const char *const bad[] = {"", "!", "libc.so.6!", "x@", "a!b@"};
+    static const char *const bad[] = {"", "!", "libc.so.6!", "x@", "a!b@", "!time"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(find(&loaded, bad[i]), 0);
         assert_says(&loaded.err, REDEFINE_EINVAL, "empty");

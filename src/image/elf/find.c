@@ -529,6 +529,11 @@ static redefine_status fail_not_found(struct search *search, struct rdf_error *e
                        "are not known)",
                        survey.stripped);
     rdf_suggestions_text(&survey.suggestions, near, sizeof near);
+    if (search->demangler.tried && !search->demangler.demangle)
+        (void)snprintf(near, sizeof near,
+                       "; names of C++ cannot be read here, for nothing loaded has __cxa_demangle and "
+                       "libstdc++ cannot be loaded: give it as it is mangled (_Z…), or link a static "
+                       "program with -Wl,-u,__cxa_demangle");
     if (question->suffix.at)
         return rdf_fail(err, REDEFINE_ENOTFOUND,
                         "no function %.*s %s is of version %.*s or static in a file of that name%s; without "
@@ -553,7 +558,9 @@ redefine_status rdf_images_find(struct rdf_images *images, const char *name, uin
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory to look for %.128s", name);
     begin(search, images);
     search->question = parse(name);
-    if (!search->question.name.len || (search->question.suffix.at && !search->question.suffix.len))
+    const struct question *question = &search->question;
+    if (!question->name.len || (question->object.at && !question->object.len) ||
+        (question->suffix.at && !question->suffix.len))
         return rdf_fail(err, REDEFINE_EINVAL,
                         "%.128s has an empty part; write NAME, OBJECT!NAME, NAME@FILE or NAME@VERSION", name);
     run(search);

@@ -212,19 +212,26 @@ void rdf_images_begin_with(struct rdf_images *images, struct rdf_image *program)
     program->is_linked = true;
 }
 
-/* Without a loader's list (a static program): the program is what asks for an interpreter, else the
- * first image that is not the vDSO. */
+/* A program that lies where it was linked to lie and has no dynamic section is static: what list there is, is
+ * that of objects which it loaded, and does not name the program. Without a list the program is what asks for
+ * an interpreter, else the first image that is not the vDSO. */
 static void place_program(struct rdf_images *images)
 {
-    size_t program = images->count;
-    for (size_t i = 0; i < images->count && program == images->count; i++)
-        if (images->image[i]->has_interp && !images->image[i]->is_vdso)
-            program = i;
-    for (size_t i = 0; i < images->count && program == images->count; i++)
-        if (!images->image[i]->is_vdso)
-            program = i;
-    if (program < images->count)
-        rdf_images_begin_with(images, images->image[program]);
+    struct rdf_image *fixed = NULL, *interpreted = NULL, *first = NULL;
+    for (size_t i = images->count; i-- > 0;) {
+        struct rdf_image *image = images->image[i];
+        if (image->is_vdso)
+            continue;
+        first = image;
+        if (image->type == ET_EXEC && !image->dynamic_addr)
+            fixed = image;
+        if (image->has_interp)
+            interpreted = image;
+    }
+    if (fixed)
+        rdf_images_begin_with(images, fixed);
+    else if (!images->linked_count && first)
+        rdf_images_begin_with(images, interpreted ? interpreted : first);
 }
 
 redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *arch, struct rdf_arena *arena,
@@ -252,8 +259,7 @@ redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *
         images.image[images.count++] = image;
     }
     order_by_loader(&images);
-    if (!images.linked_count)
-        place_program(&images);
+    place_program(&images);
     *ret = images;
     return REDEFINE_OK;
 }
