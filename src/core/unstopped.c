@@ -400,6 +400,28 @@ static const char *reason_of(const struct rdf_write *write, const struct rdf_sto
     return text;
 }
 
+redefine_status rdf_write_check_traps(struct rdf_write *write, struct rdf_error *err)
+{
+    const struct rdf_space_ops *ops = write->space->ops;
+    uint64_t addr = 0;
+    for (size_t i = 0; i < write->count && !addr; i++) {
+        const struct rdf_write_item *item = &write->item[i];
+        bool is_trap = item->kind == RDF_WRITE_ENTRY && !item->is_taken_back &&
+                       item->edit.len_bytes == write->arch->trap_bytes &&
+                       rdf_bytes_equal(item->edit.new_bytes, write->arch->trap, write->arch->trap_bytes);
+        addr = is_trap ? item->edit.addr : 0;
+    }
+    struct rdf_stop_report report = {.step = ""};
+    if (!addr || !ops->check_traps || ops->check_traps(write->space, RDF_DEADLINE_MS, &report) >= 0)
+        return REDEFINE_OK;
+    char text[400];
+    return rdf_fail(err, REDEFINE_EBUSY,
+                    "the function at 0x%" PRIx64
+                    " is so short that only a trap fits, and %s: the trap would end the "
+                    "process; let SIGTRAP through there; nothing was changed",
+                    addr, reason_of(write, &report, text, sizeof text));
+}
+
 /* Everything back, in the careful way. */
 static void undo(struct unstopped *unstopped)
 {

@@ -249,11 +249,14 @@ redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
         write->publish(write->publish_ctx);
         return REDEFINE_OK;
     }
+    redefine_status status = rdf_write_check_traps(write, err);
+    if (status != REDEFINE_OK)
+        return status;
     struct rdf_arena arena;
     rdf_arena_init(&arena, write->pages);
     if (write->pages)
         rdf_store_make_pieces(write, &arena);
-    redefine_status status = apply(write, err);
+    status = apply(write, err);
     for (size_t i = 0; i < write->stored_in_pieces; i++)
         write->item[i].method = write->piece_method;
     rdf_arena_free(&arena);

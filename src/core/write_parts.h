@@ -50,4 +50,7 @@ redefine_status rdf_write_explain_changed(const struct rdf_write *write, struct 
 redefine_status rdf_write_unstopped(struct rdf_write *write, const char *stop_step, int stop_err,
                                     struct rdf_error *err);
 
+/* Whether a trap that is to stay would end the process, since somebody holds SIGTRAP back: refused then. */
+redefine_status rdf_write_check_traps(struct rdf_write *write, struct rdf_error *err);
+
 #endif
