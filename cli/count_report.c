@@ -139,6 +139,8 @@ static void put_table(FILE *out, const struct cli_count_result *result)
             result->called_count, result->calls);
     if (result->refusal_count)
         fprintf(out, "; %zu not counted", result->refusal_count);
+    else if (!result->row_count)
+        fputs(": no function that has a name matches (redefine list --all --names PROGRAM prints them)", out);
     fputc('\n', out);
     put_refusals(out, result);
     if (result->lost)

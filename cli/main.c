@@ -7,6 +7,7 @@
 #include <redefine/redefine.h>
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,18 +43,28 @@ void cli_say(const char *format, ...)
     fprintf(stderr, "redefine: %s\n", line);
 }
 
+static bool asks_for_help(const char *arg)
+{
+    return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
     } verbs[] = {{"run", cli_run}, {"show", cli_show}, {"list", cli_list}, {"check", cli_check}};
+    enum { VERBS = sizeof verbs / sizeof verbs[0] };
 
     if (argc < 2) {
         fputs(usage, stderr);
         return EXIT_OWN_FAILURE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    size_t verb = 0;
+    while (verb < VERBS && strcmp(argv[1], verbs[verb].name) != 0)
+        verb++;
+    if (asks_for_help(argv[1]) || strcmp(argv[1], "help") == 0 ||
+        (verb < VERBS && argc == 3 && asks_for_help(argv[2]))) {
         fputs(usage, stdout);
         return 0;
     }
@@ -62,9 +73,8 @@ int main(int argc, char **argv)
         return 0;
     }
     rdf_progress_to(rdf_agent_show_progress, NULL);
-    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
-        if (strcmp(argv[1], verbs[i].name) == 0)
-            return verbs[i].run(argc - 2, argv + 2);
+    if (verb < VERBS)
+        return verbs[verb].run(argc - 2, argv + 2);
     cli_say("there is no verb '%s'; redefine --help lists them", argv[1]);
     return EXIT_OWN_FAILURE;
 }

@@ -21,6 +21,16 @@ result "the mark is made when nothing is wrong" [ -e marker ]
 run "$redefine"
 result "no verb: the usage on stderr, 125" \
     sh -c '[ "$1" = 125 ] && [ ! -s out ] && grep -q ^usage: err' - "$status"
+run "$redefine" --help
+cp out usage
+for how in -h help "run --help" "check --help" "list -h" "show --help"; do
+    # Not quoted: these are words.
+    # shellcheck disable=SC2086
+    run "$redefine" $how
+    expect "redefine $how" 0 "$(cat usage)"
+done
+run "$redefine" walk --help
+refused "an unknown verb, and its help" 125 walk
 run "$redefine" walk
 refused "an unknown verb" 125 walk
 run "$redefine" run
