@@ -473,9 +473,13 @@ struct cli_filespace *cli_filespace_new(const char *path, struct rdf_space *ret_
         return NULL;
     }
     files->next_base = library_base;
+    errno = 0;
     if (!add_file(files, program.path, ret_machine)) {
-        cli_say("%s is not an ELF program or library for a 64-bit little-endian CPU, or it is damaged",
-                program.path);
+        if (errno == ENOMEM)
+            cli_say("%s: no memory to read it; is there a limit? (ulimit -d, ulimit -v)", program.path);
+        else
+            cli_say("%s is not an ELF program or library for a 64-bit little-endian CPU, or it is damaged",
+                    program.path);
         cli_program_free(&program);
         free(files);
         return NULL;

@@ -170,7 +170,8 @@ static char *find_agent(void)
     char self[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
     if (len <= 0) {
-        cli_say("/proc/self/exe cannot be read (%s), so the agent cannot be found", strerror(errno));
+        cli_say("/proc/self/exe cannot be read (%s), so the agent cannot be found; mount /proc here",
+                strerror(errno));
         return NULL;
     }
     self[len] = '\0';

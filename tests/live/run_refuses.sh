@@ -332,4 +332,18 @@ refused "an agent that does not find its library" 125 "agent cannot be loaded"
 cp "$redefine" "$BUILD/libredefine-agent.so" "$BUILD/libredefine.so.0" "apart together/"
 run "apart together/redefine" run --patch five_pm.so -- touch marker
 refused "an agent in a folder with a space in its name" 125 "cannot be preloaded"
+
+# ---- Places where something is missing ----
+
+if unshare -Urm mount -t tmpfs none /proc 2>/dev/null; then
+    run unshare -Urm sh -c 'mount -t tmpfs none /proc && exec "$@"' - \
+        "$redefine" run --patch five_pm.so -- touch marker
+    refused "no /proc" 125 "mount /proc"
+else
+    skip "no /proc" "there are no mount namespaces of one's own"
+fi
+for kib in 1000 1500 2000 2500 3000 4000; do
+    sh -c 'ulimit -d $1 && exec "$2" run --patch five_pm.so -- date' - $kib "$redefine" >out 2>err
+    result "ulimit -d $kib: a lack of memory is not taken for a damaged file" sh -c '! grep damaged err'
+done
 finish

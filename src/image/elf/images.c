@@ -241,8 +241,8 @@ redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *
     int failed = space->ops->maps(space, arena, &images.maps);
     if (failed)
         return rdf_fail(err, failed == -12 /* ENOMEM */ ? REDEFINE_ENOMEM : REDEFINE_ESYSTEM,
-                        "the list of mappings cannot be read: %s; without it no code can be found",
-                        rdf_errno_name(failed));
+                        "the list of mappings cannot be read: %s; without it no code can be found%s",
+                        rdf_errno_name(failed), failed == -2 /* ENOENT */ ? ": mount /proc" : "");
     size_t capacity = 0;
     for (size_t i = 0; i < images.maps.count; i++)
         capacity += is_candidate(&images.maps.map[i]);
