@@ -15,8 +15,10 @@ one_test()
     printf '%s\n' '#!/bin/sh' "$@" >tree/tests/live/one.sh
 }
 
-one_test 'grep -E "^Sig(Blk|Ign)" /proc/self/status | grep -v "0000000000000000$" && exit 1' \
-    '[ "$(umask)" = 0022 ] || { umask; exit 1; }' 'echo ok 1 - plain' 'echo 1..1'
+# (Signals 32 and 33 are the C library's own, and left ignored by its posix_spawn.)
+one_test 'grep -E "^Sig(Blk|Ign)" /proc/self/status | grep -vE "0000000[01][08]0000000$" && exit 1' \
+    '[ "$(umask)" = 0022 ] || { umask; exit 1; }' '[ -d "$HOME" ] || { echo "no HOME"; exit 1; }' \
+    'echo ok 1 - plain' 'echo 1..1'
 for how in "trap '' HUP INT QUIT PIPE TERM CHLD USR1 USR2; exec" 'umask 077; exec' 'exec <&-; exec' 'exec 2>&-; exec' \
     'exec env -i PATH="$PATH"' 'exec setsid' 'exec nohup'; do
     run sh -c "$how perl tree/tools/run-tests tree/build" </dev/null
