@@ -88,7 +88,8 @@ inline redefine_status redefine_check(T *target, N *replacement, redefine_check_
 template <class T>
 inline redefine_status redefine_check(T *target, decltype(nullptr), redefine_check_report *ret_report)
 {
-    return redefine_func_check(reinterpret_cast<void *>(reinterpret_cast<uintptr_t>(target)), 0, ret_report);
+    return redefine_func_check(reinterpret_cast<void *>(reinterpret_cast<uintptr_t>(target)), nullptr,
+                               ret_report);
 }
 #else
 #define redefine_check(target, replacement, ret_report) \

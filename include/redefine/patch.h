@@ -64,6 +64,15 @@ __attribute__((unused)) static inline struct redefine_patch *redefine_patch_reco
 }
 #endif
 
+/* As each language writes it without a warning of the strict. */
+#ifdef __cplusplus
+#define REDEFINE_PATCH_CAST_(type, value) reinterpret_cast<type>(value)
+#define REDEFINE_PATCH_NULL_              nullptr
+#else
+#define REDEFINE_PATCH_CAST_(type, value) ((type)(value))
+#define REDEFINE_PATCH_NULL_              0
+#endif
+
 #define REDEFINE_PATCH_JOIN_(a, b)           a##b
 #define REDEFINE_PATCH_NAME_(prefix, number) REDEFINE_PATCH_JOIN_(prefix, number)
 
@@ -73,7 +82,7 @@ __attribute__((unused)) static inline struct redefine_patch *redefine_patch_reco
 /* clang-format off */
 #define REDEFINE_PATCH_RECORD_(name, function, number)                                                     \
     static struct redefine_patch REDEFINE_PATCH_NAME_(redefine_patch_, number) = {                         \
-        name, (void (*)(void))(function), 0, __FILE__, __LINE__, 0};                                       \
+        name, REDEFINE_PATCH_CAST_(void (*)(void), function), REDEFINE_PATCH_NULL_, __FILE__, __LINE__, 0}; \
     __attribute__((section("redefine_patches"), used)) static struct redefine_patch *REDEFINE_PATCH_NAME_( \
         redefine_patch_pointer_, number) = &REDEFINE_PATCH_NAME_(redefine_patch_, number)
 /* clang-format on */
@@ -85,10 +94,11 @@ __attribute__((unused)) static inline struct redefine_patch *redefine_patch_reco
         static struct redefine_patch *redefine_record_;                                                \
         struct redefine_patch *redefine_found_ = __atomic_load_n(&redefine_record_, __ATOMIC_RELAXED); \
         if (!redefine_found_) {                                                                        \
-            redefine_found_ = redefine_patch_record_((void (*)(void))(function));                      \
+            redefine_found_ = redefine_patch_record_(REDEFINE_PATCH_CAST_(void (*)(void), function));  \
             __atomic_store_n(&redefine_record_, redefine_found_, __ATOMIC_RELAXED);                    \
         }                                                                                              \
-        (__typeof__(*(function)) *)__atomic_load_n(&redefine_found_->original, __ATOMIC_RELAXED);      \
+        REDEFINE_PATCH_CAST_(__typeof__(*(function)) *,                                                \
+                             __atomic_load_n(&redefine_found_->original, __ATOMIC_RELAXED));           \
     }))
 
 #endif

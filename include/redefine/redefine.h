@@ -141,9 +141,6 @@ const char *redefine_explain(void);
 
 /* ---- Typed: incompatible function types do not compile ---- */
 
-/* By way of an integer: ISO C has no conversion between code and data pointers. */
-#define REDEFINE_ADDRESS_(function) ((void *)(uintptr_t)(function))
-
 #ifdef __cplusplus
 
 namespace redefine_detail {
@@ -179,6 +176,8 @@ template <class F> inline void *address(F *function)
 
 } /* namespace redefine_detail */
 
+#define REDEFINE_ADDRESS_(function) redefine_detail::address(function)
+
 template <class T, class N> inline redefine_status redefine(T *target, N *replacement)
 {
     static_assert(redefine_detail::same<typename redefine_detail::plain<T>::type,
@@ -209,6 +208,9 @@ template <class T> inline redefine_status redefine_restore(T *target)
 }
 
 #else
+
+/* By way of an integer: ISO C has no conversion between code and data pointers. */
+#define REDEFINE_ADDRESS_(function) ((void *)(uintptr_t)(function))
 
 #define REDEFINE_SAME_TYPE_(target, replacement)                                                        \
     ((void)sizeof(struct {                                                                              \

@@ -106,13 +106,15 @@ for compiler in gcc g++ clang clang++; do
         continue
     fi
     case $compiler in
-    *++) standards="c++11 c++14 c++17 c++20" user=user.cpp language=c++ ;;
-    *) standards="c11 gnu11 c17" user=user.c language=c ;;
+    *++) standards="c++11 c++14 c++17 c++20 c++2b" user=user.cpp language=c++
+        strict="-Wold-style-cast -Wzero-as-null-pointer-constant" ;;
+    *) standards="c11 gnu11 c17 c2x" user=user.c language=c strict="-Wstrict-prototypes -Wmissing-prototypes" ;;
     esac
     for standard in $standards; do
-        for source in $user patch.c; do
+        for source in $user patch.c headers.c; do
             try "$source with $compiler -std=$standard: no warning" \
-                $compiler -x $language -std=$standard -Wall -Wextra -pedantic -Werror -O2 \
+                $compiler -x $language -std=$standard -Wall -Wextra -pedantic -Wconversion -Wsign-conversion \
+                -Wshadow -Wcast-qual -Wundef -Wredundant-decls $strict -Werror -O2 \
                 -I"$prefix/include" -c -o /dev/null "$consumer/$source"
         done
     done
