@@ -221,6 +221,23 @@ static redefine_status resolve(struct commit *commit, const struct rdf_change *c
 
 /* ---- layer ---- */
 
+/* Where another instruction begins may be a second entry; inside of one is none. */
+static bool is_inside_instruction(struct commit *commit, uint64_t addr)
+{
+    const struct rdf_arch *arch = commit->engine->arch;
+    struct rdf_space *space = commit->engine->space;
+    uint64_t at = rdf_images_start_of(commit->images, addr);
+    while (at && at < addr) {
+        struct rdf_insn insn;
+        uint8_t bytes[RDF_EDIT_BYTES_MAX];
+        if (space->ops->read(space, at, bytes, arch->insn_bytes_max) < 0 ||
+            !arch->decode((struct rdf_span){bytes, arch->insn_bytes_max}, at, &insn))
+            return false;
+        at += insn.len_bytes;
+    }
+    return at > addr;
+}
+
 /* What is known of it is kept for the next change of the batch. */
 static redefine_status look_at_replacement(struct commit *commit, uint64_t replacement)
 {
@@ -240,6 +257,15 @@ static redefine_status look_at_replacement(struct commit *commit, uint64_t repla
     struct rdf_function function;
     bool known = rdf_images_function(commit->images, replacement, &function, NULL) == REDEFINE_OK &&
                  function.end - replacement <= UINT32_MAX;
+    if (!known && is_inside_instruction(commit, replacement)) {
+        char where[256];
+        rdf_images_describe(commit->images, rdf_images_start_of(commit->images, replacement), where,
+                            sizeof where);
+        return rdf_fail(commit->err, REDEFINE_EINVAL,
+                        "the replacement 0x%" PRIx64
+                        " is inside an instruction of %s; pass a function's entry",
+                        replacement, where);
+    }
     commit->replacement_bytes = known ? (uint32_t)(function.end - replacement) : 0;
     commit->replacement = replacement;
     if (commit->replacement_runs == replacement && rdf_images_stay_at(commit->images, replacement))

@@ -267,6 +267,8 @@ static void errors(void)
     refuse((void *)(uintptr_t)UINT64_C(0x8000000000000000), ADDRESS(add_more), REDEFINE_EINVAL);
     refuse(ADDRESS(add), &data, REDEFINE_EINVAL);
     refuse(ADDRESS(add), (void *)16, REDEFINE_EINVAL);
+    refuse(ADDRESS(add), (char *)ADDRESS(begins_with_long) + 1, REDEFINE_EINVAL);
+    CHECK_SAYS("is inside an instruction of begins_with_long");
     refuse((char *)ADDRESS(begins_with_long) + 5, ADDRESS(add_more), REDEFINE_EINVAL);
     CHECK_SAYS("begins_with_long");
     for (int inside = 1; inside < 5; inside++)
