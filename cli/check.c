@@ -314,7 +314,8 @@ static void check_all(struct checking *checking)
     struct rdf_error err = {0};
     checking->all = true;
     rdf_images_each(&checking->target.images, "*", gather, &gathering);
-    qsort(gathering.function, gathering.count, sizeof *gathering.function, by_start);
+    if (gathering.count) /* else there is no array to give to it */
+        qsort(gathering.function, gathering.count, sizeof *gathering.function, by_start);
     checking->report = calloc(gathering.count + 1, sizeof *checking->report);
     checking->room = gathering.count + 1;
     if (!checking->report || rdf_judge_functions(&checking->judge, gathering.function, gathering.count,

@@ -109,11 +109,14 @@ refused()
     result "$1" is_a_refusal "$2" "$3"
 }
 
-# The agent of a sanitized build needs its run time in the program before everything else.
+# The agent of a sanitized build needs its run time in the program before everything else: what comes now is not tried.
 needs_plain_agent()
 {
-    ! nm -D "$BUILD/libredefine-agent.so" | grep -q '__asan' ||
-        skip_all "a sanitized agent cannot be preloaded into a program that is not"
+    ! nm -D "$BUILD/libredefine-agent.so" | grep -q '__asan' && return
+    reason="a sanitized agent cannot be preloaded into a program that is not"
+    [ "$number" -gt 0 ] || skip_all "$reason"
+    skip "the rest" "$reason"
+    finish
 }
 
 # patch FILE.so SOURCE FLAG…: builds a patch file as the README says.
