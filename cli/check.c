@@ -4,8 +4,7 @@
  */
 #include "cli.h"
 
-#include "api/go_judge.h"
-#include "minisymbols.h"
+#include "bodiless.h"
 #include "patchfile.h"
 #include "report.h"
 #include "text.h"
@@ -50,96 +49,43 @@ static struct rdf_report *new_report(struct checking *checking)
     return &checking->report[checking->count];
 }
 
-/* Whether a function of the index is what the user calls NAME: plain, linkage name, or C++ with or without
- * its parameters; NAME@FILE too. */
-static bool is_named(const struct rdf_debug_index *index, const struct rdf_debug_function *function,
-                     const char *name)
+/* What has no code of its own, but is known. False: that is not so. */
+static bool check_bodiless(struct checking *checking, const char *name, redefine_status why_not)
 {
-    const char *linkage = index->text + function->name;
-    const char *at = strchr(name, '@');
-    size_t len = at ? (size_t)(at - name) : strlen(name);
-    if (at && strcmp(index->text + function->decl_file, at + 1) != 0) {
-        const char *slash = strrchr(index->text + function->decl_file, '/');
-        if (!slash || strcmp(slash + 1, at + 1) != 0)
-            return false;
-    }
-    if (strncmp(linkage, name, len) == 0 && !linkage[len])
-        return true;
-    /* A static function of C++ has no mangled name, and so no parameters in it. */
-    size_t own_len = strcspn(name, "(") < len ? strcspn(name, "(") : len;
-    if (strncmp(linkage, "_Z", 2) != 0 && strncmp(linkage, name, own_len) == 0 && !linkage[own_len])
-        return true;
-    char text[1024];
-    if (strncmp(linkage, "_Z", 2) != 0 || !rdf_image_demangle(linkage, text, sizeof text) ||
-        strncmp(text, name, len) != 0)
-        return false;
-    return !text[len] || text[len] == '(';
-}
-
-/* A function that was inlined everywhere has no symbol, nor has one of which otherwise only a clone or a
- * piece is left, whose body carries the name in debug data; that knows it. False: there is none such. */
-static bool check_bodiless(struct checking *checking, const char *name)
-{
-    struct cli_target *target = &checking->target;
-    const struct rdf_error *why;
-    const struct rdf_debug_index *index = rdf_judge_index(&checking->judge, target->images.image[0], &why);
+    struct rdf_report *report = new_report(checking);
     struct rdf_error err = {0};
-    for (uint32_t i = 0; index && i < index->function_count; i++) {
-        const struct rdf_debug_function *function = &index->function[i];
-        struct rdf_check_debug debug;
-        if (function->site_count == 0 || !is_named(index, function, name))
-            continue;
-        struct rdf_report *report = new_report(checking);
-        if (!report || !rdf_judge_sites(&checking->judge, index, function, &debug)) {
-            cli_say("no memory");
-            return false;
-        }
-        struct rdf_function nowhere = {.image = target->images.image[0], .name = name};
-        struct rdf_facts facts;
-        bool has_clones = function->flags & RDF_DEBUG_HAS_BODY &&
-                          rdf_judge_clones(&checking->judge, &nowhere, &facts, &err) == REDEFINE_OK;
-        struct rdf_check_subject subject = {.name = name,
-                                            .debug = &debug,
-                                            .facts = has_clones ? &facts : NULL};
-        if (rdf_check_verdict(&subject, &target->arena, report, &err) != REDEFINE_OK)
-            return false;
+    if (report && cli_bodiless_judge(&checking->judge, name, why_not, report, &err) == REDEFINE_OK) {
         checking->count++;
         return true;
     }
+    if (!report || err.status == REDEFINE_ENOMEM)
+        cli_say("no memory");
     return false;
 }
 
-/* The same of Go, whose own tables know it. */
-static bool check_bodiless_go(struct checking *checking, const char *name)
+/* Of the names of one place the one that was asked for is the function's own; the others are its other names. */
+struct asking {
+    const char *name;
+    size_t name_bytes;
+    struct rdf_function *function;
+};
+
+static bool take_name(void *ctx, const struct rdf_named *named)
 {
-    struct rdf_error ignored = {0};
-    const char *bang = strchr(name, '!');
-    struct rdf_report *report = new_report(checking);
-    if (!report ||
-        rdf_go_judge_inlined(&checking->judge, bang ? bang + 1 : name, report, &ignored) != REDEFINE_OK)
-        return false;
-    checking->count++;
-    return true;
+    const struct asking *asking = ctx;
+    if (named->addr != asking->function->start ||
+        strncmp(named->name, asking->name, asking->name_bytes) != 0 || named->name[asking->name_bytes])
+        return true;
+    asking->function->name = named->name;
+    return false;
 }
 
-/* A function of which only clones are left: their names tell. False: there are none either. */
-static bool check_clones_alone(struct checking *checking, const char *name)
+static void name_as_asked(struct rdf_images *images, const char *name, struct rdf_function *function)
 {
-    struct cli_target *target = &checking->target;
-    struct rdf_function function = {.image = target->images.image[0], .name = name};
-    struct rdf_check_debug debug = {0};
-    struct rdf_error err = {0};
-    struct rdf_facts facts;
-    if (rdf_judge_clones(&checking->judge, &function, &facts, &err) != REDEFINE_OK || !facts.clone_count)
-        return false;
-    struct rdf_report *report = new_report(checking);
-    struct rdf_check_subject subject = {.name = name, .facts = &facts, .debug = &debug};
-    if (!report || rdf_check_verdict(&subject, &target->arena, report, &err) != REDEFINE_OK) {
-        cli_say("no memory");
-        return false;
-    }
-    checking->count++;
-    return true;
+    const char *bang = strchr(name, '!');
+    const char *own = bang ? bang + 1 : name;
+    struct asking asking = {own, strcspn(own, "@"), function};
+    rdf_image_each_name(images, function->image, take_name, &asking);
 }
 
 /* Where the name's code is; false: a sentence has been said, or the name was reported otherwise. */
@@ -148,18 +94,12 @@ static bool find(struct checking *checking, const char *name, struct rdf_functio
     struct rdf_error err = {0};
     uint64_t entry;
     redefine_status status = rdf_images_find(&checking->target.images, name, &entry, &err);
-    struct rdf_image *program = checking->target.images.image[0];
-    uint64_t in_file;
-    if (status == REDEFINE_ENOTFOUND && cli_minisymbol_find(rdf_image_name(program), name, &in_file)) {
-        entry = in_file + rdf_image_bias(program);
-        status = REDEFINE_OK;
-    }
-    if ((status == REDEFINE_ENOTFOUND &&
-         (check_bodiless(checking, name) || check_clones_alone(checking, name))) ||
-        (status == REDEFINE_EINLINED && check_bodiless_go(checking, name)))
+    if (check_bodiless(checking, name, status))
         return false;
     if (status == REDEFINE_OK)
         status = rdf_images_function(&checking->target.images, entry, ret, &err);
+    if (status == REDEFINE_OK)
+        name_as_asked(&checking->target.images, name, ret);
     if (status == REDEFINE_OK && !ret->name)
         ret->name = name; /* the file's own symbols do not have it */
     if (status == REDEFINE_OK)
@@ -335,9 +275,22 @@ static void check_all(struct checking *checking)
 
 /* ---- Output ---- */
 
-static int finish(const struct checking *checking)
+/* Of a file, addresses are those that other tools see in it. */
+static void tell_addresses_in_file(struct checking *checking)
+{
+    for (size_t i = 0; i < checking->count; i++) {
+        struct rdf_report *report = &checking->report[i];
+        const struct rdf_image *image = rdf_images_at(&checking->target.images, report->addr);
+        if (image)
+            report->addr -= rdf_image_bias(image);
+    }
+}
+
+static int finish(struct checking *checking)
 {
     size_t of[4] = {0};
+    if (!checking->target.is_process)
+        tell_addresses_in_file(checking);
     bool colour = cli_has_colour(stdout);
     for (size_t i = 0; i < checking->count; i++) {
         const struct rdf_report *report = &checking->report[i];

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * What `redefine run` looks at before it starts a program. Only debug data in the files themselves, which is
- * quickly found; `redefine check --patch` looks everywhere.
+ * What `redefine run` looks at before it starts a program: of what `redefine check --patch` says, blockers are
+ * refused, copies and clones are warned of.
  */
 #include "gate.h"
 
 #include "agent/request.h"
+#include "bodiless.h"
 #include "check/compare.h"
 #include "cli.h"
 #include "indexcache.h"
@@ -57,20 +58,27 @@ static void close_patch(struct patch *patch)
     rdf_arena_free(&patch->arena);
 }
 
+static bool is_of_types(const struct rdf_hazard *hazard)
+{
+    return hazard->kind == RDF_HAZARD_SIGNATURE || hazard->kind == RDF_HAZARD_LAYOUT;
+}
+
 /* The sentence, and the table below it as it is. */
 static void say_hazard(const char *path, const char *name, const struct rdf_hazard *hazard)
 {
     const char *table = strchr(hazard->detail, '\n');
     int len = table ? (int)(table - hazard->detail) : (int)strlen(hazard->detail);
-    cli_say("%s redefines %s with another %s: %.*s; not started (--force starts it all the same)", path, name,
-            rdf_hazard_name(hazard->kind), len, hazard->detail);
+    cli_say("%s redefines %s%s%s: %.*s; not started (--force starts it all the same)", path, name,
+            is_of_types(hazard) ? " with another " : "",
+            is_of_types(hazard) ? rdf_hazard_name(hazard->kind) : "", len, hazard->detail);
     for (const char *at = table; at && *at; at++)
         fputc(*at == '\n' || (unsigned char)*at >= ' ' ? *at : '?', stderr);
     if (table)
         fputc('\n', stderr);
 }
 
-static void warn_of_copies(struct gate *gate, const struct rdf_function *function, const char *name)
+/* Whether there are any. */
+static bool warn_of_copies(struct gate *gate, const struct rdf_function *function, const char *name)
 {
     const struct rdf_error *ignored;
     struct rdf_check_debug debug;
@@ -78,18 +86,40 @@ static void warn_of_copies(struct gate *gate, const struct rdf_function *functio
     const struct rdf_debug_function *known =
         index ? rdf_debug_index_at(index, function->start - rdf_image_bias(function->image)) : NULL;
     if (!known || !rdf_judge_sites(&gate->judge, index, known, &debug))
-        return;
+        return false;
     for (size_t i = 0; i < debug.inlined_count; i++) {
         const struct rdf_check_inlined *site = &debug.inlined[i];
         if (site->is_self)
             continue;
         cli_say("warning: %s is inlined into %s (%s:%u)%s, where the replacement is not called; redefine "
-                "check says "
-                "more",
+                "check says more",
                 name, site->caller, site->file ? site->file : "?", site->line,
                 debug.inlined_total > 1 ? " and elsewhere" : "");
-        return;
+        return true;
     }
+    return false;
+}
+
+/* A blocker whatever the replacement's type is. Where it was inlined, the rest of the code may be called by
+ * nobody. */
+static void refuse_blocker(struct gate *gate, const char *path, const char *name,
+                           const struct rdf_report *report)
+{
+    for (const struct rdf_hazard *hazard = report->hazard; hazard; hazard = hazard->next)
+        if (hazard->severity == RDF_SEVERITY_BLOCKER && hazard->kind != RDF_HAZARD_INLINED) {
+            say_hazard(path, name, hazard);
+            gate->refused = true;
+            return;
+        }
+}
+
+static void refuse_uncalled(struct gate *gate, const char *path, const struct rdf_function *function,
+                            const char *name)
+{
+    struct rdf_error ignored = {0};
+    struct rdf_report report;
+    if (rdf_judge_functions(&gate->judge, function, 1, &report, &ignored) == REDEFINE_OK)
+        refuse_blocker(gate, path, name, &report);
 }
 
 /* ---- Clones ---- */
@@ -166,18 +196,15 @@ static void compare_types(struct gate *gate, const struct patch *patch, const st
     if (!of_target || rdf_debug_type(patch->debug, known, &of_replacement, &ignored) != REDEFINE_OK ||
         rdf_check_compare(of_target, of_replacement, &gate->target.arena, &report, &ignored) != REDEFINE_OK)
         return;
-    for (const struct rdf_hazard *hazard = report.hazard; hazard; hazard = hazard->next)
-        if (hazard->severity == RDF_SEVERITY_BLOCKER) {
-            say_hazard(patch->path, name, hazard);
-            gate->refused = true;
-            return;
-        }
+    refuse_blocker(gate, patch->path, name, &report);
 }
 
-/* Whether the function is there; what cannot be found, the agent will say; it knows the process. */
-static bool find(struct gate *gate, const char *name, struct rdf_function *ret)
+/* Whether the function is there; what cannot be found, the agent will say; it knows the process. What has no code
+ * is refused here, since only debug data says why. */
+static bool find(struct gate *gate, const char *path, const char *name, struct rdf_function *ret)
 {
     struct rdf_error ignored = {0};
+    struct rdf_report report;
     uint64_t entry;
     if (!gate->is_open) {
         gate->is_open = true;
@@ -185,11 +212,18 @@ static bool find(struct gate *gate, const char *name, struct rdf_function *ret)
             gate->is_unreadable = true;
             return false;
         }
-        gate->judge = cli_judge_of(&gate->target,
-                                   gate->question->takes_clones ? RDF_DEBUG_ANYWHERE : RDF_DEBUG_INSIDE);
+        gate->judge = cli_judge_of(&gate->target, RDF_DEBUG_ANYWHERE);
     }
-    return !gate->is_unreadable &&
-           rdf_images_find(&gate->target.images, name, &entry, &ignored) == REDEFINE_OK &&
+    if (gate->is_unreadable)
+        return false;
+    redefine_status status = rdf_images_find(&gate->target.images, name, &entry, &ignored);
+    if (status == REDEFINE_ENOTFOUND &&
+        cli_bodiless_judge(&gate->judge, name, status, &report, &ignored) == REDEFINE_OK) {
+        if (!gate->question->is_forced)
+            refuse_blocker(gate, path, name, &report);
+        return false;
+    }
+    return status == REDEFINE_OK &&
            rdf_images_function(&gate->target.images, entry, ret, &ignored) == REDEFINE_OK;
 }
 
@@ -197,12 +231,15 @@ static void gate_function(struct gate *gate, const struct patch *patch, const ch
                           uint64_t replacement, const char *before)
 {
     struct rdf_function function;
-    if (!find(gate, name, &function))
+    if (!find(gate, patch->path, name, &function))
         return;
-    warn_of_copies(gate, &function, name);
+    bool has_copies = warn_of_copies(gate, &function, name);
     gate_clones(gate, &function, name, before);
-    if (!gate->question->is_forced)
-        compare_types(gate, patch, &function, name, replacement);
+    if (gate->question->is_forced)
+        return;
+    if (has_copies)
+        refuse_uncalled(gate, patch->path, &function, name);
+    compare_types(gate, patch, &function, name, replacement);
 }
 
 /* ---- Items ---- */

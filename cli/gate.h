@@ -8,12 +8,12 @@ struct cli_gate_question {
     const char *program; /* its path */
     const char *items;   /* of the request (agent/request.h): patches, and names with what replaces them */
     bool takes_clones;   /* clones that take the same parameters are to be redefined too */
-    bool is_forced;      /* types are not compared */
+    bool is_forced;      /* nothing is refused */
 };
 
-/* Whether a program may be started with these patches, as far as the debug data inside of its objects and of
- * the patches tells: null when a replacement has another signature or another layout of what it is given,
- * and that has been said. Copies and clones that will not be replaced are warned of. Else a new string: the
+/* Whether a program may be started with these patches, as far as the debug data of its objects and of the patches
+ * tells: null when a replacement has another signature or another layout of what it is given, or would be called
+ * by nobody, and that has been said. Copies and clones that will not be replaced are warned of. Else a new string: the
  * items, with the clones that are taken along. */
 char *cli_gate(const struct cli_gate_question *question);
 

@@ -255,6 +255,13 @@ static uint64_t shown_address(const struct list *list, const struct row *row)
     return row->function.start - (list->target.is_process ? 0 : rdf_image_bias(row->function.image));
 }
 
+/* What the column has room for. */
+static const char *short_reason(const struct row *row)
+{
+    const char *name = row->hazard ? row->hazard : "";
+    return strcmp(name, rdf_hazard_name(RDF_HAZARD_NO_DEBUG_INFO)) == 0 ? "no-debug" : name;
+}
+
 static void print_rows(const struct list *list)
 {
     bool has_colour = cli_has_colour(stdout);
@@ -267,10 +274,10 @@ static void print_rows(const struct list *list)
     for (size_t i = 0; i < list->count; i++) {
         const struct row *row = &list->row[i];
         char *demangled = cli_demangle(row->function.name);
-        printf("%s%-8s%s %*" PRIx64 " %7" PRIu64 " %-7s %-9.9s ", has_colour ? colour_of(row->verdict) : "",
+        printf("%s%-8s%s %*" PRIx64 " %7" PRIu64 " %-7s %-9s ", has_colour ? colour_of(row->verdict) : "",
                rdf_verdict_name(row->verdict), has_colour ? "\033[0m" : "", digits, shown_address(list, row),
                row->function.end - row->function.start, row->strategy ? row->strategy : "none",
-               row->hazard ? row->hazard : "");
+               short_reason(row));
         cli_put_text(stdout, demangled ? demangled : row->function.name, rest > 20 ? rest : 20);
         putchar('\n');
         free(demangled);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "target.h"
 
+#include "asidesymbols.h"
 #include "cli.h"
 #include "filespace.h"
 
@@ -66,6 +67,7 @@ static bool load(struct cli_target *target, const char *name, const char *path)
         return false;
     }
     begin_with(&target->images, path);
+    target->aside = cli_aside_lend(&target->images);
     return true;
 }
 
@@ -96,6 +98,7 @@ void cli_target_close(struct cli_target *target)
 {
     if (target->arena.source) {
         rdf_images_free(&target->images);
+        cli_aside_free(target->aside);
         rdf_arena_free(&target->arena);
     }
     cli_filespace_free(target->files);

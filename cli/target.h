@@ -8,6 +8,7 @@
 
 #include "image/image.h"
 
+struct cli_aside;
 struct cli_filespace;
 
 struct cli_target {
@@ -16,6 +17,7 @@ struct cli_target {
     struct rdf_space space;
     struct rdf_arena arena;
     struct rdf_images images; /* the program first */
+    struct cli_aside *aside;  /* symbols that lie in files of their own */
     bool is_process;
 };
 

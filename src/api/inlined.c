@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What this process knows of its own inlined functions: an index per object, made at the first question about
- * it and kept. Only debug data inside of the object's own file is looked at: a redefinition does not take
+ * it and kept. Only debug data in the object's own file, or beside it, is looked at: a redefinition does not take
  * longer because somebody installed the symbols of the C library.
  */
 #include "api/inlined.h"

@@ -8,6 +8,7 @@
 #include "core/plan.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum {
     SITES_MAX = 1000,
@@ -187,6 +188,40 @@ redefine_status rdf_judge_clones(struct rdf_judge *judge, const struct rdf_funct
     return status;
 }
 
+/* ---- Other names ---- */
+
+static bool is_defined(const struct rdf_debug_index *index, const char *name, bool counts_copies)
+{
+    uint32_t first, count = rdf_debug_index_named(index, name, &first);
+    for (uint32_t i = first; i < first + count; i++)
+        if (index->function[i].flags & RDF_DEBUG_HAS_BODY || index->function[i].site_count == 0 ||
+            counts_copies)
+            return true;
+    return false;
+}
+
+/* Symbols hardly tell two functions that were merged from one that has two names. Debug data does: the former
+ * were both defined. */
+static void judge_names(struct rdf_judge *judge, const struct rdf_debug_index *index,
+                        const struct rdf_debug_function *known, const struct rdf_function *function,
+                        struct rdf_facts *facts)
+{
+    /* Who was asked for by an alias is another name of the one that is defined there. */
+    bool is_alias = function->name && !is_defined(index, function->name, true);
+    for (size_t i = 0; i < facts->other_name_count; i++) {
+        struct rdf_other_name *other = &facts->other_name[i];
+        const char *name = other->name;
+        enum rdf_clone_kind unused;
+        size_t base_bytes;
+        if (rdf_clone_of(name, &unused, &base_bytes))
+            name = rdf_arena_copy(judge->arena, name, base_bytes);
+        /* A static function of C++ may have no mangled name there. */
+        if (name && strncmp(name, "_ZL", 3) != 0)
+            other->is_folded = is_defined(index, name, other->is_folded) &&
+                               !(is_alias && strcmp(name, index->text + known->name) == 0);
+    }
+}
+
 /* ---- Verdicts ---- */
 
 static const char *plain_name(struct rdf_arena *arena, const char *name)
@@ -227,10 +262,14 @@ static redefine_status judge_one(struct rdf_judge *judge, const struct rdf_funct
     if (known && !rdf_judge_sites(judge, index, known, &debug))
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
     judge_clones(judge, function, facts);
+    if (known)
+        judge_names(judge, index, known, function, facts);
     struct rdf_check_window window = {.status = rdf_plan_window(judge->images, function, &found, &why),
                                       .sentence = why.sentence};
     window.is_slow = window.status == REDEFINE_OK && found.strategy == RDF_STRATEGY_TRAP;
-    const char *name = function->name ? function->name : "(no name)";
+    const char *name = function->name ? function->name
+                       : known        ? index->text + known->name
+                                      : "(no name)";
     struct rdf_check_subject subject = {
         .name = judge->is_brief ? name : plain_name(arena, name),
         .addr = function->start,

@@ -42,7 +42,8 @@ struct rdf_clone {
 
 struct rdf_other_name {
     const char *name;
-    bool is_folded; /* another function whose identical code was merged; else an alias or a version */
+    bool is_folded; /* another function whose identical code was merged; else an alias or a version. Here a
+                       guess from what people call aliases; where there is debug data, that tells */
 };
 
 struct rdf_caller {
@@ -59,7 +60,7 @@ struct rdf_facts {
     size_t caller_count;
     struct rdf_clone *clone;
     size_t clone_count;
-    const struct rdf_other_name *other_name;
+    struct rdf_other_name *other_name;
     size_t other_name_count;
     /* ipa-ra: registers that a call may clobber, that this body leaves alone, and in which a caller keeps
      * something across its call (a bit for each, as the CPU's room numbers them) */

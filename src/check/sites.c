@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "check/sites.h"
 
+#include <string.h>
+
 /* A function that was inlined into itself, or into another record of itself. */
 static bool is_same(const struct rdf_debug_index *index, uint32_t caller,
                     const struct rdf_debug_function *function)
@@ -15,6 +17,9 @@ static bool each_of(const struct rdf_debug_index *index, const struct rdf_debug_
 {
     for (uint32_t i = 0; i < function->site_count; i++) {
         const struct rdf_debug_site *site = &index->site[function->first_site + i];
+        /* In a copy of itself: a piece of that one, or recursion unrolled there. */
+        if (&index->function[site->via] == function && site->caller != site->via)
+            continue;
         if (!visit(ctx, site, is_same(index, site->caller, function)))
             return false;
     }
@@ -56,6 +61,24 @@ static bool list_site(void *ctx, const struct rdf_debug_site *site, bool is_self
     return true;
 }
 
+static bool is_before(const struct rdf_check_inlined *a, const struct rdf_check_inlined *b)
+{
+    int files = strcmp(a->file ? a->file : "", b->file ? b->file : "");
+    return files ? files < 0 : a->line < b->line;
+}
+
+/* As in the source; compilers write them in an order of their own. They are few: no quicker way is needed. */
+static void sort(struct rdf_check_inlined *list, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct rdf_check_inlined moved = list[i];
+        size_t at = i;
+        for (; at > 0 && is_before(&moved, &list[at - 1]); at--)
+            list[at] = list[at - 1];
+        list[at] = moved;
+    }
+}
+
 bool rdf_check_sites(const struct rdf_debug_index *index, const struct rdf_debug_function *function,
                      size_t sites_max, struct rdf_arena *arena, struct rdf_check_debug *ret)
 {
@@ -67,6 +90,7 @@ bool rdf_check_sites(const struct rdf_debug_index *index, const struct rdf_debug
     if (!listing.list)
         return false;
     rdf_check_each_site(index, function, list_site, &listing);
+    sort(listing.list, listing.room);
     *ret = (struct rdf_check_debug){.inlined = listing.list,
                                     .inlined_count = listing.room,
                                     .inlined_total = total,

@@ -6,6 +6,8 @@
 
 #include "check/text.h"
 
+#include <string.h>
+
 static const char *const hazard_names[] = {
 #define HAZARD_NAME(name, text) text,
     RDF_HAZARD_LIST(HAZARD_NAME)
@@ -89,6 +91,8 @@ redefine_status rdf_check_vadd(struct rdf_report *report, struct rdf_arena *aren
 /* What the steps below share. */
 struct making {
     const struct rdf_check_subject *subject;
+    const char *source; /* what the source calls the function: attributes are for that */
+    bool is_piece;
     struct rdf_arena *arena;
     struct rdf_report *report;
     struct rdf_error *err;
@@ -130,19 +134,18 @@ static void tell_inlined(struct making *making)
         if (site->is_self)
             add(making, hazard,
                 "unrolled into itself, where a replacement is not called: mark %s __attribute__((noinline)), "
-                "if its "
-                "own calls matter",
-                subject->name);
+                "if its own calls matter",
+                making->source);
         else
             add(making, hazard,
                 "inlined into %s, where a replacement is not called: mark %s __attribute__((noinline)), or "
                 "redefine %s instead",
-                caller, subject->name, caller);
+                caller, making->source, caller);
     }
     if (debug && debug->inlined_total > debug->inlined_count)
         add(making, (struct rdf_hazard){.kind = RDF_HAZARD_INLINED, .severity = RDF_SEVERITY_WARNING},
             "inlined in %zu more places that are not listed: mark %s __attribute__((noinline))",
-            debug->inlined_total - debug->inlined_count, subject->name);
+            debug->inlined_total - debug->inlined_count, making->source);
     if (nothing_left && subject->facts)
         add(making, (struct rdf_hazard){.kind = RDF_HAZARD_NO_CALLER, .severity = RDF_SEVERITY_BLOCKER},
             "%s has no code of its own, only clones of it, whose parameters the compiler chose: mark it "
@@ -151,8 +154,7 @@ static void tell_inlined(struct making *making)
     else if (nothing_left)
         add(making, (struct rdf_hazard){.kind = RDF_HAZARD_NO_CALLER, .severity = RDF_SEVERITY_BLOCKER},
             "%s has no code of its own: every call was inlined; mark it __attribute__((noinline)), or "
-            "redefine "
-            "its callers instead",
+            "redefine its callers instead",
             subject->name);
 }
 
@@ -162,17 +164,26 @@ static void tell_callers(struct making *making)
     const struct rdf_check_debug *debug = making->subject->debug;
     if (!facts || !facts->is_complete || !making->subject->addr || is_called(facts))
         return;
-    bool inlined = debug && debug->inlined_total > 0;
-    add(making,
-        (struct rdf_hazard){.kind = RDF_HAZARD_NO_CALLER,
-                            .severity = inlined ? RDF_SEVERITY_BLOCKER : RDF_SEVERITY_WARNING},
-        inlined
-            ? "nothing calls the code of %s and nothing takes its address: only inlined copies run; mark it "
-              "__attribute__((noinline)), or redefine its callers instead"
-            : "nothing calls %s and nothing takes its address: nobody would notice a replacement; redefine "
-              "what is "
-              "called instead of it",
-        making->subject->name);
+    const char *name = making->subject->name, *source = making->source;
+    struct rdf_hazard hazard = {.kind = RDF_HAZARD_NO_CALLER, .severity = RDF_SEVERITY_WARNING};
+    if (making->is_piece) {
+        add(making, hazard,
+            "nothing calls %s: it is a piece of %s, which goes on there: redefine %s instead, or mark it "
+            "__attribute__((noipa))",
+            name, source, source);
+    } else if (debug && debug->inlined_total > 0) {
+        hazard.severity = RDF_SEVERITY_BLOCKER;
+        add(making, hazard,
+            "nothing calls the code of %s and nothing takes its address: only inlined copies run; mark %s "
+            "__attribute__((noinline)), or redefine its callers instead",
+            name, source);
+    } else {
+        add(making, hazard,
+            "nothing calls %s and nothing takes its address: nobody would notice a replacement; redefine what "
+            "is called instead of it, or, where the compiler did without calls that the source has, mark %s "
+            "__attribute__((noipa))",
+            name, source);
+    }
 }
 
 static void tell_blind(struct making *making)
@@ -186,10 +197,9 @@ static void tell_blind(struct making *making)
                                 .severity = proven ? RDF_SEVERITY_NOTE : RDF_SEVERITY_WARNING};
     if (proven)
         add(making, hazard,
-            "%zu direct call%s of it prove that it is used; whether it was inlined elsewhere as well, only "
-            "debug data "
-            "tells: %s",
-            facts->direct_calls, facts->direct_calls == 1 ? "" : "s", why ? why : "compile with -g");
+            "%zu direct call%s that it is used; whether it was inlined elsewhere as well, only debug data tells: %s",
+            facts->direct_calls, facts->direct_calls == 1 ? " of it proves" : "s of it prove",
+            why ? why : "compile with -g");
     else
         add(making, hazard, "whether it was inlined cannot be told: %s", why ? why : "compile with -g");
 }
@@ -223,9 +233,9 @@ static void tell_piece(struct making *making, const struct rdf_clone *clone)
     if (clone->direct_calls)
         hazard.severity = RDF_SEVERITY_WARNING;
     add(making, hazard,
-        "%s is a piece of the body, and %zu direct call%s from where the rest was inlined go to it: compile "
+        "%s is a piece of the body, and %zu direct call%s to it, from where the rest was inlined: compile "
         "with -fno-partial-inlining, or mark %s __attribute__((noipa))",
-        clone->name, clone->direct_calls, clone->direct_calls == 1 ? "" : "s", name);
+        clone->name, clone->direct_calls, clone->direct_calls == 1 ? " goes" : "s go", name);
 }
 
 static void tell_fitting(struct making *making, const struct rdf_clone *clone)
@@ -235,8 +245,8 @@ static void tell_fitting(struct making *making, const struct rdf_clone *clone)
         (struct rdf_hazard){.kind = RDF_HAZARD_CLONE,
                             .severity = takes ? RDF_SEVERITY_NOTE : RDF_SEVERITY_WARNING,
                             .caller = clone->name},
-        "%zu direct call%s go to %s, which takes the same parameters: %s", clone->direct_calls,
-        clone->direct_calls == 1 ? "" : "s", clone->name,
+        "%zu direct call%s to %s, which takes the same parameters: %s", clone->direct_calls,
+        clone->direct_calls == 1 ? " goes" : "s go", clone->name,
         takes ? "nothing is to be done, --clones takes it along"
               : "redefine it too, with the same replacement, as --clones does");
 }
@@ -247,7 +257,7 @@ static void tell_clone(struct making *making, const struct rdf_clone *clone)
                                 .severity = clone->fit == RDF_CLONE_OTHER ? RDF_SEVERITY_NOTE
                                                                           : RDF_SEVERITY_WARNING,
                                 .caller = clone->name};
-    const char *plural = clone->direct_calls == 1 ? "" : "s";
+    const char *calls = clone->direct_calls == 1 ? " goes" : "s go";
     const char *what = clone->difference ? clone->difference
                        : clone->fit == RDF_CLONE_UNTOLD
                            ? "may take other parameters, which only debug data (-g) tells"
@@ -259,13 +269,13 @@ static void tell_clone(struct making *making, const struct rdf_clone *clone)
         add(making, hazard, "%s %s: redefine it by that name, if it is meant", clone->name, what);
     else if (clone->kind == RDF_CLONE_PROMOTED)
         add(making, hazard,
-            "%zu direct call%s go to %s, which %s: redefine it by that name, or mark %s "
+            "%zu direct call%s to %s, which %s: redefine it by that name, or mark %s "
             "__attribute__((noipa))",
-            clone->direct_calls, plural, clone->name, what, making->subject->name);
+            clone->direct_calls, calls, clone->name, what, making->subject->name);
     else
         add(making, hazard,
-            "%zu direct call%s go to %s, which %s; compile with %s, or mark %s __attribute__((noclone))",
-            clone->direct_calls, plural, clone->name, what, clone_flag(clone->kind), making->subject->name);
+            "%zu direct call%s to %s, which %s; compile with %s, or mark %s __attribute__((noclone))",
+            clone->direct_calls, calls, clone->name, what, clone_flag(clone->kind), making->subject->name);
 }
 
 static void tell_clones(struct making *making)
@@ -348,6 +358,38 @@ static void tell_window(struct making *making)
             "room");
 }
 
+/* Who asks for a clone by its name may take it for the whole function. */
+static void tell_own_clone(struct making *making)
+{
+    const char *name = making->subject->name, *source = making->source;
+    if (source == name || !making->subject->addr)
+        return;
+    add(making,
+        (struct rdf_hazard){.kind = RDF_HAZARD_CLONE, .severity = RDF_SEVERITY_NOTE, .caller = source},
+        making->is_piece
+            ? "it is a piece of %s that the compiler split off: whoever calls %s runs that first; mark it "
+              "__attribute__((noipa)) to have it in one piece"
+            : "it is a clone of %s, for some of the callers; %s is a function of its own: mark it "
+              "__attribute__((noipa)) to have no clones",
+        source, source);
+}
+
+/* A clone's name is the source's, and what the compiler put behind it; demanglers put it in brackets. */
+static const char *source_name(const struct rdf_check_subject *subject, struct rdf_arena *arena,
+                               bool *ret_is_piece)
+{
+    enum rdf_clone_kind kind;
+    size_t source_bytes;
+    const char *bracket = strstr(subject->name, " [clone ");
+    *ret_is_piece = false;
+    if (!rdf_clone_of(subject->name, &kind, &source_bytes))
+        return subject->name;
+    *ret_is_piece = kind == RDF_CLONE_PART || kind == RDF_CLONE_COLD;
+    if (bracket)
+        source_bytes = (size_t)(bracket - subject->name);
+    return rdf_arena_copy(arena, subject->name, source_bytes);
+}
+
 redefine_status rdf_check_verdict(const struct rdf_check_subject *subject, struct rdf_arena *arena,
                                   struct rdf_report *ret, struct rdf_error *err)
 {
@@ -355,7 +397,11 @@ redefine_status rdf_check_verdict(const struct rdf_check_subject *subject, struc
                                 .addr = subject->addr,
                                 .size_bytes = subject->size_bytes};
     struct making making = {.subject = subject, .arena = arena, .report = &report, .err = err};
+    making.source = source_name(subject, arena, &making.is_piece);
+    if (!making.source)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
     tell_inlined(&making);
+    tell_own_clone(&making);
     tell_callers(&making);
     tell_blind(&making);
     tell_clones(&making);

@@ -25,8 +25,8 @@
 struct rdf_debug;
 
 enum rdf_debug_where {
-    RDF_DEBUG_INSIDE,   /* only in the object's own file and what it names: cheap to find out */
-    RDF_DEBUG_ANYWHERE, /* also separate files by build-id and debuglink */
+    RDF_DEBUG_INSIDE,   /* in the object's own file and what it names beside it: cheap to find out */
+    RDF_DEBUG_ANYWHERE, /* also what was installed for it, by build-id and debuglink */
 };
 
 /* Open the debug data of the object at `path`.
@@ -54,7 +54,8 @@ enum {
     RDF_DEBUG_SPLIT = 16, /* its entry lies in a split unit: of the skeleton at `unit_off` */
 };
 
-/* Addresses are the file's; texts are offsets into the index; functions are sorted by name. */
+/* Addresses are the file's; texts are offsets into the index; functions are sorted by name. One without entries
+ * and without copies was defined, but the compiler or linker merged it with another or dropped it. */
 struct rdf_debug_function {
     uint32_t name;  /* the linkage name where there is one */
     uint32_t plain; /* the name in the source */

@@ -187,6 +187,25 @@ bool rdf_gather_site(struct gather *gather, uint32_t function, const struct rdf_
     return true;
 }
 
+/* Most of these are bodies that another unit has: the name is all that is kept of them, once. */
+static const uint8_t *place_of_text(uint32_t off)
+{
+    return (const uint8_t *)(uintptr_t)off;
+}
+
+bool rdf_gather_absent(struct gather *gather, const char *name)
+{
+    uint32_t off;
+    if (!rdf_gather_text(gather, name, &off) || !grow_places(gather, &gather->absent))
+        return false;
+    struct place *place = off ? find_place(&gather->absent, place_of_text(off)) : NULL;
+    if (place && !place->at) {
+        *place = (struct place){place_of_text(off), off};
+        gather->absent.count++;
+    }
+    return true;
+}
+
 bool rdf_gather_begin(struct gather *gather, struct rdf_debug *debug, struct rdf_arena *arena)
 {
     *gather = (struct gather){.debug = debug, .arena = arena, .text_slots = 1024};
@@ -282,10 +301,30 @@ static bool join_scopes(struct gather *gather)
     return true;
 }
 
+/* Those of which no unit has code become functions too, without entries and copies. */
+static bool join_absent(struct gather *gather)
+{
+    for (size_t i = 0; i < gather->function_count && gather->absent.count; i++) {
+        struct place *place = find_place(&gather->absent, place_of_text(gather->function[i].name));
+        if (place->at)
+            place->number = 0;
+    }
+    for (size_t i = 0; i < gather->absent.room; i++) {
+        uint32_t name = gather->absent.place[i].number;
+        if (!name)
+            continue;
+        if (!grow(gather, (void **)&gather->function, gather->function_count, &gather->function_room,
+                  sizeof *gather->function))
+            return false;
+        gather->function[gather->function_count++] = (struct rdf_debug_function){.name = name, .plain = name};
+    }
+    return true;
+}
+
 bool rdf_gather_end(struct gather *gather, const struct rdf_page_source *pages, struct rdf_span key,
                     struct rdf_debug_index *ret)
 {
-    if (!join_scopes(gather))
+    if (!join_scopes(gather) || !join_absent(gather))
         return false;
     struct index_head head = {.function_count = (uint32_t)gather->function_count,
                               .entry_count = (uint32_t)gather->entry_count,

@@ -31,6 +31,7 @@ struct gather {
     size_t site_function_room;
     struct places functions;     /* entry → its function */
     struct places scopes;        /* declaration without a linkage name → the text of its namespaces */
+    struct places absent;        /* offsets of names: of definitions that have no code here */
     const uint8_t **declaration; /* of each function that has no linkage name */
     size_t declaration_room;
     /* Offsets of texts, by content; 0: free. */
@@ -49,6 +50,8 @@ bool rdf_gather_site(struct gather *gather, uint32_t function, const struct rdf_
 /* Where the number of the entry's function is, or is to be: NO_FUNCTION when it is not known yet. Valid until
  * the next call. */
 uint32_t *rdf_gather_slot(struct gather *gather, const struct die *die);
+/* A function of this name was defined, and has no code: it was merged with another one, or dropped. */
+bool rdf_gather_absent(struct gather *gather, const char *name);
 /* The declaration at `die` lies in these namespaces. */
 bool rdf_gather_scope(struct gather *gather, const struct die *die, uint32_t scope);
 /* `declaration`: where its name is to be completed by namespaces; else null. */

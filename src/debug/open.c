@@ -83,11 +83,13 @@ static bool same_id(struct rdf_span a, struct rdf_span b)
     return a.data && a.len_bytes == b.len_bytes && rdf_bytes_equal(a.data, b.data, a.len_bytes);
 }
 
-/* The separate file of an object that has none of its own: null without a failure when there is none. */
-static bool open_separate(struct rdf_debug *debug, const struct debug_file *object, struct debug_file **ret)
+/* The separate file of an object that has none of its own: null without a failure when there is none. What lies
+ * beside the object belongs to it; what was installed for it may be looked for or not. */
+static bool open_separate(struct rdf_debug *debug, const struct debug_file *object,
+                          enum rdf_debug_where where, struct debug_file **ret)
 {
     *ret = NULL;
-    if (object->build_id.data) {
+    if (object->build_id.data && where == RDF_DEBUG_ANYWHERE) {
         if (!open_elf(debug, by_build_id(debug, object->build_id), 0, 0, ret))
             return false;
         if (*ret && same_id((*ret)->build_id, object->build_id) && (*ret)->section[SECTION_INFO].data)
@@ -101,7 +103,7 @@ static bool open_separate(struct rdf_debug *debug, const struct debug_file *obje
     const char *global = path_of(debug, debug_root, sizeof debug_root - 1,
                                  object->path[0] == '/' ? object->path + 1 : object->path);
     const char *dirs[] = {object->path, hidden, global};
-    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
+    for (size_t i = 0; i < (where == RDF_DEBUG_ANYWHERE ? 3 : 2); i++) {
         if (!dirs[i])
             return rdf_fail(debug->err, REDEFINE_ENOMEM, "no memory to look for debug data"), false;
         const char *path = path_of(debug, dirs[i], dir_len_of(dirs[i]), object->debuglink);
@@ -151,9 +153,9 @@ static bool open_all(struct rdf_debug *debug, const char *path, uint64_t dev, ui
                         path),
                false;
     debug->main = object;
-    if (!object->section[SECTION_INFO].data && where == RDF_DEBUG_ANYWHERE) {
+    if (!object->section[SECTION_INFO].data) {
         struct debug_file *separate;
-        if (!open_separate(debug, object, &separate))
+        if (!open_separate(debug, object, where, &separate))
             return false;
         if (separate)
             debug->main = separate;

@@ -166,13 +166,37 @@ static uint64_t start_of(const struct unit *unit, const struct found *found)
     return has_low && is_real(unit, low) ? low : 0;
 }
 
+/* A definition without code: what it is called, so that it can be told from a mere other name of a place. */
+static bool note_absent(struct gather *gather, struct die die, struct found found)
+{
+    const char *plain = NULL;
+    for (int step = 0; step < STEPS_MAX; step++) {
+        uint64_t off;
+        if (found.linkage.form)
+            return rdf_gather_absent(gather, rdf_debug_string(die.unit, &found.linkage));
+        plain = plain || !found.name.form ? plain : rdf_debug_string(die.unit, &found.name);
+        const struct value *next = found.origin.form ? &found.origin : &found.specification;
+        if (!next->form)
+            return rdf_gather_absent(gather, plain);
+        if (!rdf_debug_refer(gather->debug, die.unit, next, &die))
+            return false;
+        if (!die.abbrev)
+            return rdf_debug_damaged(gather->debug, die.unit, die.off, "a function's entry is none");
+        if (!read_found(gather, &die, &found, &off))
+            return false;
+    }
+    return rdf_gather_absent(gather, plain);
+}
+
 static bool note_body(struct gather *gather, const struct die *die, const struct found *found,
                       struct level *level)
 {
     uint64_t addr = start_of(die->unit, found);
     level->function = level->via = NO_FUNCTION;
-    if (!addr || found->is_declaration || found->is_abstract)
+    if (found->is_declaration || found->is_abstract)
         return true;
+    if (!addr)
+        return note_absent(gather, *die, *found);
     uint32_t function;
     if (!function_of(gather, *die, &function))
         return false;

@@ -274,6 +274,23 @@ struct rdf_symbols *rdf_image_symtab(struct rdf_images *images, struct rdf_image
     return symtab;
 }
 
+bool rdf_image_has_symbols(struct rdf_images *images, struct rdf_image *image)
+{
+    return rdf_image_symtab(images, image)->count > 0;
+}
+
+void rdf_image_lend_symbols(struct rdf_images *images, struct rdf_image *image, struct rdf_span symbols,
+                            struct rdf_span names)
+{
+    struct rdf_symbols *symtab = rdf_image_symtab(images, image);
+    uint64_t count = symbols.len_bytes / sizeof(Elf64_Sym);
+    if (symtab->count)
+        return;
+    symtab->sym = symbols;
+    symtab->str = names;
+    symtab->count = count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
+}
+
 /* DT_GNU_HASH stores no number of symbols: the last chain's end is the end of the table. */
 static uint64_t gnu_hash_symbols(struct rdf_span hash)
 {
