@@ -14,8 +14,11 @@ enum {
     LEAVES_MAX = 4096,
     PAIRS_MAX = 1024,
     DEPTH_MAX = 64,
-    NAME_BYTES = 120,
-    FIELD_BYTES = 200,
+    COMPLETED_MAX = 16, /* each is a search */
+    FUNCTIONS_MAX = 8,  /* functions that take functions that take … */
+    NAME_BYTES = 200,
+    FUNCTION_NAME_BYTES = 60, /* of a parameter's type in a function's */
+    FIELD_BYTES = 280,
     TABLE_LINES = 24, /* of the fields side by side */
 };
 
@@ -43,6 +46,9 @@ struct compare {
     struct rdf_error *err;
     struct pair *pair; /* structures that are to be compared, or have been */
     size_t pair_count;
+    struct pair completed[COMPLETED_MAX]; /* a type that is only declared, and its definition or itself */
+    size_t completed_count;
+    unsigned functions; /* that are being compared */
     struct leaf *target_leaf, *replacement_leaf; /* LEAVES_MAX each, used again and again */
     bool out_of_memory;
 };
@@ -59,7 +65,8 @@ static const char *class_word(const struct rdf_type *type)
     }
 }
 
-static void type_text(const struct rdf_type *type, char *ret, size_t bytes)
+/* Without what a function behind it takes. */
+static void simple_text(const struct rdf_type *type, char *ret, size_t bytes)
 {
     const char *stars[] = {"", " *", " **", " ***"};
     const char *end = "";
@@ -73,6 +80,8 @@ static void type_text(const struct rdf_type *type, char *ret, size_t bytes)
             end = " &&";
         else if (type->kind == RDF_TYPE_ARRAY && type->target)
             end = "[]";
+        else if (type->kind == RDF_TYPE_MEMBER_POINTER && type->target)
+            end = " (of a class) *";
         else
             break;
         type = type->target;
@@ -82,6 +91,34 @@ static void type_text(const struct rdf_type *type, char *ret, size_t bytes)
                        : type->kind == RDF_TYPE_VOID     ? "void"
                                                          : "(unnamed)";
     (void)snprintf(ret, bytes, "%s%.80s%s%s", type->name ? class_word(type) : "", name, stars[depth], end);
+}
+
+static void function_text(const struct rdf_type *type, const char *stars, char *ret, size_t bytes)
+{
+    char result[FUNCTION_NAME_BYTES], parameter[FUNCTION_NAME_BYTES];
+    simple_text(type->target, result, sizeof result);
+    int used = snprintf(ret, bytes, "%s (%s)(", result, stars);
+    for (size_t i = 0; used > 0 && (size_t)used < bytes && i < type->field_count; i++) {
+        simple_text(type->field[i].type, parameter, sizeof parameter);
+        used += snprintf(ret + used, bytes - (size_t)used, "%s%s", i ? ", " : "", parameter);
+    }
+    if (used > 0 && (size_t)used < bytes)
+        (void)snprintf(ret + used, bytes - (size_t)used, "%s)",
+                       type->is_variadic && type->field_count ? ", ..." : "");
+}
+
+static void type_text(const struct rdf_type *type, char *ret, size_t bytes)
+{
+    const char *stars = "*";
+    const struct rdf_type *to = type;
+    if (to->kind == RDF_TYPE_POINTER && to->target && to->target->kind == RDF_TYPE_POINTER) {
+        stars = "**";
+        to = to->target;
+    }
+    if (to->kind == RDF_TYPE_POINTER && to->target && to->target->kind == RDF_TYPE_FUNCTION)
+        function_text(to->target, stars, ret, bytes);
+    else
+        simple_text(type, ret, bytes);
 }
 
 static void leaf_text(const struct leaf *leaf, char *ret, size_t bytes)
@@ -142,6 +179,58 @@ static void want(struct compare *compare, const struct rdf_type *target, const s
         compare->pair[compare->pair_count++] = (struct pair){target, replacement};
 }
 
+/* A type that only its name is known of here, as another unit defines it; where that does not help, itself. */
+static const struct rdf_type *completed(struct compare *compare, const struct rdf_type *type)
+{
+    const struct rdf_type *whole = type;
+    for (size_t i = 0; i < compare->completed_count; i++)
+        if (compare->completed[i].target == type)
+            return compare->completed[i].replacement;
+    if (compare->completed_count == COMPLETED_MAX)
+        return type;
+    if (!rdf_debug_complete(type, &whole))
+        whole = type;
+    compare->completed[compare->completed_count++] = (struct pair){type, whole};
+    return whole;
+}
+
+/* Both may be only declared: then they are as equal as their users know. */
+static void complete(struct compare *compare, const struct rdf_type **target, const struct rdf_type **replacement)
+{
+    if ((*target)->kind == RDF_TYPE_OPAQUE && is_composite(*replacement))
+        *target = completed(compare, *target);
+    else if ((*replacement)->kind == RDF_TYPE_OPAQUE && is_composite(*target))
+        *replacement = completed(compare, *replacement);
+}
+
+static bool fits(struct compare *compare, const struct rdf_type *target, const struct rdf_type *replacement);
+
+/* What is called through a pointer. Who says "()" in C promises nothing. */
+static bool functions_fit(struct compare *compare, const struct rdf_type *target,
+                          const struct rdf_type *replacement)
+{
+    bool is_vague = (target->is_variadic && !target->field_count) ||
+                    (replacement->is_variadic && !replacement->field_count);
+    if (is_vague || target == replacement || compare->functions == FUNCTIONS_MAX)
+        return true;
+    if (target->field_count != replacement->field_count || target->is_variadic != replacement->is_variadic)
+        return false;
+    compare->functions++;
+    bool fit = target->target->kind == RDF_TYPE_VOID || replacement->target->kind == RDF_TYPE_VOID
+                   ? target->target->kind == replacement->target->kind
+                   : fits(compare, target->target, replacement->target);
+    for (size_t i = 0; fit && i < target->field_count; i++)
+        fit = fits(compare, target->field[i].type, replacement->field[i].type);
+    compare->functions--;
+    return fit;
+}
+
+static bool is_bytes(const struct rdf_type *type)
+{
+    return type->kind == RDF_TYPE_VOID || type->kind == RDF_TYPE_OPAQUE ||
+           (is_integer(type) && type->size_bytes == 1);
+}
+
 /* What a pointer leads to, through pointers to pointers: structures are compared in their turn. */
 static bool targets_fit(struct compare *compare, const struct rdf_type *target,
                         const struct rdf_type *replacement)
@@ -156,18 +245,26 @@ static bool targets_fit(struct compare *compare, const struct rdf_type *target,
         target = target->target;
         replacement = replacement->target;
     }
-    if (is_composite(target) && is_composite(replacement))
-        want(compare, target, replacement);
+    complete(compare, &target, &replacement);
     /* Bytes may be anything; a number is read as it was written. */
-    if (is_integer(target) && is_integer(replacement))
-        return target->size_bytes == replacement->size_bytes || target->size_bytes == 1 ||
-               replacement->size_bytes == 1;
-    return true;
+    if (is_bytes(target) || is_bytes(replacement))
+        return true;
+    if (is_composite(target) && is_composite(replacement)) {
+        want(compare, target, replacement);
+        return true;
+    }
+    if (target->kind == RDF_TYPE_FUNCTION && replacement->kind == RDF_TYPE_FUNCTION)
+        return functions_fit(compare, target, replacement);
+    if (target->kind == RDF_TYPE_BASE && replacement->kind == RDF_TYPE_BASE)
+        return target->size_bytes == replacement->size_bytes && is_integer(target) == is_integer(replacement);
+    /* A structure may be given by its first field, and a handle by a number; only not by one of another size. */
+    return !target->size_bytes || !replacement->size_bytes || target->size_bytes == replacement->size_bytes;
 }
 
 /* Whether a value of one type is passed and read as one of the other. */
 static bool fits(struct compare *compare, const struct rdf_type *target, const struct rdf_type *replacement)
 {
+    complete(compare, &target, &replacement);
     if (target->kind == RDF_TYPE_OPAQUE || replacement->kind == RDF_TYPE_OPAQUE)
         return true;
     if (is_pointer(target) && is_pointer(replacement))
@@ -180,6 +277,37 @@ static bool fits(struct compare *compare, const struct rdf_type *target, const s
     }
     return target->kind == replacement->kind && target->size_bytes == replacement->size_bytes &&
            target->encoding == replacement->encoding;
+}
+
+/* Also for the sake of a base or a member; *budget: of fields that are still looked at. */
+static bool has_own_copying(const struct rdf_type *type, unsigned *budget)
+{
+    while (type->kind == RDF_TYPE_ARRAY && type->target)
+        type = type->target;
+    bool found = type->is_by_reference;
+    for (size_t i = 0; !found && is_composite(type) && i < type->field_count && *budget; i++) {
+        --*budget;
+        found = has_own_copying(type->field[i].type, budget);
+    }
+    return found;
+}
+
+static bool is_by_reference(const struct rdf_type *type)
+{
+    unsigned budget = 8 * DEPTH_MAX;
+    return has_own_copying(type, &budget);
+}
+
+/* As a parameter or a result: where a structure is put depends on its size, and on whether it can be copied byte
+ * by byte. */
+static bool is_passed_alike(struct compare *compare, const struct rdf_type *target,
+                            const struct rdf_type *replacement)
+{
+    if (!fits(compare, target, replacement))
+        return false;
+    return !is_composite(target) || !is_composite(replacement) ||
+           (target->size_bytes == replacement->size_bytes &&
+            is_by_reference(target) == is_by_reference(replacement));
 }
 
 /* ---- Layouts ---- */
@@ -328,12 +456,17 @@ static void compare_layouts(struct compare *compare, const struct pair *pair)
 
 /* ---- Signatures ---- */
 
+static const char *way_text(const struct rdf_type *type)
+{
+    return is_by_reference(type) ? ", passed by its address, as it cannot be copied byte by byte" : "";
+}
+
 static void compare_parameter(struct compare *compare, size_t number, const struct rdf_field *target,
                               const struct rdf_field *replacement)
 {
     char a[NAME_BYTES], b[NAME_BYTES];
     struct rdf_text text = {.used = 0};
-    bool fit = fits(compare, target->type, replacement->type);
+    bool fit = is_passed_alike(compare, target->type, replacement->type);
     if (fit && (!is_integer(target->type) || !is_integer(replacement->type) ||
                 target->type->kind == RDF_TYPE_ENUM || replacement->type->kind == RDF_TYPE_ENUM ||
                 rdf_type_is_signed(target->type) == rdf_type_is_signed(replacement->type)))
@@ -341,11 +474,11 @@ static void compare_parameter(struct compare *compare, size_t number, const stru
     type_text(target->type, a, sizeof a);
     type_text(replacement->type, b, sizeof b);
     rdf_text_add(&text,
-                 "parameter %zu%s%s is %s (%llu bytes) in the target and %s (%llu bytes) in the replacement: "
+                 "parameter %zu%s%s is %s (%llu bytes%s) in the target and %s (%llu bytes%s) in the replacement: "
                  "declare it as the target does",
                  number, target->name ? ", " : "", target->name ? target->name : "", a,
-                 (unsigned long long)target->type->size_bytes, b,
-                 (unsigned long long)replacement->type->size_bytes);
+                 (unsigned long long)target->type->size_bytes, way_text(target->type), b,
+                 (unsigned long long)replacement->type->size_bytes, way_text(replacement->type));
     add(compare, RDF_HAZARD_SIGNATURE, fit ? RDF_SEVERITY_WARNING : RDF_SEVERITY_BLOCKER, text.text);
 }
 
@@ -358,14 +491,15 @@ static void compare_result(struct compare *compare, const struct rdf_type *targe
     bool is_composite_result = is_composite(target) || is_composite(replacement);
     if (target->kind == RDF_TYPE_VOID && !is_composite_result)
         return;
-    if (fits(compare, target, replacement))
+    if (is_passed_alike(compare, target, replacement))
         return;
     type_text(target, a, sizeof a);
     type_text(replacement, b, sizeof b);
     rdf_text_add(
         &text,
-        "the target returns %s (%llu bytes), the replacement %s (%llu bytes): return what the target does", a,
-        (unsigned long long)target->size_bytes, b, (unsigned long long)replacement->size_bytes);
+        "the target returns %s (%llu bytes%s), the replacement %s (%llu bytes%s): return what the target does", a,
+        (unsigned long long)target->size_bytes, way_text(target), b,
+        (unsigned long long)replacement->size_bytes, way_text(replacement));
     add(compare, RDF_HAZARD_SIGNATURE, RDF_SEVERITY_BLOCKER, text.text);
 }
 

@@ -141,7 +141,9 @@ struct rdf_type {
     uint8_t encoding; /* DW_ATE_* */
     bool is_variadic, is_noreturn, is_method;
     bool is_nocall;                /* the compiler chose another way to call it: DWARF 5, 3.3.1.1 */
+    bool is_by_reference;          /* a class with a copy constructor or destructor of its own: passed so */
     bool is_cut_off;               /* so large that the rest was not looked at */
+    struct rdf_debug *debug;       /* of a named type that is only declared here: where to look further */
     const char *name;              /* null: none */
     uint64_t size_bytes;           /* of an array: how many elements; 0: not known */
     const struct rdf_type *target; /* pointed to, element, result */
@@ -152,6 +154,10 @@ struct rdf_type {
 /* The type of a function of this object's index; lives in the debug data's arena, until it is closed. */
 redefine_status rdf_debug_type(struct rdf_debug *debug, const struct rdf_debug_function *function,
                                const struct rdf_type **ret, struct rdf_error *err);
+
+/* What a type that is only declared where it was named looks like in another unit. Takes as long as a look at all
+ * of them. False: it is defined nowhere, or in several ways. */
+bool rdf_debug_complete(const struct rdf_type *declared, const struct rdf_type **ret);
 
 /* ---- Bodies ---- */
 

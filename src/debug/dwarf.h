@@ -90,6 +90,7 @@ enum {
     DW_AT_rnglists_base = 0x74,
     DW_AT_dwo_name = 0x76,
     DW_AT_noreturn = 0x87,
+    DW_AT_defaulted = 0x8b,
     DW_AT_loclists_base = 0x8c,
     DW_AT_MIPS_linkage_name = 0x2007,
     DW_AT_GNU_dwo_name = 0x2130,
@@ -98,7 +99,7 @@ enum {
     DW_AT_GNU_addr_base = 0x2133,
 };
 
-enum { DW_CC_NOCALL = 3 };
+enum { DW_CC_NOCALL = 3, DW_CC_PASS_BY_REFERENCE = 4 };
 
 enum {
     DW_FORM_addr = 0x01,

@@ -3,6 +3,7 @@
  * A function's type, with everything that its parameters and its result lead to. Types name each other in
  * circles, so each entry becomes one record, made when it is first named and filled in its turn.
  */
+#include "base/progress.h"
 #include "debug/dwarf.h"
 #include "debug/internal.h"
 
@@ -102,14 +103,9 @@ static bool strip(struct types *types, struct die *die, const char **ret_name)
     return false;
 }
 
-/* The record of the type that `from` names by its DW_AT_type; null: no memory. */
-static struct rdf_type *type_of(struct types *types, const struct die *from)
+/* The record of the type at `die`; null: no memory. */
+static struct rdf_type *record_of(struct types *types, struct die die, const char *name)
 {
-    struct die die;
-    const char *name;
-    if (!has(from, DW_AT_type) || !rdf_debug_follow(types->debug, from, DW_AT_type, &die) ||
-        !strip(types, &die, &name))
-        return types->nothing;
     struct die whole;
     if (has(&die, DW_AT_declaration) && rdf_debug_follow(types->debug, &die, DW_AT_signature, &whole))
         die = whole;
@@ -128,6 +124,17 @@ static struct rdf_type *type_of(struct types *types, const struct die *from)
     types->slot[slot] = (struct waiting){at, die, type};
     types->queue[types->count++] = (uint32_t)slot;
     return type;
+}
+
+/* The same of the type that `from` names by its DW_AT_type. */
+static struct rdf_type *type_of(struct types *types, const struct die *from)
+{
+    struct die die;
+    const char *name;
+    if (!has(from, DW_AT_type) || !rdf_debug_follow(types->debug, from, DW_AT_type, &die) ||
+        !strip(types, &die, &name))
+        return types->nothing;
+    return record_of(types, die, name);
 }
 
 /* ---- Members ---- */
@@ -166,6 +173,28 @@ static bool read_member(struct types *types, const struct die *die, struct rdf_f
     return ret->type || no_memory(types);
 }
 
+/* Whether the member function is a destructor, or a constructor from another one of its class, that somebody wrote:
+ * such a class is passed by its address (Itanium C++ ABI, 3.1.2.3). */
+static bool is_own_copying(struct types *types, const struct die *parent, const struct die *function)
+{
+    struct die parameter, type;
+    const char *name = name_of(function), *of = name_of(parent), *unused;
+    if (!name || has(function, DW_AT_artificial) || has(function, DW_AT_defaulted))
+        return false;
+    if (name[0] == '~')
+        return true;
+    size_t len = of ? rdf_debug_len(name) : 0;
+    if (!of || rdf_debug_len(of) < len || !rdf_bytes_equal(name, of, len) || (of[len] && of[len] != '<'))
+        return false;
+    /* Behind `this`. */
+    return rdf_debug_child(types->debug, function, &parameter) && parameter.abbrev &&
+           rdf_debug_next(types->debug, &parameter, &parameter) && parameter.abbrev &&
+           rdf_debug_follow(types->debug, &parameter, DW_AT_type, &type) &&
+           (type.abbrev->tag == DW_TAG_reference_type || type.abbrev->tag == DW_TAG_rvalue_reference_type) &&
+           rdf_debug_follow(types->debug, &type, DW_AT_type, &type) && strip(types, &type, &unused) &&
+           type.unit == parent->unit && type.off == parent->off;
+}
+
 /* Children of one of two tags, as fields. */
 static bool read_fields(struct types *types, const struct die *parent, struct rdf_type *type,
                         bool are_members)
@@ -184,6 +213,9 @@ static bool read_fields(struct types *types, const struct die *parent, struct rd
                                       : tag == DW_TAG_formal_parameter;
             if (tag == DW_TAG_unspecified_parameters)
                 type->is_variadic = true;
+            if (are_members && pass == 0 && (tag == DW_TAG_subprogram || tag == DW_TAG_inheritance))
+                type->is_by_reference |= has(&die, DW_AT_virtuality) ||
+                                         (tag == DW_TAG_subprogram && is_own_copying(types, parent, &die));
             if (wanted && pass == 1 && used < count && !read_member(types, &die, &field[used]))
                 return false;
             used += wanted;
@@ -248,6 +280,8 @@ static bool fill(struct types *types, const struct die *die, struct rdf_type *ty
     const char *name = name_of(die);
     type->name = name ? name : type->name;
     type->kind = has(die, DW_AT_declaration) ? RDF_TYPE_OPAQUE : kind_of(die->abbrev->tag);
+    type->debug = type->kind == RDF_TYPE_OPAQUE && type->name ? types->debug : NULL;
+    type->is_by_reference = number_of(die, DW_AT_calling_convention, 0) == DW_CC_PASS_BY_REFERENCE;
     type->size_bytes = number_of(die, DW_AT_byte_size, 0);
     type->encoding = (uint8_t)number_of(die, DW_AT_encoding, 0);
     switch (type->kind) {
@@ -269,6 +303,16 @@ static bool fill(struct types *types, const struct die *die, struct rdf_type *ty
         return type->target || no_memory(types);
     default: return true;
     }
+}
+
+static bool fill_all(struct types *types)
+{
+    for (; types->done < types->count; types->done++) {
+        const struct waiting *waiting = &types->slot[types->queue[types->done]];
+        if (!fill(types, &waiting->die, waiting->type))
+            return false;
+    }
+    return true;
 }
 
 /* ---- The function ---- */
@@ -351,14 +395,7 @@ static bool read_all(struct rdf_debug *debug, const struct rdf_debug_function *f
     if (!die.abbrev || die.abbrev->tag != DW_TAG_subprogram)
         return rdf_debug_damaged(debug, die.unit, die.off, "this was to be a function");
     type->target = types.nothing;
-    if (!fill_function(&types, die, type))
-        return false;
-    for (; types.done < types.count; types.done++) {
-        const struct waiting *waiting = &types.slot[types.queue[types.done]];
-        if (!fill(&types, &waiting->die, waiting->type))
-            return false;
-    }
-    return true;
+    return fill_function(&types, die, type) && fill_all(&types);
 }
 
 redefine_status rdf_debug_type(struct rdf_debug *debug, const struct rdf_debug_function *function,
@@ -377,4 +414,84 @@ redefine_status rdf_debug_type(struct rdf_debug *debug, const struct rdf_debug_f
         return rdf_fail(err, why.status ? why.status : REDEFINE_EUNSUPPORTED, "%s", why.sentence);
     *ret = type;
     return REDEFINE_OK;
+}
+
+/* ---- Definitions in other units ---- */
+
+enum { NAMESPACES_MAX = 16 };
+
+struct search {
+    struct rdf_debug *debug;
+    const char *name;
+    struct die found; /* abbrev null: not yet */
+    uint64_t size_bytes;
+    bool is_ambiguous;
+};
+
+static bool is_definition(const struct die *die)
+{
+    uint32_t tag = die->abbrev->tag;
+    return (tag == DW_TAG_structure_type || tag == DW_TAG_class_type || tag == DW_TAG_union_type) &&
+           !has(die, DW_AT_declaration);
+}
+
+/* The children of a unit's own entry, and of namespaces in it. */
+static bool search_in(struct search *search, const struct die *parent, unsigned depth)
+{
+    struct die die;
+    if (!rdf_debug_child(search->debug, parent, &die))
+        return false;
+    while (die.abbrev) {
+        if (die.abbrev->tag == DW_TAG_namespace && depth < NAMESPACES_MAX &&
+            !search_in(search, &die, depth + 1))
+            return false;
+        const char *name = is_definition(&die) ? name_of(&die) : NULL;
+        if (name && rdf_debug_same(name, search->name)) {
+            uint64_t size_bytes = number_of(&die, DW_AT_byte_size, 0);
+            search->is_ambiguous |= search->found.abbrev && search->size_bytes != size_bytes;
+            search->found = die;
+            search->size_bytes = size_bytes;
+        }
+        if (!rdf_debug_next(search->debug, &die, &die))
+            return false;
+    }
+    return true;
+}
+
+static bool search_all(struct search *search)
+{
+    struct debug_file *file = search->debug->main;
+    for (size_t i = 0; i < file->unit_count && !search->is_ambiguous; i++) {
+        struct unit *unit = &file->unit[i];
+        struct die die;
+        rdf_progress("units searched for a type", i, file->unit_count);
+        if (!rdf_debug_open_unit(search->debug, unit))
+            return false;
+        if (unit->dwo_name)
+            unit = rdf_debug_split_of(search->debug, unit);
+        if (!unit || !rdf_debug_die_at(search->debug, unit, unit->die, &die) ||
+            (die.abbrev && !search_in(search, &die, 0)))
+            return false;
+    }
+    return search->found.abbrev && !search->is_ambiguous;
+}
+
+bool rdf_debug_complete(const struct rdf_type *declared, const struct rdf_type **ret)
+{
+    struct rdf_debug *debug = declared->debug;
+    struct rdf_error ignored = {0};
+    struct types types;
+    if (!debug)
+        return false;
+    debug->err = &ignored;
+    debug->work = WORK_MAX;
+    struct search search = {.debug = debug, .name = declared->name};
+    bool found = search_all(&search) && begin(&types, debug);
+    const struct rdf_type *type = found ? record_of(&types, search.found, declared->name) : NULL;
+    found = type && fill_all(&types);
+    rdf_progress("units searched for a type", 1, 1);
+    debug->err = NULL;
+    if (found)
+        *ret = type;
+    return found;
 }
