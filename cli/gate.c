@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { COPIES_TOLD = 4 };
+
 struct gate {
     const struct cli_gate_question *question;
     struct cli_target target;
@@ -71,7 +73,7 @@ static void say_hazard(const char *path, const char *name, const struct rdf_haza
     cli_say("%s redefines %s%s%s: %.*s; not started (--force starts it all the same)", path, name,
             is_of_types(hazard) ? " with another " : "",
             is_of_types(hazard) ? rdf_hazard_name(hazard->kind) : "", len, hazard->detail);
-    for (const char *at = table; at && *at; at++)
+    for (const char *at = table ? table + 1 : NULL; at && *at; at++)
         fputc(*at == '\n' || (unsigned char)*at >= ' ' ? *at : '?', stderr);
     if (table)
         fputc('\n', stderr);
@@ -111,6 +113,20 @@ static void refuse_blocker(struct gate *gate, const char *path, const char *name
             gate->refused = true;
             return;
         }
+}
+
+/* One of which every call was inlined: where that is, and that it cannot be done. */
+static void refuse_bodiless(struct gate *gate, const char *path, const char *name,
+                            const struct rdf_report *report)
+{
+    size_t told = 0;
+    for (const struct rdf_hazard *hazard = report->hazard; hazard && told < COPIES_TOLD; hazard = hazard->next)
+        if (hazard->kind == RDF_HAZARD_INLINED && hazard->caller) {
+            told++;
+            cli_say("%s is inlined into %s (%s:%u)", name, hazard->caller, hazard->file ? hazard->file : "?",
+                    hazard->line);
+        }
+    refuse_blocker(gate, path, name, report);
 }
 
 static void refuse_uncalled(struct gate *gate, const char *path, const struct rdf_function *function,
@@ -220,7 +236,7 @@ static bool find(struct gate *gate, const char *path, const char *name, struct r
     if (status == REDEFINE_ENOTFOUND &&
         cli_bodiless_judge(&gate->judge, name, status, &report, &ignored) == REDEFINE_OK) {
         if (!gate->question->is_forced)
-            refuse_blocker(gate, path, name, &report);
+            refuse_bodiless(gate, path, name, &report);
         return false;
     }
     return status == REDEFINE_OK &&
