@@ -107,6 +107,7 @@ struct rdf_check_debug {
     size_t inlined_total; /* as many as there are */
     const char *decl_file;
     uint32_t decl_line;
+    bool is_nocall; /* the compiler chose another way to call it */
 };
 
 /* What the planner said of the entry; a plain record, since the planner is a sibling of this room. */
@@ -131,9 +132,12 @@ struct rdf_check_subject {
 redefine_status rdf_check_verdict(const struct rdf_check_subject *subject, struct rdf_arena *arena,
                                   struct rdf_report *ret, struct rdf_error *err);
 
-/* One hazard more, worked out elsewhere (types); the verdict follows. */
+/* One hazard more, worked out elsewhere (types); the verdict follows. One that is there already is not added. */
 redefine_status rdf_check_add(struct rdf_report *report, struct rdf_arena *arena,
                               const struct rdf_hazard *hazard, struct rdf_error *err);
+
+/* That the compiler chose another way to call the function. */
+extern const struct rdf_hazard rdf_hazard_nocall;
 
 /* The same, its detail written by `format`. */
 __attribute__((format(printf, 5, 0))) redefine_status

@@ -529,11 +529,9 @@ static void compare_counts(struct compare *compare, const struct rdf_type *targe
                 : "the replacement takes a variable number of arguments (...), the target "
                   "does not, and its callers do not say how many registers hold them: declare it without "
                   "them");
-    if (target->is_nocall)
-        add(compare, RDF_HAZARD_SIGNATURE, RDF_SEVERITY_BLOCKER,
-            "the compiler changed how the target is called (DW_CC_nocall), so that its parameters are not "
-            "where "
-            "its declaration puts them: mark it __attribute__((used)), or redefine its callers instead");
+    if (target->is_nocall &&
+        rdf_check_add(compare->report, compare->arena, &rdf_hazard_nocall, compare->err) != REDEFINE_OK)
+        compare->out_of_memory = true;
     if (target->is_noreturn && !replacement->is_noreturn)
         add(compare, RDF_HAZARD_SIGNATURE, RDF_SEVERITY_BLOCKER,
             "the target never returns, so its callers have no code to come back to: declare the replacement "

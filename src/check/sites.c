@@ -96,6 +96,7 @@ bool rdf_check_sites(const struct rdf_debug_index *index, const struct rdf_debug
                                     .inlined_total = total,
                                     .decl_file = function->decl_file ? index->text + function->decl_file
                                                                      : NULL,
-                                    .decl_line = function->decl_line};
+                                    .decl_line = function->decl_line,
+                                    .is_nocall = function->flags & RDF_DEBUG_NOCALL};
     return true;
 }

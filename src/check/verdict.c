@@ -39,6 +39,12 @@ const char *rdf_verdict_name(enum rdf_verdict verdict)
     return verdict_names[verdict];
 }
 
+const struct rdf_hazard rdf_hazard_nocall = {
+    .kind = RDF_HAZARD_SIGNATURE,
+    .severity = RDF_SEVERITY_BLOCKER,
+    .detail = "the compiler changed how the target is called (DW_CC_nocall), so that its parameters are not where "
+              "its declaration puts them: mark it __attribute__((used)), or redefine its callers instead"};
+
 /* ---- Reports ---- */
 
 /* Blockers weigh most; then what is certain to miss; then what could not be seen. */
@@ -61,6 +67,9 @@ static enum rdf_verdict weigh(const struct rdf_report *report)
 redefine_status rdf_check_add(struct rdf_report *report, struct rdf_arena *arena,
                               const struct rdf_hazard *hazard, struct rdf_error *err)
 {
+    for (const struct rdf_hazard *known = report->hazard; known; known = known->next)
+        if (known->detail == hazard->detail)
+            return REDEFINE_OK;
     struct rdf_hazard *copy = rdf_arena_alloc(arena, sizeof *copy);
     if (!copy)
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
@@ -207,6 +216,14 @@ static void tell_blind(struct making *making)
 static const char *clone_flag(enum rdf_clone_kind kind)
 {
     return kind == RDF_CLONE_ISRA ? "-fno-ipa-sra" : "-fno-ipa-cp";
+}
+
+static void tell_way(struct making *making)
+{
+    const struct rdf_check_debug *debug = making->subject->debug;
+    if (debug && debug->is_nocall && making->subject->addr &&
+        rdf_check_add(making->report, making->arena, &rdf_hazard_nocall, making->err) != REDEFINE_OK)
+        making->failed = true;
 }
 
 /* Pieces of the body are no functions: nobody calls them with its parameters. */
@@ -404,6 +421,7 @@ redefine_status rdf_check_verdict(const struct rdf_check_subject *subject, struc
     tell_own_clone(&making);
     tell_callers(&making);
     tell_blind(&making);
+    tell_way(&making);
     tell_clones(&making);
     tell_names(&making);
     tell_ipa_ra(&making);

@@ -51,6 +51,7 @@ enum {
     RDF_DEBUG_NORETURN = 2,
     RDF_DEBUG_HAS_BODY = 4,
     RDF_DEBUG_SHARED = 8, /* its entry lies in the file that dwz shares */
+    RDF_DEBUG_NOCALL = 32, /* the compiler chose another way to call it: DWARF 5, 3.3.1.1 */
     RDF_DEBUG_SPLIT = 16, /* its entry lies in a split unit: of the skeleton at `unit_off` */
 };
 

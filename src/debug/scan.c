@@ -26,7 +26,7 @@ struct level {
 struct found {
     struct value origin, specification, ranges, low, entry, name, linkage;
     uint64_t decl_file, decl_line, call_file, call_line;
-    bool is_declaration, is_abstract, is_external, is_noreturn;
+    bool is_declaration, is_abstract, is_external, is_noreturn, is_nocall;
 };
 
 static void take(struct found *found, uint16_t name, const struct value *value)
@@ -47,6 +47,7 @@ static void take(struct found *found, uint16_t name, const struct value *value)
     case DW_AT_declaration: found->is_declaration = value->number != 0; break;
     case DW_AT_inline: found->is_abstract = value->number == 1 || value->number == 3; break;
     case DW_AT_external: found->is_external = value->number != 0; break;
+    case DW_AT_calling_convention: found->is_nocall = value->number == DW_CC_NOCALL; break;
     case DW_AT_noreturn: found->is_noreturn = value->number != 0; break;
     default: break;
     }
@@ -96,7 +97,7 @@ static bool describe(struct gather *gather, const struct die definition, struct 
         if (!function.decl_line)
             function.decl_line = (uint32_t)found.decl_line;
         function.flags |= (found.is_external ? RDF_DEBUG_EXTERNAL : 0) |
-                          (found.is_noreturn ? RDF_DEBUG_NORETURN : 0);
+                          (found.is_noreturn ? RDF_DEBUG_NORETURN : 0) | (found.is_nocall ? RDF_DEBUG_NOCALL : 0);
         if (!found.specification.form)
             break;
         if (!rdf_debug_refer(gather->debug, die.unit, &found.specification, &die))

@@ -400,6 +400,9 @@ if clang -O1 -g -S -emit-llvm -o nocall.ll nocall.c 2>why &&
     cc -g -shared -fPIC -I"$SRC/include" -o nocall.so nocall_patch.c; then
     check --patch nocall.so ./nocall
     verdict "a function that is called in a way of the compiler's" 1 unsafe 'signature: the compiler changed how the target is called \(DW_CC_nocall\)'
+    result "… told of once" test "$(grep -c DW_CC_nocall out)" = 1
+    check ./nocall moved
+    verdict "… without a patch too" 1 unsafe 'signature: the compiler changed how the target is called \(DW_CC_nocall\)'
     check --patch nocall.so ./called
     clean "… and one that is not"
 else
