@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Symbols of stripped objects that were put aside. They tell names and addresses, nothing of what was inlined.
- * Read by libdwfl, which knows where they may be and has the decompressor of .gnu_debugdata.
+ * Symbols of stripped objects that were put aside. They tell names and addresses, nothing of what was
+ * inlined. Read by libdwfl, which knows where they may be and has the decompressor of .gnu_debugdata.
  */
 #include "asidesymbols.h"
 

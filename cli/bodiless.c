@@ -43,8 +43,8 @@ static const struct rdf_debug_function *find(const struct rdf_debug_index *index
     return NULL;
 }
 
-/* Inlined everywhere; or one of which otherwise only a clone or a piece is left, whose body carries the name in
- * debug data. Or else the names of clones alone tell. */
+/* Inlined everywhere; or one of which otherwise only a clone or a piece is left, whose body carries the name
+ * in debug data. Or else the names of clones alone tell. */
 static redefine_status judge_native(struct rdf_judge *judge, const char *name, struct rdf_report *ret,
                                     struct rdf_error *err)
 {

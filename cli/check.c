@@ -63,7 +63,8 @@ static bool check_bodiless(struct checking *checking, const char *name, redefine
     return false;
 }
 
-/* Of the names of one place the one that was asked for is the function's own; the others are its other names. */
+/* Of the names of one place the one that was asked for is the function's own; the others are its other names.
+ */
 struct asking {
     const char *name;
     size_t name_bytes;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What `redefine run` looks at before it starts a program: of what `redefine check --patch` says, blockers are
- * refused, copies and clones are warned of.
+ * What `redefine run` looks at before it starts a program: of what `redefine check --patch` says, blockers
+ * are refused, copies and clones are warned of.
  */
 #include "gate.h"
 
@@ -120,7 +120,8 @@ static void refuse_bodiless(struct gate *gate, const char *path, const char *nam
                             const struct rdf_report *report)
 {
     size_t told = 0;
-    for (const struct rdf_hazard *hazard = report->hazard; hazard && told < COPIES_TOLD; hazard = hazard->next)
+    for (const struct rdf_hazard *hazard = report->hazard; hazard && told < COPIES_TOLD;
+         hazard = hazard->next)
         if (hazard->kind == RDF_HAZARD_INLINED && hazard->caller) {
             told++;
             cli_say("%s is inlined into %s (%s:%u)", name, hazard->caller, hazard->file ? hazard->file : "?",
@@ -215,8 +216,8 @@ static void compare_types(struct gate *gate, const struct patch *patch, const st
     refuse_blocker(gate, patch->path, name, &report);
 }
 
-/* Whether the function is there; what cannot be found, the agent will say; it knows the process. What has no code
- * is refused here, since only debug data says why. */
+/* Whether the function is there; what cannot be found, the agent will say; it knows the process. What has no
+ * code is refused here, since only debug data says why. */
 static bool find(struct gate *gate, const char *path, const char *name, struct rdf_function *ret)
 {
     struct rdf_error ignored = {0};

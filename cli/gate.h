@@ -11,10 +11,10 @@ struct cli_gate_question {
     bool is_forced;      /* nothing is refused */
 };
 
-/* Whether a program may be started with these patches, as far as the debug data of its objects and of the patches
- * tells: null when a replacement has another signature or another layout of what it is given, or would be called
- * by nobody, and that has been said. Copies and clones that will not be replaced are warned of. Else a new string: the
- * items, with the clones that are taken along. */
+/* Whether a program may be started with these patches, as far as the debug data of its objects and of the
+ * patches tells: null when a replacement has another signature or another layout of what it is given, or
+ * would be called by nobody, and that has been said. Copies and clones that will not be replaced are warned
+ * of. Else a new string: the items, with the clones that are taken along. */
 char *cli_gate(const struct cli_gate_question *question);
 
 #endif

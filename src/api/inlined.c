@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What this process knows of its own inlined functions: an index per object, made at the first question about
- * it and kept. Only debug data in the object's own file, or beside it, is looked at: a redefinition does not take
- * longer because somebody installed the symbols of the C library.
+ * it and kept. Only debug data in the object's own file, or beside it, is looked at: a redefinition does not
+ * take longer because somebody installed the symbols of the C library.
  */
 #include "api/inlined.h"
 

@@ -267,9 +267,7 @@ static redefine_status judge_one(struct rdf_judge *judge, const struct rdf_funct
     struct rdf_check_window window = {.status = rdf_plan_window(judge->images, function, &found, &why),
                                       .sentence = why.sentence};
     window.is_slow = window.status == REDEFINE_OK && found.strategy == RDF_STRATEGY_TRAP;
-    const char *name = function->name ? function->name
-                       : known        ? index->text + known->name
-                                      : "(no name)";
+    const char *name = function->name ? function->name : known ? index->text + known->name : "(no name)";
     struct rdf_check_subject subject = {
         .name = judge->is_brief ? name : plain_name(arena, name),
         .addr = function->start,

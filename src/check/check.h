@@ -132,7 +132,8 @@ struct rdf_check_subject {
 redefine_status rdf_check_verdict(const struct rdf_check_subject *subject, struct rdf_arena *arena,
                                   struct rdf_report *ret, struct rdf_error *err);
 
-/* One hazard more, worked out elsewhere (types); the verdict follows. One that is there already is not added. */
+/* One hazard more, worked out elsewhere (types); the verdict follows. One that is there already is not added.
+ */
 redefine_status rdf_check_add(struct rdf_report *report, struct rdf_arena *arena,
                               const struct rdf_hazard *hazard, struct rdf_error *err);
 

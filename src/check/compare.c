@@ -48,7 +48,7 @@ struct compare {
     size_t pair_count;
     struct pair completed[COMPLETED_MAX]; /* a type that is only declared, and its definition or itself */
     size_t completed_count;
-    unsigned functions; /* that are being compared */
+    unsigned functions;                          /* that are being compared */
     struct leaf *target_leaf, *replacement_leaf; /* LEAVES_MAX each, used again and again */
     bool out_of_memory;
 };
@@ -179,7 +179,8 @@ static void want(struct compare *compare, const struct rdf_type *target, const s
         compare->pair[compare->pair_count++] = (struct pair){target, replacement};
 }
 
-/* A type that only its name is known of here, as another unit defines it; where that does not help, itself. */
+/* A type that only its name is known of here, as another unit defines it; where that does not help, itself.
+ */
 static const struct rdf_type *completed(struct compare *compare, const struct rdf_type *type)
 {
     const struct rdf_type *whole = type;
@@ -195,7 +196,8 @@ static const struct rdf_type *completed(struct compare *compare, const struct rd
 }
 
 /* Both may be only declared: then they are as equal as their users know. */
-static void complete(struct compare *compare, const struct rdf_type **target, const struct rdf_type **replacement)
+static void complete(struct compare *compare, const struct rdf_type **target,
+                     const struct rdf_type **replacement)
 {
     if ((*target)->kind == RDF_TYPE_OPAQUE && is_composite(*replacement))
         *target = completed(compare, *target);
@@ -257,7 +259,8 @@ static bool targets_fit(struct compare *compare, const struct rdf_type *target,
         return functions_fit(compare, target, replacement);
     if (target->kind == RDF_TYPE_BASE && replacement->kind == RDF_TYPE_BASE)
         return target->size_bytes == replacement->size_bytes && is_integer(target) == is_integer(replacement);
-    /* A structure may be given by its first field, and a handle by a number; only not by one of another size. */
+    /* A structure may be given by its first field, and a handle by a number; only not by one of another size.
+     */
     return !target->size_bytes || !replacement->size_bytes || target->size_bytes == replacement->size_bytes;
 }
 
@@ -298,8 +301,8 @@ static bool is_by_reference(const struct rdf_type *type)
     return has_own_copying(type, &budget);
 }
 
-/* As a parameter or a result: where a structure is put depends on its size, and on whether it can be copied byte
- * by byte. */
+/* As a parameter or a result: where a structure is put depends on its size, and on whether it can be copied
+ * byte by byte. */
 static bool is_passed_alike(struct compare *compare, const struct rdf_type *target,
                             const struct rdf_type *replacement)
 {
@@ -473,12 +476,13 @@ static void compare_parameter(struct compare *compare, size_t number, const stru
         return;
     type_text(target->type, a, sizeof a);
     type_text(replacement->type, b, sizeof b);
-    rdf_text_add(&text,
-                 "parameter %zu%s%s is %s (%llu bytes%s) in the target and %s (%llu bytes%s) in the replacement: "
-                 "declare it as the target does",
-                 number, target->name ? ", " : "", target->name ? target->name : "", a,
-                 (unsigned long long)target->type->size_bytes, way_text(target->type), b,
-                 (unsigned long long)replacement->type->size_bytes, way_text(replacement->type));
+    rdf_text_add(
+        &text,
+        "parameter %zu%s%s is %s (%llu bytes%s) in the target and %s (%llu bytes%s) in the replacement: "
+        "declare it as the target does",
+        number, target->name ? ", " : "", target->name ? target->name : "", a,
+        (unsigned long long)target->type->size_bytes, way_text(target->type), b,
+        (unsigned long long)replacement->type->size_bytes, way_text(replacement->type));
     add(compare, RDF_HAZARD_SIGNATURE, fit ? RDF_SEVERITY_WARNING : RDF_SEVERITY_BLOCKER, text.text);
 }
 
@@ -495,11 +499,11 @@ static void compare_result(struct compare *compare, const struct rdf_type *targe
         return;
     type_text(target, a, sizeof a);
     type_text(replacement, b, sizeof b);
-    rdf_text_add(
-        &text,
-        "the target returns %s (%llu bytes%s), the replacement %s (%llu bytes%s): return what the target does", a,
-        (unsigned long long)target->size_bytes, way_text(target), b,
-        (unsigned long long)replacement->size_bytes, way_text(replacement));
+    rdf_text_add(&text,
+                 "the target returns %s (%llu bytes%s), the replacement %s (%llu bytes%s): return what the "
+                 "target does",
+                 a, (unsigned long long)target->size_bytes, way_text(target), b,
+                 (unsigned long long)replacement->size_bytes, way_text(replacement));
     add(compare, RDF_HAZARD_SIGNATURE, RDF_SEVERITY_BLOCKER, text.text);
 }
 

@@ -42,8 +42,9 @@ const char *rdf_verdict_name(enum rdf_verdict verdict)
 const struct rdf_hazard rdf_hazard_nocall = {
     .kind = RDF_HAZARD_SIGNATURE,
     .severity = RDF_SEVERITY_BLOCKER,
-    .detail = "the compiler changed how the target is called (DW_CC_nocall), so that its parameters are not where "
-              "its declaration puts them: mark it __attribute__((used)), or redefine its callers instead"};
+    .detail =
+        "the compiler changed how the target is called (DW_CC_nocall), so that its parameters are not where "
+        "its declaration puts them: mark it __attribute__((used)), or redefine its callers instead"};
 
 /* ---- Reports ---- */
 
@@ -188,7 +189,8 @@ static void tell_callers(struct making *making)
             name, source);
     } else {
         add(making, hazard,
-            "nothing calls %s and nothing takes its address: nobody would notice a replacement; redefine what "
+            "nothing calls %s and nothing takes its address: nobody would notice a replacement; redefine "
+            "what "
             "is called instead of it, or, where the compiler did without calls that the source has, mark %s "
             "__attribute__((noipa))",
             name, source);
@@ -206,7 +208,8 @@ static void tell_blind(struct making *making)
                                 .severity = proven ? RDF_SEVERITY_NOTE : RDF_SEVERITY_WARNING};
     if (proven)
         add(making, hazard,
-            "%zu direct call%s that it is used; whether it was inlined elsewhere as well, only debug data tells: %s",
+            "%zu direct call%s that it is used; whether it was inlined elsewhere as well, only debug data "
+            "tells: %s",
             facts->direct_calls, facts->direct_calls == 1 ? " of it proves" : "s of it prove",
             why ? why : "compile with -g");
     else

@@ -50,13 +50,13 @@ enum {
     RDF_DEBUG_EXTERNAL = 1,
     RDF_DEBUG_NORETURN = 2,
     RDF_DEBUG_HAS_BODY = 4,
-    RDF_DEBUG_SHARED = 8, /* its entry lies in the file that dwz shares */
+    RDF_DEBUG_SHARED = 8,  /* its entry lies in the file that dwz shares */
     RDF_DEBUG_NOCALL = 32, /* the compiler chose another way to call it: DWARF 5, 3.3.1.1 */
-    RDF_DEBUG_SPLIT = 16, /* its entry lies in a split unit: of the skeleton at `unit_off` */
+    RDF_DEBUG_SPLIT = 16,  /* its entry lies in a split unit: of the skeleton at `unit_off` */
 };
 
-/* Addresses are the file's; texts are offsets into the index; functions are sorted by name. One without entries
- * and without copies was defined, but the compiler or linker merged it with another or dropped it. */
+/* Addresses are the file's; texts are offsets into the index; functions are sorted by name. One without
+ * entries and without copies was defined, but the compiler or linker merged it with another or dropped it. */
 struct rdf_debug_function {
     uint32_t name;  /* the linkage name where there is one */
     uint32_t plain; /* the name in the source */
@@ -156,8 +156,8 @@ struct rdf_type {
 redefine_status rdf_debug_type(struct rdf_debug *debug, const struct rdf_debug_function *function,
                                const struct rdf_type **ret, struct rdf_error *err);
 
-/* What a type that is only declared where it was named looks like in another unit. Takes as long as a look at all
- * of them. False: it is defined nowhere, or in several ways. */
+/* What a type that is only declared where it was named looks like in another unit. Takes as long as a look at
+ * all of them. False: it is defined nowhere, or in several ways. */
 bool rdf_debug_complete(const struct rdf_type *declared, const struct rdf_type **ret);
 
 /* ---- Bodies ---- */

@@ -83,8 +83,8 @@ static bool same_id(struct rdf_span a, struct rdf_span b)
     return a.data && a.len_bytes == b.len_bytes && rdf_bytes_equal(a.data, b.data, a.len_bytes);
 }
 
-/* The separate file of an object that has none of its own: null without a failure when there is none. What lies
- * beside the object belongs to it; what was installed for it may be looked for or not. */
+/* The separate file of an object that has none of its own: null without a failure when there is none. What
+ * lies beside the object belongs to it; what was installed for it may be looked for or not. */
 static bool open_separate(struct rdf_debug *debug, const struct debug_file *object,
                           enum rdf_debug_where where, struct debug_file **ret)
 {

@@ -97,7 +97,8 @@ static bool describe(struct gather *gather, const struct die definition, struct 
         if (!function.decl_line)
             function.decl_line = (uint32_t)found.decl_line;
         function.flags |= (found.is_external ? RDF_DEBUG_EXTERNAL : 0) |
-                          (found.is_noreturn ? RDF_DEBUG_NORETURN : 0) | (found.is_nocall ? RDF_DEBUG_NOCALL : 0);
+                          (found.is_noreturn ? RDF_DEBUG_NORETURN : 0) |
+                          (found.is_nocall ? RDF_DEBUG_NOCALL : 0);
         if (!found.specification.form)
             break;
         if (!rdf_debug_refer(gather->debug, die.unit, &found.specification, &die))

@@ -173,8 +173,8 @@ static bool read_member(struct types *types, const struct die *die, struct rdf_f
     return ret->type || no_memory(types);
 }
 
-/* Whether the member function is a destructor, or a constructor from another one of its class, that somebody wrote:
- * such a class is passed by its address (Itanium C++ ABI, 3.1.2.3). */
+/* Whether the member function is a destructor, or a constructor from another one of its class, that somebody
+ * wrote: such a class is passed by its address (Itanium C++ ABI, 3.1.2.3). */
 static bool is_own_copying(struct types *types, const struct die *parent, const struct die *function)
 {
     struct die parameter, type;

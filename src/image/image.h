@@ -152,8 +152,8 @@ void rdf_image_each_name(struct rdf_images *images, struct rdf_image *image, rdf
                          void *ctx);
 
 /* Whether the image's file has symbols of its own beyond what it exports. Where it has none, these take their
- * place, of a file that was put aside: whole Elf64_Sym entries, and their names. They are the caller's, and stay
- * until rdf_images_free. */
+ * place, of a file that was put aside: whole Elf64_Sym entries, and their names. They are the caller's, and
+ * stay until rdf_images_free. */
 bool rdf_image_has_symbols(struct rdf_images *images, struct rdf_image *image);
 void rdf_image_lend_symbols(struct rdf_images *images, struct rdf_image *image, struct rdf_span symbols,
                             struct rdf_span names);
