@@ -267,8 +267,9 @@ await_program "$sleeper" sleep
 show $sleeper nanosleep
 result "a process: a function of a library, where the process has it" sh -c '
     base=$(awk -v lib=libc.so.6 "\$6 ~ lib { sub(/-.*/, \"\", \$1); print \$1; exit }" /proc/'$sleeper'/maps)
-    cut=$(echo "$base" | cut -c1-6)
-    grep -q "^  runs at *$cut" out || { echo "$base"; cat out err; false; }'
+    at=$(sed -n "s/^  runs at *\([0-9a-f]*\)\.\..*/\1/p" out)
+    off=$(sed -n "s/^  in the file *\([0-9a-f]*\)\.\..*/\1/p" out)
+    [ "$((0x$base + 0x$off))" = "$((0x$at))" ] || { echo "$base"; cat out err; false; }'
 kill $sleeper
 show 4194304999 main
 refused "no such process" 125 "no such program"
