@@ -282,7 +282,11 @@ static void tell_clone(struct making *making, const struct rdf_clone *clone)
                        : clone->fit == RDF_CLONE_UNTOLD
                            ? "may take other parameters, which only debug data (-g) tells"
                            : "takes other parameters";
-    if (!making->subject->addr)
+    if (!making->subject->addr && clone->kind == RDF_CLONE_PROMOTED)
+        add(making, hazard,
+            "%s is what link-time optimization made of one of that name: redefine it by that name",
+            clone->name);
+    else if (!making->subject->addr)
         add(making, hazard, "%s is a clone of it: compile with %s, or mark %s __attribute__((noclone))",
             clone->name, clone_flag(clone->kind), making->subject->name);
     else if (clone->fit == RDF_CLONE_OTHER)
@@ -382,7 +386,10 @@ static void tell_window(struct making *making)
 static void tell_own_clone(struct making *making)
 {
     const char *name = making->subject->name, *source = making->source;
-    if (source == name || !making->subject->addr)
+    enum rdf_clone_kind kind;
+    size_t unused;
+    bool is_renamed = rdf_clone_of(name, &kind, &unused) && kind == RDF_CLONE_PROMOTED;
+    if (source == name || !making->subject->addr || is_renamed)
         return;
     add(making,
         (struct rdf_hazard){.kind = RDF_HAZARD_CLONE, .severity = RDF_SEVERITY_NOTE, .caller = source},

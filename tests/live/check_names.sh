@@ -119,6 +119,18 @@ result "… in the order of the source" sh -c '[ "$(grep -c "inlined: " out)" = 
 check ./pieces nobody
 says "nobody calls it: what helps is named" 1 'no-caller: .*mark nobody __attribute__\(\(noipa\)\)'
 
+echo 'static int __attribute__((noinline)) parse(int x) { __asm__ volatile(""); return x + 1; } int a(int x) { return parse(x); }' >one.c
+echo 'static int __attribute__((noinline)) parse(int x) { __asm__ volatile(""); return x + 2; }
+int a(int); int main(int c, char **v) { (void)v; return a(c) + parse(c); }' >two.c
+if "$CC" -O2 -g -flto -o promoted one.c two.c 2>why && nm promoted | grep -q ' parse\.lto_priv\.0$'; then
+    check ./promoted parse
+    says "renamed by link-time optimization" 1 'parse.lto_priv.0 is what link-time optimization made .*redefine it by that name' '!noclone'
+    check ./promoted parse.lto_priv.0
+    says "… and by that name it is no clone" 0 '!clone:'
+else
+    skip "renamed by link-time optimization" "this compiler renames nothing here"
+fi
+
 # ---- Addresses ----
 
 "$CC" -O2 -g -pie -fPIE -o position pieces.c
