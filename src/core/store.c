@@ -175,13 +175,29 @@ static enum turn turn_of(const struct rdf_write_item *item)
     return ENTRIES;
 }
 
-/* False: no memory, the bytes cannot be looked at, or they are not what the plan says. */
+/* How many items from `first` on lie in pages that follow each other. */
+static size_t piece_length(const struct rdf_write *write, size_t first)
+{
+    uint64_t page = rdf_os_page_bytes();
+    const struct rdf_write_item *item = &write->item[first];
+    size_t count = 1;
+    while (first + count < write->count &&
+           item[count].edit.addr / page <=
+               (item[count - 1].edit.addr + item[count - 1].edit.len_bytes - 1) / page + 1)
+        count++;
+    return count;
+}
+
+/* False: no memory, the bytes cannot be looked at, or they are not what the plan says. It begins with its
+ * page: the system writes parts of a page's size, and who is killed between two of them has written whole
+ * edits. */
 static bool make_piece(const struct rdf_write *write, struct rdf_arena *arena,
                        const struct rdf_write_item *item, struct rdf_write_piece *ret)
 {
-    uint64_t start = item->edit.addr;
-    size_t len = bytes_of_run(item, ret->item_count);
-    const void *live = len <= RUN_BYTES_MAX ? write->space->ops->view(write->space, start, len) : NULL;
+    uint64_t page = rdf_os_page_bytes();
+    uint64_t start = item->edit.addr / page * page;
+    size_t len = (size_t)(item->edit.addr - start) + bytes_of_run(item, ret->item_count);
+    const void *live = write->space->ops->view(write->space, start, len);
     ret->addr = start;
     ret->len_bytes = len;
     ret->before = live ? rdf_arena_alloc(arena, len) : NULL;
@@ -195,6 +211,7 @@ static bool make_piece(const struct rdf_write *write, struct rdf_arena *arena,
         if (!rdf_bytes_equal(ret->before + (edit->addr - start), edit->old_bytes, edit->len_bytes))
             return false;
         rdf_bytes_copy(ret->after + (edit->addr - start), edit->new_bytes, edit->len_bytes);
+        ret->is_writable |= (item[i].prot[0] | item[i].prot[1]) & RDF_PROT_WRITE;
     }
     return true;
 }
@@ -205,26 +222,28 @@ void rdf_store_make_pieces(struct rdf_write *write, struct rdf_arena *arena)
     write->piece_count = 0;
     if (write->count < WORTH_IT)
         return;
-    uint64_t page = rdf_os_page_bytes();
-    uint64_t last = 0;
-    size_t pages = 0;
-    for (size_t i = 0; i < write->count; i++) {
+    size_t pieces = 0;
+    for (size_t i = 0; i < write->count; i++)
         if (turn_of(&write->item[i]) != ENTRIES)
-            return;                   /* pieces have no turns */
-        write->item[i].is_due = true; /* for run_length */
-        pages += i == 0 || write->item[i].edit.addr / page != last;
-        last = write->item[i].edit.addr / page;
-    }
-    /* One that lies in two pages is a piece of its own, between those of the two. */
-    struct rdf_write_piece *piece = rdf_arena_alloc(arena, 2 * pages * sizeof *piece);
+            return; /* pieces have no turns */
+    for (size_t first = 0; first < write->count; first += piece_length(write, first))
+        pieces++;
+    struct rdf_write_piece *piece = rdf_arena_alloc(arena, pieces * sizeof *piece);
     size_t count = 0;
     for (size_t first = 0; piece && first < write->count; first += piece[count++].item_count) {
-        piece[count].item_count = run_length(write, first);
+        piece[count].item_count = piece_length(write, first);
         if (!make_piece(write, arena, &write->item[first], &piece[count]))
             return;
     }
     write->piece = piece;
     write->piece_count = piece ? count : 0;
+}
+
+void rdf_store_own_pieces(const struct rdf_write *write)
+{
+    for (size_t i = 0; write->space->ops->own_pages && i < write->piece_count; i++)
+        if (!write->piece[i].is_writable)
+            write->space->ops->own_pages(write->space, write->piece[i].addr, write->piece[i].len_bytes);
 }
 
 bool rdf_store_pieces_are_current(const struct rdf_write *write)

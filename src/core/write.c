@@ -220,6 +220,7 @@ static redefine_status apply(struct rdf_write *write, struct rdf_error *err)
             return result == -EAGAIN ? explain_stop(write, -EAGAIN, err) : explain_body(write, result, err);
     }
     struct rdf_stop_report report = {0};
+    rdf_store_own_pieces(write);
     int status = ops->with_world_stopped(write->space, RDF_DEADLINE_MS, body, write, &result, &report);
     write->stop = report;
     if (status < 0 && result == BODY_FAILED && !report.body_began)

@@ -52,11 +52,12 @@ struct rdf_write_item {
     uint64_t detour; /* what does the work of the old bytes for who comes to their start; 0: nothing does */
 };
 
-/* Edits of one page, with what lies between them: as it is, and as it will be. */
+/* Edits of pages that follow each other, with what lies between them: as it is, and as it will be. */
 struct rdf_write_piece {
     uint64_t addr;
     size_t len_bytes;
     size_t item_count;
+    bool is_writable; /* by the program itself, in part: not even to be written as it is while that runs */
     uint8_t *before;
     uint8_t *after;
 };

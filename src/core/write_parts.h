@@ -29,6 +29,8 @@ size_t rdf_store_find_changed(const struct rdf_write *write);
 /* Put together what can be written a page at a time, as far as that is worth it and there is memory: with it
  * the world need not stand still for the single edits. */
 void rdf_store_make_pieces(struct rdf_write *write, struct rdf_arena *arena);
+/* Ask for what their pages need before they are written, while nobody waits for it. */
+void rdf_store_own_pieces(const struct rdf_write *write);
 /* Whether all that the pieces are made of is there still; false also when there are none. */
 bool rdf_store_pieces_are_current(const struct rdf_write *write);
 /* Store item->now of each that is due. False: write->failed_item and err are set. */

@@ -61,6 +61,9 @@ enum rdf_write_method {
 
 const char *rdf_write_method_name(enum rdf_write_method method);
 
+/* So many bytes are stored whole or not at all. */
+enum { RDF_WRITE_KEPT_BYTES = 64 };
+
 /* A thread that is stopped.
  *
  * `pc` is the instruction that it executes next. `restart_bytes` is not 0 when that is a system call
@@ -137,10 +140,15 @@ struct rdf_space_ops {
      * stores with the CPU's own stores; the caller has called protect. Afterwards other cores and
      * emulators execute the new bytes (caches cleaned where the CPU asks for it, translations of
      * valgrind discarded). PROTECT changes each aligned 8 bytes by one store; the other ways promise no
-     * atomicity. A failure half way is taken back. Raw system calls only: may be called with the world
-     * stopped. */
+     * atomicity. A failure half way is taken back up to RDF_WRITE_KEPT_BYTES; of what is longer a part may
+     * have been stored. Raw system calls only: may be called with the world stopped. */
     int (*write)(struct rdf_space *space, struct rdf_world *world, enum rdf_write_method method,
                  uint64_t addr, const void *bytes, size_t len_bytes);
+
+    /* Let pages of code that will be written soon be this process' own: a page of a file is copied by the
+     * first write to it, and that need not be while the world stands still. Changes no byte, and may do
+     * nothing. A null function: pages are as good to write as they will be. */
+    void (*own_pages)(struct rdf_space *space, uint64_t addr, size_t len_bytes);
 
     /* Whether other threads exist that could run code of this space now. */
     bool (*has_other_threads)(struct rdf_space *space);

@@ -196,7 +196,7 @@ static void put_some(void *ctx, void *p, size_t len)
 static void maps_without_memory_fail_cleanly(void **state)
 {
     (void)state;
-    const struct rdf_page_source source = {get_some, put_some, NULL};
+    const struct rdf_page_source source = {.get = get_some, .put = put_some};
     struct rdf_arena small;
     rdf_arena_init(&small, &source);
     struct rdf_maps maps = {NULL, 12345};
@@ -430,6 +430,49 @@ static void test_write_half(void **state)
 {
     (void)state;
     in_child(write_half, 10);
+}
+
+static size_t private_pages(const char *area, size_t count)
+{
+    size_t own = 0;
+    int fd = open("/proc/self/pagemap", O_RDONLY);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t entry = 0;
+        off_t at = (off_t)((address_of(area) / rdf_os_page_bytes() + i) * sizeof entry);
+        CHECK(fd >= 0 && pread(fd, &entry, sizeof entry, at) == sizeof entry);
+        own += entry >> 63 && !(entry >> 61 & 1); /* there, and not a file's */
+    }
+    close(fd);
+    return own;
+}
+
+/* Pages of a file become the process' own, and stay what they are. */
+static void own_pages(void)
+{
+    enum { PAGES = 4 };
+    size_t page = rdf_os_page_bytes();
+    int fd = open("/proc/self/exe", O_RDONLY);
+    CHECK(fd >= 0);
+    char *area = mmap(NULL, PAGES * page, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+    char *same = mmap(NULL, PAGES * page, PROT_READ, MAP_PRIVATE, fd, 0);
+    CHECK(area != MAP_FAILED && same != MAP_FAILED);
+    CHECK(memcmp(area, same, PAGES * page) == 0);
+    if (is_stale_here() || private_pages(area, PAGES))
+        SKIP_CHILD("an emulator's pages, or a system that does not tell whose they are");
+    space.ops->own_pages(&space, address_of(area) + page + 5, page);
+    CHECK_EQUAL(private_pages(area, PAGES), 2);
+    CHECK(memcmp(area, same, PAGES * page) == 0);
+    CHECK_EQUAL(prot_at(address_of(area)), RDF_PROT_READ | RDF_PROT_EXEC);
+    space.ops->own_pages(&space, address_of(area), 0);
+    CHECK_EQUAL(private_pages(area, PAGES), 2);
+    munmap(area, PAGES * page);
+    space.ops->own_pages(&space, address_of(area), PAGES * page); /* nothing is there: nothing happens */
+}
+
+static void test_own_pages(void **state)
+{
+    (void)state;
+    in_child(own_pages, 10);
 }
 
 /* A function of libc, and its page's protection afterwards. */
@@ -710,6 +753,7 @@ int main(void)
         TEST(test_write_self_mem),
         TEST(test_write_protect),
         TEST(test_write_half),
+        TEST(test_own_pages),
         TEST(test_write_libc),
         TEST(test_write_vdso),
         TEST(test_write_sealed),

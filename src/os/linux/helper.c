@@ -68,6 +68,13 @@ static RDF_RAW bool has_other_tracer(struct rdf_stop *stop, int tid)
 
 /* ---- step 5: seize, interrupt, wait ---- */
 
+/* Fails only for a thread that has ended, which the wait will find. The caller sleeps anyway. */
+static RDF_RAW void interrupt(const struct rdf_stop *stop, int tid)
+{
+    if (tid != stop->caller_tid)
+        (void)rdf_sys(SYS_ptrace, PTRACE_INTERRUPT, tid, 0, 0);
+}
+
 static RDF_RAW int seize(struct rdf_stop *stop, int tid, bool *ret_fresh)
 {
     if (tid <= 0 || tid >= TID_LIMIT)
@@ -89,9 +96,8 @@ static RDF_RAW int seize(struct rdf_stop *stop, int tid, bool *ret_fresh)
     see(stop, tid, true);
     stop->tracee[stop->count++] = (struct rdf_tracee){.tid = tid};
     *ret_fresh = true;
-    /* Fails only for a thread that has ended, which the wait will find. The caller sleeps anyway. */
-    if (tid != stop->caller_tid)
-        (void)rdf_sys(SYS_ptrace, PTRACE_INTERRUPT, tid, 0, 0);
+    if (stop->began_ns)
+        interrupt(stop, tid);
     return 0;
 }
 
@@ -180,27 +186,39 @@ static RDF_RAW int wait_for(struct rdf_stop *stop, struct rdf_tracee *tracee)
     return 0;
 }
 
+static RDF_RAW int wait_for_all(struct rdf_stop *stop)
+{
+    int err = 0;
+    for (size_t i = 0; i < stop->count && !err; i++) {
+        struct rdf_tracee *tracee = &stop->tracee[i];
+        if (!tracee->stopped && !tracee->gone && tracee->tid != stop->caller_tid)
+            err = wait_for(stop, tracee);
+    }
+    return err;
+}
+
+/* The first pass attaches to threads that run on: what has to be asked about each keeps none of them waiting.
+ */
 static RDF_RAW int stop_all(struct rdf_stop *stop)
 {
-    bool all_stopped = false;
-    for (;;) {
-        bool fresh = false;
-        bool whole = false;
-        int err = seize_pass(stop, &fresh, &whole);
-        if (err)
-            return err;
-        if (!fresh && whole && all_stopped)
+    bool fresh = false;
+    bool whole = false;
+    int err = seize_pass(stop, &fresh, &whole);
+    stop->began_ns = rdf_stop_now_ns();
+    for (size_t i = 0; i < stop->count && !err; i++)
+        interrupt(stop, stop->tracee[i].tid);
+    for (bool waits = true; !err; waits = !fresh) {
+        fresh = false;
+        if (waits)
+            err = wait_for_all(stop);
+        if (!err)
+            err = seize_pass(stop, &fresh, &whole);
+        if (!err && waits && !fresh && whole)
             return 0;
-        all_stopped = !fresh;
-        for (size_t i = 0; i < stop->count && !fresh; i++) {
-            struct rdf_tracee *tracee = &stop->tracee[i];
-            bool runs = !tracee->stopped && !tracee->gone && tracee->tid != stop->caller_tid;
-            if (runs && (err = wait_for(stop, tracee)))
-                return err;
-        }
-        if (rdf_stop_now_ns() >= stop->deadline_ns)
-            return rdf_stop_fail(stop, "ptrace seize: new threads until the deadline", -ETIMEDOUT, 0);
+        if (!err && rdf_stop_now_ns() >= stop->deadline_ns)
+            err = rdf_stop_fail(stop, "ptrace seize: new threads until the deadline", -ETIMEDOUT, 0);
     }
+    return err;
 }
 
 /* ---- steps 6 and 7 ---- */
@@ -343,8 +361,7 @@ RDF_RAW int rdf_stop_help(void *ctx)
      * for its children to live in another pid namespace, where our thread ids mean nothing. */
     if (rdf_sys(SYS_getppid) != stop->pid)
         return rdf_stop_fail(stop, "clone: the helper is in another pid namespace", -ESRCH, 0);
-    stop->began_ns = rdf_stop_now_ns();
-    stop->deadline_ns = stop->began_ns + stop->patience_ns;
+    stop->deadline_ns = rdf_stop_now_ns() + stop->patience_ns;
     int err = stop_all(stop);
     if (!err)
         err = read_registers(stop);

@@ -342,33 +342,6 @@ int rdf_local_sync_cores(struct rdf_space *space)
     return (int)rdf_sys(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
 }
 
-/* What was there, so that a write that fails half way can be taken back. */
-struct saved {
-    uint8_t small[64];
-    uint8_t *bytes;
-    size_t len_bytes;
-};
-
-static RDF_RAW int save(struct saved *saved, uint64_t addr, size_t len_bytes)
-{
-    saved->bytes = saved->small;
-    saved->len_bytes = len_bytes;
-    if (len_bytes > sizeof saved->small) {
-        const int prot = PROT_READ | PROT_WRITE;
-        long got = rdf_sys(SYS_mmap, 0, len_bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (rdf_sys_failed(got))
-            return (int)got;
-        saved->bytes = (uint8_t *)got;
-    }
-    return rdf_local_read(NULL, addr, saved->bytes, len_bytes);
-}
-
-static RDF_RAW void saved_free(struct saved *saved)
-{
-    if (saved->bytes != saved->small)
-        (void)rdf_sys(SYS_munmap, saved->bytes, saved->len_bytes);
-}
-
 RDF_RAW int rdf_local_write(struct rdf_space *space, struct rdf_world *world, enum rdf_write_method method,
                             uint64_t addr, const void *bytes, size_t len_bytes)
 {
@@ -382,19 +355,36 @@ RDF_RAW int rdf_local_write(struct rdf_space *space, struct rdf_world *world, en
     if (len_bytes == 0)
         return 0;
 
-    struct saved saved;
-    int err = save(&saved, addr, len_bytes);
+    /* What was there, so that a write that fails half way can be taken back. */
+    uint8_t saved[RDF_WRITE_KEPT_BYTES];
+    bool is_kept = len_bytes <= sizeof saved;
+    int err = is_kept ? rdf_local_read(NULL, addr, saved, len_bytes) : 0;
     size_t done = 0;
     if (!err)
         err = write_once(world, method, addr, bytes, len_bytes, &done);
-    if (err && done) {
+    if (err && done && is_kept) {
         size_t undone = 0;
-        (void)write_once(world, method, addr, saved.bytes, done, &undone);
+        (void)write_once(world, method, addr, saved, done, &undone);
     }
-    saved_free(&saved);
     if (done)
         make_visible(addr, len_bytes);
     return err;
+}
+
+/* The kernel copies each byte from its own place to its own place: nothing lies between reading and writing
+ * it but that copy. */
+void rdf_local_own_pages(struct rdf_space *space, uint64_t addr, size_t len_bytes)
+{
+    (void)space;
+    const size_t page_bytes = rdf_os_page_bytes();
+    const uint64_t end = addr + len_bytes;
+    int fd = (int)rdf_sys(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    for (uint64_t at = addr; at < end; at = at / page_bytes * page_bytes + page_bytes)
+        if (rdf_sys(SYS_pwrite64, fd, at, 1, at) != 1)
+            break;
+    (void)rdf_sys(SYS_close, fd);
 }
 
 const char *rdf_write_method_name(enum rdf_write_method method)

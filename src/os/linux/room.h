@@ -27,6 +27,8 @@ int rdf_local_protect(struct rdf_space *space, uint64_t addr, size_t len_bytes, 
 int rdf_local_write(struct rdf_space *space, struct rdf_world *world, enum rdf_write_method method,
                     uint64_t addr, const void *bytes, size_t len_bytes);
 
+void rdf_local_own_pages(struct rdf_space *space, uint64_t addr, size_t len_bytes);
+
 /* Ask the kernel once to allow membarrier SYNC_CORE in this process: with threads running it waits
  * for them all to pass the scheduler, so it is asked before they are stopped. */
 void rdf_local_write_prepare(void);

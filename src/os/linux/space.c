@@ -256,6 +256,7 @@ static const struct rdf_space_ops local_ops = {
     .unmap = rdf_local_unmap,
     .protect = rdf_local_protect,
     .write = rdf_local_write,
+    .own_pages = rdf_local_own_pages,
     .has_other_threads = has_other_threads,
     .with_world_stopped = rdf_local_with_world_stopped,
     .with_signals_held = with_signals_held,

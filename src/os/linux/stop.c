@@ -10,11 +10,11 @@
  *   2. It maps a stack and tables, and opens /proc/self/task.
  *   3. It makes the helper and sleeps until the helper has ended, however that comes about.
  *   4. The helper dies when the caller's thread dies (exit_group, execve, SIGKILL elsewhere).
- *   5. It SEIZEs every thread that /proc/PID/task lists, INTERRUPTs them, and only then waits for each:
- *      the stops overlap. Threads can be made meanwhile; it lists again until one whole pass finds
- *      none that is new while all known ones stand still. Threads that end meanwhile are dropped. The
- *      caller is seized too, because memory can be written with force only through a thread that is
- *      attached and has not ended; it is not interrupted, for it sleeps in step 3.
+ *   5. It SEIZEs every thread that /proc/PID/task lists while they run on, INTERRUPTs them, and only then
+ *      waits for each: the stops overlap. Threads can be made meanwhile; it lists again until one whole pass
+ * finds none that is new while all known ones stand still. Threads that end meanwhile are dropped. The caller
+ * is seized too, because memory can be written with force only through a thread that is attached and has not
+ * ended; it is not interrupted, for it sleeps in step 3.
  *   6. It reads the registers and calls `body`.
  *   7. It detaches from every thread, with the signal, if any, in whose delivery the thread was stopped.
  *   8. It ends. The kernel would detach from what is left: so death at any point leaves nothing
