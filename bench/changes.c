@@ -75,14 +75,18 @@ static void write_twice(void *ctx, uint64_t count)
     }
 }
 
+/* As the page tables have it: statm's number may be off by what each CPU has counted for itself. */
 static long resident_bytes(void)
 {
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (!file || fscanf(file, "%*s %ld", &pages) != 1)
+    char line[256];
+    long kilobytes = -1;
+    FILE *file = fopen("/proc/self/smaps_rollup", "r");
+    while (file && kilobytes < 0 && fgets(line, sizeof line, file))
+        (void)sscanf(line, "Rss: %ld kB", &kilobytes);
+    if (!file || kilobytes < 0)
         exit(1);
     fclose(file);
-    return pages * sysconf(_SC_PAGESIZE);
+    return kilobytes * 1024;
 }
 
 /* What the process itself ran: on a busy machine the time until the end says more of the others. */

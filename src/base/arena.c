@@ -7,6 +7,7 @@
 struct rdf_arena_chunk {
     struct rdf_arena_chunk *older;
     size_t len_bytes;
+    size_t touched_bytes; /* so far the source has been told of what will be used */
 };
 
 /* tests/unit/commit.c takes every piece from the source by itself, so that each can be refused. */
@@ -14,7 +15,7 @@ struct rdf_arena_chunk {
 #define RDF_ARENA_CHUNK_BYTES (256 * 1024)
 #endif
 
-enum { CHUNK_BYTES = RDF_ARENA_CHUNK_BYTES, ALIGN = alignof(max_align_t) };
+enum { CHUNK_BYTES = RDF_ARENA_CHUNK_BYTES, TOUCH_BYTES = 32 * 1024, ALIGN = alignof(max_align_t) };
 
 static size_t round_up(size_t value, size_t unit)
 {
@@ -34,11 +35,23 @@ static int add_chunk(struct rdf_arena *arena, size_t len_bytes)
     struct rdf_arena_chunk *chunk = arena->source->get(arena->source->ctx, chunk_bytes);
     if (!chunk)
         return 0;
+    chunk->touched_bytes = arena->chunk ? 0 : TOUCH_BYTES; /* most arenas need no more */
     chunk->older = arena->chunk;
     chunk->len_bytes = chunk_bytes;
     arena->chunk = chunk;
     arena->used_bytes = header_bytes;
     return 1;
+}
+
+/* Up to `end` of the newest chunk, and what comes next. */
+static void touch(const struct rdf_arena *arena, size_t end)
+{
+    struct rdf_arena_chunk *chunk = arena->chunk;
+    size_t from = chunk->touched_bytes;
+    size_t to = round_up(end, TOUCH_BYTES);
+    chunk->touched_bytes = to < chunk->len_bytes ? to : chunk->len_bytes;
+    if (arena->source->touch && from < chunk->touched_bytes)
+        arena->source->touch(arena->source->ctx, (char *)chunk + from, chunk->touched_bytes - from);
 }
 
 static void *take(struct rdf_arena *arena, size_t len_bytes, size_t align)
@@ -53,6 +66,8 @@ static void *take(struct rdf_arena *arena, size_t len_bytes, size_t align)
         at = arena->used_bytes;
     }
     arena->used_bytes = at + len;
+    if (arena->used_bytes > arena->chunk->touched_bytes)
+        touch(arena, arena->used_bytes);
     return (char *)arena->chunk + at;
 }
 

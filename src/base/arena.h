@@ -15,6 +15,8 @@ struct rdf_page_source {
     void *(*get)(void *ctx, size_t len_bytes); /* zeroed, page aligned; null when there is none */
     void (*put)(void *ctx, void *pages, size_t len_bytes);
     void *ctx;
+    /* All of them will be written to soon: cheaper together than one after the other. Null: nothing to do. */
+    void (*touch)(void *ctx, void *pages, size_t len_bytes);
 };
 
 struct rdf_arena {

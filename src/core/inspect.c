@@ -51,14 +51,16 @@ static bool is_taken(void *ctx, uint64_t start, uint64_t end)
 {
     enum { REACH_BYTES = 2 * RDF_EDIT_BYTES_MAX };
     const struct planned *planned = ctx;
-    const struct rdf_registry *registry = &planned->commit->engine->registry;
-    for (uint64_t at = start - REACH_BYTES; at != end; at++) {
-        const struct rdf_redef *redef = rdf_registry_find(registry, at);
-        const struct touched *touched = rdf_commit_find(planned->commit, at);
-        if ((redef && is_taken_by_redef(planned, redef, start, end)) ||
-            (touched && is_taken_by_touched(planned, touched, start, end)))
+    const struct rdf_redef *redef;
+    const struct touched *touched;
+    uint64_t at = start - REACH_BYTES;
+    while ((redef = rdf_table_find_within(planned->commit->engine->registry.table, &at, end)))
+        if (is_taken_by_redef(planned, redef, start, end))
             return true;
-    }
+    at = start - REACH_BYTES;
+    while ((touched = rdf_table_find_within(planned->commit->index, &at, end)))
+        if (is_taken_by_touched(planned, touched, start, end))
+            return true;
     return false;
 }
 

@@ -116,10 +116,18 @@ static bool has_cells(const struct touched *touched)
     return layer != NULL;
 }
 
+static bool is_late(const struct touched *touched)
+{
+    return !touched->is_left_out && (!touched->is_new || has_cells(touched));
+}
+
 /* Records that nobody can find yet, in the registry that nobody sees yet if it had to grow. */
 redefine_status rdf_commit_prepare(struct commit *commit)
 {
-    commit->late = rdf_arena_alloc(&commit->arena, commit->touched_count * sizeof *commit->late);
+    size_t late_count = 0;
+    for (const struct touched *touched = commit->first; touched; touched = touched->next)
+        late_count += is_late(touched);
+    commit->late = rdf_arena_alloc(&commit->arena, late_count * sizeof *commit->late);
     if (!commit->late)
         return rdf_commit_no_memory(commit);
     for (const struct touched *touched = commit->first; touched; touched = touched->next) {
@@ -129,7 +137,7 @@ redefine_status rdf_commit_prepare(struct commit *commit)
             set_record(commit, touched);
         else if (touched->is_new)
             take_back(commit, touched->redef);
-        if (!touched->is_new || has_cells(touched))
+        if (is_late(touched))
             commit->late[commit->late_count++] = (struct late){touched->redef, touched->top ? touched : NULL};
     }
     if (commit->engine->registry.pending)

@@ -7,12 +7,15 @@ struct rdf_table {
     size_t size; /* a power of two */
     size_t used;
     unsigned shift;   /* 64 less the logarithm of size */
+    uint64_t *known;  /* which addresses may be in it; known_word says where */
     uintptr_t cell[]; /* 0: free */
 };
 
 enum {
     FIRST_LOG = 6,
     FULL_OF_FIVE = 4, /* fifths that may be used */
+    KNOWN_LOG = 3,    /* so many times fewer words of addresses than cells, as a power of two */
+    KNOWN_BITS = 64,
     ALIAS_BIT = 1,
 };
 
@@ -27,8 +30,23 @@ static size_t place_of(const struct rdf_table *table, uint64_t addr)
     return (size_t)((addr * UINT64_C(0x9e3779b97f4a7c15)) >> table->shift);
 }
 
+/* A bit for each of 64 addresses that follow each other. Others share the word, so a bit that is not set
+ * tells that an address is not in the table, and one that is set that it has to be looked for. */
+static uint64_t *known_word(const struct rdf_table *table, uint64_t addr)
+{
+    return &table->known[(addr / KNOWN_BITS * UINT64_C(0x9e3779b97f4a7c15)) >> (table->shift + KNOWN_LOG)];
+}
+
+/* The bits of `addr` and of those behind it in the same 64. */
+static uint64_t known_from(const struct rdf_table *table, uint64_t addr)
+{
+    return __atomic_load_n(known_word(table, addr), __ATOMIC_ACQUIRE) >> addr % KNOWN_BITS;
+}
+
 static bool insert(struct rdf_table *table, uintptr_t cell)
 {
+    uint64_t *known = known_word(table, address_of(cell));
+    __atomic_store_n(known, *known | UINT64_C(1) << address_of(cell) % KNOWN_BITS, __ATOMIC_RELEASE);
     size_t i = place_of(table, address_of(cell));
     while (table->cell[i] && address_of(table->cell[i]) != address_of(cell))
         i = (i + 1) & (table->size - 1);
@@ -36,6 +54,12 @@ static bool insert(struct rdf_table *table, uintptr_t cell)
     table->used += table->cell[i] == 0;
     __atomic_store_n(&table->cell[i], cell, __ATOMIC_RELEASE);
     return was_record;
+}
+
+void rdf_table_expect(const struct rdf_table *table, uint64_t addr)
+{
+    __builtin_prefetch(&table->cell[place_of(table, addr)], 1);
+    __builtin_prefetch(known_word(table, addr), 1);
 }
 
 bool rdf_table_insert(struct rdf_table *table, void *record)
@@ -50,7 +74,7 @@ bool rdf_table_insert_alias(struct rdf_table *table, struct rdf_alias *alias)
 
 void *rdf_table_find(const struct rdf_table *table, uint64_t addr)
 {
-    if (!table)
+    if (!table || !(known_from(table, addr) & 1))
         return NULL;
     for (size_t i = place_of(table, addr);; i = (i + 1) & (table->size - 1)) {
         uintptr_t cell = __atomic_load_n(&table->cell[i], __ATOMIC_ACQUIRE);
@@ -60,6 +84,23 @@ void *rdf_table_find(const struct rdf_table *table, uint64_t addr)
             continue;
         return cell & ALIAS_BIT ? ((const struct rdf_alias *)(cell - ALIAS_BIT))->record : (void *)cell;
     }
+}
+
+void *rdf_table_find_within(const struct rdf_table *table, uint64_t *at, uint64_t end)
+{
+    while (table && *at < end) {
+        uint64_t left = known_from(table, *at);
+        if (!left) {
+            *at = (*at / KNOWN_BITS + 1) * KNOWN_BITS;
+            continue;
+        }
+        *at += (uint64_t)__builtin_ctzll(left);
+        void *record = *at < end ? rdf_table_find(table, *at) : NULL;
+        ++*at;
+        if (record)
+            return record;
+    }
+    return NULL;
 }
 
 void *rdf_table_next(const struct rdf_table *table, size_t *at)
@@ -84,8 +125,10 @@ struct rdf_table *rdf_table_new(struct rdf_arena *arena, const struct rdf_table 
         shift--;
     size_t size = (size_t)1 << (64 - shift);
     struct rdf_table *table = rdf_arena_alloc(arena, sizeof *table + size * sizeof table->cell[0]);
-    if (!table)
+    uint64_t *known = rdf_arena_alloc(arena, (size >> KNOWN_LOG) * sizeof *known);
+    if (!table || !known)
         return NULL;
+    table->known = known;
     table->size = size;
     table->shift = shift;
     for (size_t i = 0; from && i < from->size; i++)

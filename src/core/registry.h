@@ -27,12 +27,20 @@ struct rdf_table *rdf_table_new(struct rdf_arena *arena, const struct rdf_table 
 /* Room for `more` entries: the table itself, or a bigger copy from `arena`. Null: no memory. */
 struct rdf_table *rdf_table_grow(struct rdf_arena *arena, struct rdf_table *table, size_t more);
 
+/* The address will soon be looked for or inserted: its places lie anywhere, and get into the cache meanwhile.
+ */
+void rdf_table_expect(const struct rdf_table *table, uint64_t addr);
+
 /* In place of what is known by that address. Returns whether a record (not an alias) was. */
 bool rdf_table_insert(struct rdf_table *table, void *record);
 bool rdf_table_insert_alias(struct rdf_table *table, struct rdf_alias *alias);
 
 /* The record known by the address, its own or an alias. Or null. */
 void *rdf_table_find(const struct rdf_table *table, uint64_t addr);
+
+/* The next record known by an address in [*at, end), which then is behind it. Null: there is none. For who
+ * holds the engine's lock. */
+void *rdf_table_find_within(const struct rdf_table *table, uint64_t *at, uint64_t end);
 
 /* The next record (no alias) from place *at on, which begins at 0; null behind the last. */
 void *rdf_table_next(const struct rdf_table *table, size_t *at);

@@ -344,9 +344,11 @@ static redefine_status change_layers(struct commit *commit, struct touched *touc
 
 redefine_status rdf_commit_resolve(struct commit *commit, const struct rdf_change *change, size_t count)
 {
-    enum { STEP = 256 };
+    enum { STEP = 256, AHEAD = 8 };
     for (size_t i = 0; i < count; i++) {
         struct touched *touched;
+        if (i + AHEAD < count)
+            rdf_table_expect(commit->index, change[i + AHEAD].target);
         if (i % STEP == STEP - 1)
             rdf_progress("functions looked at", i, count);
         redefine_status status = resolve(commit, &change[i], &touched);

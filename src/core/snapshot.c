@@ -39,7 +39,7 @@ static void put_pages(void *ctx, void *pages, size_t len_bytes)
     room_used -= len_bytes;
 }
 
-const struct rdf_page_source rdf_snapshot_pages = {get_pages, put_pages, NULL};
+const struct rdf_page_source rdf_snapshot_pages = {.get = get_pages, .put = put_pages};
 
 /* ---- the snapshot ---- */
 

@@ -77,7 +77,7 @@ static void put_pages(void *ctx, void *pages, size_t len_bytes)
     free(pages);
 }
 
-static const struct rdf_page_source source = {get_pages, put_pages, NULL};
+static const struct rdf_page_source source = {.get = get_pages, .put = put_pages};
 
 static bool count_site(void *ctx, const struct rdf_debug_site *site, bool is_self)
 {

@@ -424,7 +424,7 @@ static void run(struct file *file, const uint8_t *choice, bool true_file)
     struct rdf_space_ops ops = layout_ops;
     ops.read = read_or_not;
     struct rdf_space space = {&ops, &layout};
-    struct rdf_page_source source = {layout_get, layout_put, &layout};
+    struct rdf_page_source source = {.get = layout_get, .put = layout_put, .ctx = &layout};
     struct rdf_arena arena;
     struct session session = {.visits = 0};
     struct rdf_error err = {0};

@@ -60,7 +60,7 @@ static void ask(struct layout *layout, const uint8_t *choice)
         "fixture_bb",       "ns::(anonymous namespace)::hidden_one(unsigned int)",
         "twin@0x1130"};
     struct rdf_space space = {&layout_ops, layout};
-    struct rdf_page_source source = {layout_get, layout_put, layout};
+    struct rdf_page_source source = {.get = layout_get, .put = layout_put, .ctx = layout};
     struct rdf_arena arena;
     struct rdf_images images;
     struct rdf_error err = {0};

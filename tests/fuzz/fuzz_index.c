@@ -69,7 +69,7 @@ static void ask_function(const struct rdf_debug_index *index, uint32_t number, s
 
 static void ask(const struct rdf_debug_index *index)
 {
-    static const struct rdf_page_source source = {get_pages, put_pages, NULL};
+    static const struct rdf_page_source source = {.get = get_pages, .put = put_pages};
     struct rdf_arena arena;
     rdf_arena_init(&arena, &source);
     for (uint32_t i = 0; i < index->function_count && i < 32; i++)

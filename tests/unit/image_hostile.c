@@ -47,7 +47,7 @@ static void lay_out(struct session *session, struct object object)
     layout_init(&session->layout, object.bytes, object.len);
     layout_relocate_slots(&session->layout);
     session->space = (struct rdf_space){&layout_ops, &session->layout};
-    session->source = (struct rdf_page_source){layout_get, layout_put, &session->layout};
+    session->source = (struct rdf_page_source){.get = layout_get, .put = layout_put, .ctx = &session->layout};
 }
 
 static redefine_status load(struct session *session, const struct rdf_arch *arch)

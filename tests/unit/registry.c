@@ -101,6 +101,31 @@ static void what_is_reserved_is_not_seen_before_it_is_published(void **state)
 }
 
 /* Of whatever was reserved. */
+/* A range has what each of its addresses has, and in that order. */
+static void ranges_have_what_is_in_them(void **state)
+{
+    (void)state;
+    static struct rdf_alias alias = {UINT64_C(0x7f0000000000) + 16 * 100 + 7, &redef[3]};
+    for (size_t i = 0; i < MANY; i += 1 + i % 5)
+        add(i);
+    assert_true(rdf_registry_reserve(&registry, 1, 0));
+    rdf_registry_add_alias(&registry, &alias);
+    uint64_t at = redef[0].entry;
+    assert_null(rdf_table_find_within(NULL, &at, at + 1));
+    for (uint64_t start = redef[0].entry - 130; start < redef[MANY - 1].entry + 200; start += 37) {
+        uint64_t end = start + start % 300;
+        at = start;
+        for (uint64_t addr = start; addr < end; addr++) {
+            const void *record = rdf_registry_find(&registry, addr);
+            if (record) {
+                assert_ptr_equal(rdf_table_find_within(registry.table, &at, end), record);
+                assert_int_equal(at, addr + 1);
+            }
+        }
+        assert_null(rdf_table_find_within(registry.table, &at, end));
+    }
+}
+
 static void rolling_back_restores(void **state)
 {
     (void)state;
@@ -240,6 +265,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(keys_that_collide, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_reserved_is_not_seen_before_it_is_published, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(ranges_have_what_is_in_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rolling_back_restores, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reserving_says_when_there_is_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(layers_come_and_go, set_up, tear_down),
