@@ -107,10 +107,10 @@ void rdf_arena_rollback(struct rdf_arena *arena, struct rdf_arena_mark mark)
 {
     size_t used_bytes = arena->used_bytes;
     while (arena->chunk != mark.chunk) {
-        struct rdf_arena_chunk *older = arena->chunk->older;
-        arena->source->put(arena->source->ctx, arena->chunk, arena->chunk->len_bytes);
-        arena->chunk = older;
-        used_bytes = older ? older->len_bytes : 0;
+        struct rdf_arena_chunk *newest = arena->chunk;
+        arena->chunk = newest->older; /* first: a fork may copy what is here */
+        used_bytes = arena->chunk ? arena->chunk->len_bytes : 0;
+        arena->source->put(arena->source->ctx, newest, newest->len_bytes);
     }
     /* Memory is handed out zeroed: what is given back must be zero again. */
     for (size_t i = mark.used_bytes; i < used_bytes; i++)

@@ -343,25 +343,29 @@ static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
         status = rdf_commit_prepare(commit);
     if (status != REDEFINE_OK)
         return status;
-    struct rdf_write write = {.space = engine->space,
-                              .arch = engine->arch,
-                              .maps = &commit->images->maps,
-                              .item = item,
-                              .count = count,
-                              .caller_sp = caller_sp,
-                              .methods = engine->write_methods,
-                              .publish = rdf_commit_publish,
-                              .publish_ctx = commit,
-                              .detours = &engine->detours,
-                              .pages = engine->pages,
-                              .where = rdf_commit_where_from_trap,
-                              .where_ctx = engine,
-                              .catches_traps = &engine->catches_traps};
-    status = rdf_write_apply(&write, commit->err);
-    engine->last_stop = write.stop;
-    engine->keeps_code = write.keeps_code;
+    struct rdf_write *write = rdf_arena_alloc(&commit->arena, sizeof *write);
+    if (!write)
+        return rdf_commit_no_memory(commit);
+    *write = (struct rdf_write){.space = engine->space,
+                                .arch = engine->arch,
+                                .maps = &commit->images->maps,
+                                .item = item,
+                                .count = count,
+                                .caller_sp = caller_sp,
+                                .methods = engine->write_methods,
+                                .publish = rdf_commit_publish,
+                                .publish_ctx = commit,
+                                .detours = &engine->detours,
+                                .pages = engine->pages,
+                                .where = rdf_commit_where_from_trap,
+                                .where_ctx = engine,
+                                .catches_traps = &engine->catches_traps};
+    __atomic_store_n(&commit->write, write, __ATOMIC_RELEASE);
+    status = rdf_write_apply(write, commit->err);
+    engine->last_stop = write->stop;
+    engine->keeps_code = write->keeps_code;
     if (status == REDEFINE_OK && count > 0) {
-        engine->last_safety = write.safety;
+        engine->last_safety = write->safety;
         engine->last_method = item[0].method;
         engine->last_edits = count;
     }
@@ -427,41 +431,88 @@ static redefine_status take_snapshot(struct rdf_engine *engine, const struct rdf
                                 used, err);
 }
 
+/* What was taken since the marks, but for what a thread may still run. */
+static void give_back(struct commit *commit)
+{
+    struct rdf_engine *engine = commit->engine;
+    if (engine->catches_traps && !commit->caught_traps && !engine->detours) {
+        (void)engine->space->ops->catch_traps(engine->space, NULL, NULL);
+        engine->catches_traps = false;
+    }
+    if (!engine->keeps_code)
+        rdf_near_rollback(&engine->near, commit->mark);
+    rdf_registry_rollback(&engine->registry, &commit->registry_mark);
+}
+
+static void end(struct commit *commit)
+{
+    struct rdf_arena arena = commit->arena;
+    rdf_arena_free(&commit->one);
+    __atomic_store_n(&commit->engine->under_way, NULL, __ATOMIC_RELEASE);
+    rdf_arena_free(&arena);
+}
+
+/* A fork has copied a commit of another thread to a child, where nobody goes on with it. What that thread had
+ * done then is there up to some point and nothing behind it: a store to a page that has been copied waits
+ * until the fork is over. So it is taken back, or finished where it has begun to be published. */
+static void recover(struct rdf_engine *engine)
+{
+    struct commit *commit = __atomic_load_n(&engine->under_way, __ATOMIC_ACQUIRE);
+    if (!commit)
+        return;
+    struct rdf_write *write = __atomic_load_n(&commit->write, __ATOMIC_ACQUIRE);
+    enum rdf_recovery recovery = write ? rdf_write_recover(write) : RDF_RECOVERED_UNDONE;
+    engine->keeps_code = write && write->keeps_code;
+    if (recovery == RDF_RECOVERED_UNDONE)
+        give_back(commit);
+    if (recovery == RDF_RECOVERED_IN_PART)
+        rdf_registry_abandon(&engine->registry, &commit->registry_mark);
+    end(commit);
+}
+
+static struct commit *begin(struct rdf_engine *engine, struct rdf_error *err)
+{
+    struct rdf_arena arena;
+    rdf_arena_init(&arena, engine->pages);
+    struct commit *commit = rdf_arena_alloc(&arena, sizeof *commit);
+    struct rdf_near_mark *near_mark = rdf_arena_alloc(&arena, sizeof *near_mark);
+    if (!commit || !near_mark) {
+        rdf_arena_free(&arena);
+        (void)rdf_fail(err, REDEFINE_ENOMEM, "no memory for the records of this change");
+        return NULL;
+    }
+    *commit = (struct commit){.engine = engine,
+                              .err = err,
+                              .arena = arena,
+                              .last = &commit->first,
+                              .mark = near_mark,
+                              .caught_traps = engine->catches_traps};
+    rdf_registry_take_mark(&engine->registry, &commit->registry_mark);
+    rdf_near_take_mark(&engine->near, near_mark);
+    engine->keeps_code = false;
+    __atomic_store_n(&engine->under_way, commit, __ATOMIC_RELEASE);
+    return commit;
+}
+
 /* On failure everything is as it was, but for near.mode. */
 static redefine_status attempt(struct rdf_engine *engine, const struct rdf_change *change, size_t count,
                                uint64_t caller_sp, struct rdf_error *err)
 {
-    struct commit commit = {.engine = engine, .err = err};
-    commit.last = &commit.first;
-    rdf_arena_init(&commit.arena, engine->pages);
-    struct rdf_registry_mark registry_mark;
-    rdf_registry_take_mark(&engine->registry, &registry_mark);
-    struct rdf_near_mark *near_mark = rdf_arena_alloc(&commit.arena, sizeof *near_mark);
-    if (!near_mark)
-        return rdf_commit_no_memory(&commit);
-    rdf_near_take_mark(&engine->near, near_mark);
-    commit.mark = near_mark;
-    bool caught_traps = engine->catches_traps;
-    engine->keeps_code = false;
+    struct commit *commit = begin(engine, err);
+    if (!commit)
+        return REDEFINE_ENOMEM;
     redefine_status status = take_snapshot(engine, change, count, err);
-    commit.images = &engine->snapshot.images;
+    commit->images = &engine->snapshot.images;
     if (status == REDEFINE_OK)
-        status = run(&commit, change, count, caller_sp);
-    if (status != REDEFINE_OK && status != REDEFINE_EROLLBACK) {
-        if (engine->catches_traps && !caught_traps && !engine->detours) {
-            (void)engine->space->ops->catch_traps(engine->space, NULL, NULL);
-            engine->catches_traps = false;
-        }
-        if (!engine->keeps_code)
-            rdf_near_rollback(&engine->near, near_mark);
-        rdf_registry_rollback(&engine->registry, &registry_mark);
-    }
+        status = run(commit, change, count, caller_sp);
     if (status == REDEFINE_EROLLBACK)
-        rdf_registry_abandon(&engine->registry, &registry_mark);
+        rdf_registry_abandon(&engine->registry, &commit->registry_mark);
+    else if (status != REDEFINE_OK)
+        give_back(commit);
     if (engine->is_stale)
         rdf_snapshot_drop(&engine->snapshot);
     rdf_snapshot_settle(&engine->snapshot);
-    rdf_arena_free(&commit.arena);
+    end(commit);
     return status;
 }
 
@@ -481,6 +532,7 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
 {
     if (count == 0)
         return REDEFINE_OK;
+    recover(engine);
     enum rdf_near_mode mode = engine->near.mode;
     engine->near.is_refused = false;
     engine->is_stale = false;

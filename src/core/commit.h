@@ -45,6 +45,7 @@ struct alias {
     struct rdf_alias *known;
 };
 
+/* Lies in its own arena: in a child of fork the stacks of the other threads are nobody's. */
 struct commit {
     struct rdf_engine *engine;
     struct rdf_error *err;
@@ -61,7 +62,12 @@ struct commit {
     uint32_t replacement_bytes;
     /* Per chunk the code of this commit, as far as it is known, from where the commit began to fill it. */
     uint8_t **staged;
+    struct rdf_arena one;    /* what belongs to the function that is being planned */
+    struct rdf_write *write; /* null: it has not come to that */
+    /* What was there before, to go back to. */
     const struct rdf_near_mark *mark;
+    struct rdf_registry_mark registry_mark;
+    bool caught_traps;
 };
 
 /* inspect.c: where the handler of traps continues, 0 when the trap is none of ours; `ctx` is the engine. */

@@ -40,6 +40,8 @@ struct rdf_known {
 
 enum { RDF_KNOWN = 64 };
 
+struct commit;
+
 struct rdf_engine {
     struct rdf_space *space;
     const struct rdf_arch *arch;
@@ -59,6 +61,8 @@ struct rdf_engine {
     enum rdf_safety last_safety;
     enum rdf_write_method last_method;
     size_t last_edits;
+    struct commit
+        *under_way;   /* null: none. One that the next commit finds was left by a fork, to its child */
     uint32_t commits; /* begun and ended: odd while one is under way */
     struct rdf_known known[RDF_KNOWN];
     struct rdf_thread_word thread_word; /* see arch->emit_select */

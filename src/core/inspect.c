@@ -163,7 +163,6 @@ static redefine_status keep_plan(struct commit *commit, struct touched *touched,
 }
 
 struct scratch {
-    struct rdf_arena arena; /* what belongs to the one function that is being planned */
     struct rdf_window window;
     struct rdf_plan plan;
 };
@@ -173,9 +172,9 @@ static redefine_status find_window(struct commit *commit, struct touched *touche
     struct rdf_error why;
     rdf_error_clear(&why);
     struct planned planned = {commit, touched->entry};
-    const struct rdf_taken taken = {is_taken, &planned, touched->branched_to, &scratch->arena};
+    const struct rdf_taken taken = {is_taken, &planned, touched->branched_to, &commit->one};
     struct rdf_window *window = &scratch->window;
-    rdf_arena_empty(&scratch->arena);
+    rdf_arena_empty(&commit->one);
     redefine_status status = rdf_plan_window_beside(commit->images, &touched->function, &taken, window, &why);
     if (status != REDEFINE_OK)
         return rdf_fail(commit->err, status, "%s", why.sentence);
@@ -258,7 +257,7 @@ redefine_status rdf_commit_inspect(struct commit *commit)
     struct scratch *scratch = rdf_arena_alloc(&commit->arena, sizeof *scratch);
     if (!scratch)
         return rdf_commit_no_memory(commit);
-    rdf_arena_init(&scratch->arena, commit->engine->pages);
+    rdf_arena_init(&commit->one, commit->engine->pages);
     redefine_status status = for_each_new(commit, "functions planned", first_plan, scratch);
     if (status == REDEFINE_OK)
         status = rdf_commit_find_branches(commit);
@@ -266,6 +265,6 @@ redefine_status rdf_commit_inspect(struct commit *commit)
         status = rdf_commit_find_reliance(commit);
     if (status == REDEFINE_OK)
         status = for_each_new(commit, "functions planned again", final_plan, scratch);
-    rdf_arena_free(&scratch->arena);
+    rdf_arena_free(&commit->one);
     return status;
 }

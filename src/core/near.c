@@ -309,9 +309,8 @@ redefine_status rdf_near_seal(struct rdf_near *near, const struct rdf_near_mark 
 
 void rdf_near_rollback(struct rdf_near *near, const struct rdf_near_mark *mark)
 {
-    for (size_t i = mark->chunk_count; i < near->chunk_count; i++)
-        unmap_chunk(near, &near->chunk[i]);
-    near->chunk_count = mark->chunk_count;
+    while (near->chunk_count > mark->chunk_count)
+        unmap_chunk(near, &near->chunk[--near->chunk_count]); /* no more than once, also after a fork */
     for (size_t i = 0; i < near->chunk_count; i++) {
         near->chunk[i].code_used = mark->code_used[i];
         near->chunk[i].slot_used = mark->slot_used[i];

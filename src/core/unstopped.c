@@ -124,23 +124,15 @@ static int close_all(struct rdf_write *write, size_t count)
     return failed;
 }
 
-/* Everything that can be refused is asked for first. */
-static redefine_status write_by_store(struct rdf_write *write, struct rdf_error *err)
+static void publish(struct rdf_write *write)
 {
-    write->safety = RDF_SAFE_BY_STORE;
-    for (size_t i = 0; i < write->count && !has_traps(write); i++) {
-        struct rdf_write_item *item = &write->item[i];
-        int status = rdf_store_open(write, item);
-        if (status < 0) {
-            bool is_back = close_all(write, i + 1) == 0;
-            return rdf_fail(err, is_back ? REDEFINE_EDENIED : REDEFINE_EROLLBACK,
-                            "the system does not let the code at 0x%" PRIx64
-                            " be written while threads run (mprotect: %s); %s",
-                            item->edit.addr, rdf_errno_name(status),
-                            is_back ? "nothing was changed" : "SOME PROTECTIONS COULD NOT BE PUT BACK");
-        }
-    }
+    __atomic_store_n(&write->has_begun_publishing, true, __ATOMIC_RELEASE);
     write->publish(write->publish_ctx);
+}
+
+static redefine_status publish_and_store(struct rdf_write *write, struct rdf_error *err)
+{
+    publish(write);
     for (size_t i = 0; i < write->count; i++) {
         struct rdf_write_item *item = &write->item[i];
         int status = write->space->ops->write(write->space, NULL, RDF_WRITE_PROTECT, item->edit.addr,
@@ -159,6 +151,25 @@ static redefine_status write_by_store(struct rdf_write *write, struct rdf_error 
                        : rdf_fail(err, REDEFINE_EROLLBACK,
                                   "a page of changed code could not get its protection back (mprotect: %s)",
                                   rdf_errno_name(status));
+}
+
+/* Everything that can be refused is asked for first. */
+static redefine_status write_by_store(struct rdf_write *write, struct rdf_error *err)
+{
+    write->safety = RDF_SAFE_BY_STORE;
+    for (size_t i = 0; i < write->count && !has_traps(write); i++) {
+        struct rdf_write_item *item = &write->item[i];
+        int status = rdf_store_open(write, item);
+        if (status < 0) {
+            bool is_back = close_all(write, i + 1) == 0;
+            return rdf_fail(err, is_back ? REDEFINE_EDENIED : REDEFINE_EROLLBACK,
+                            "the system does not let the code at 0x%" PRIx64
+                            " be written while threads run (mprotect: %s); %s",
+                            item->edit.addr, rdf_errno_name(status),
+                            is_back ? "nothing was changed" : "SOME PROTECTIONS COULD NOT BE PUT BACK");
+        }
+    }
+    return publish_and_store(write, err);
 }
 
 /* ---- L3: bytes ---- */
@@ -320,6 +331,7 @@ static redefine_status add_detours(struct unstopped *unstopped, struct rdf_error
     detours->next = *write->detours;
     unstopped->detours = detours;
     __atomic_store_n(write->detours, detours, __ATOMIC_RELEASE);
+    __atomic_store_n(&write->own_detours, detours, __ATOMIC_RELEASE);
     return REDEFINE_OK;
 }
 
@@ -346,6 +358,7 @@ static bool end_detours(struct unstopped *unstopped)
     if (ops->ask_threads(write->space, RDF_DEADLINE_MS, has_passed, unstopped, &report) < 0)
         return false;
     __atomic_store_n(write->detours, unstopped->detours->next, __ATOMIC_RELEASE);
+    __atomic_store_n(&write->own_detours, NULL, __ATOMIC_RELEASE);
     struct rdf_arena arena = unstopped->detours->arena; /* it lies in it itself */
     rdf_arena_free(&arena);
     return true;
@@ -470,6 +483,19 @@ static bool prepare(struct unstopped *unstopped, struct rdf_stop_report *report)
     return take_step(unstopped, is_entrance, TAIL, true) && change(unstopped, is_dead_padding, true);
 }
 
+/* Steps 6 to 9. What has been written already can be written again: once more, if one call failed. */
+static bool complete(struct unstopped *unstopped)
+{
+    publish(unstopped->write);
+    forget_lasting_traps(unstopped);
+    bool is_done = (take_step(unstopped, is_entrance, OPEN, true) ||
+                    take_step(unstopped, is_entrance, OPEN, true)) &&
+                   (change(unstopped, is_closed_late, true) || change(unstopped, is_closed_late, true));
+    if (is_done)
+        (void)end_detours(unstopped);
+    return is_done;
+}
+
 static redefine_status write_by_traps(struct unstopped *unstopped, struct rdf_error *err)
 {
     struct rdf_write *write = unstopped->write;
@@ -501,19 +527,12 @@ static redefine_status write_by_traps(struct unstopped *unstopped, struct rdf_er
         return refuse(unstopped, "it cannot be written, neither through /proc/self/mem nor by mprotect",
                       REDEFINE_EDENIED, err);
     }
-    write->publish(write->publish_ctx);
-    forget_lasting_traps(unstopped);
-    /* What has been written already can be written again: once more, if one call failed. */
-    bool is_done = (take_step(unstopped, is_entrance, OPEN, true) ||
-                    take_step(unstopped, is_entrance, OPEN, true)) &&
-                   (change(unstopped, is_closed_late, true) || change(unstopped, is_closed_late, true));
-    if (!is_done)
+    if (!complete(unstopped))
         return rdf_fail(err, REDEFINE_EROLLBACK,
                         "the code at 0x%" PRIx64
                         " could be written at first and then no more (%s): SOME BYTES ARE "
                         "TRAPS NOW, which lead to the former function",
                         write->item[write->failed_item].edit.addr, rdf_errno_name(write->err));
-    (void)end_detours(unstopped);
     return REDEFINE_OK;
 }
 
@@ -571,4 +590,38 @@ redefine_status rdf_write_unstopped(struct rdf_write *write, const char *stop_st
     int status = ops->with_signals_held(write->space, body, &unstopped, &unused);
     return status < 0 ? refuse(&unstopped, "signals cannot be held back", REDEFINE_EDENIED, err)
                       : unstopped.status;
+}
+
+/* ---- after a fork ---- */
+
+static int recover(struct rdf_world *world, void *ctx)
+{
+    (void)world;
+    struct unstopped *unstopped = ctx;
+    struct rdf_write *write = unstopped->write;
+    bool is_published = __atomic_load_n(&write->has_begun_publishing, __ATOMIC_ACQUIRE);
+    unstopped->detours = __atomic_load_n(&write->own_detours, __ATOMIC_ACQUIRE);
+    if (write->safety == RDF_SAFE_BY_STORE) {
+        bool is_right = is_published ? publish_and_store(write, NULL) == REDEFINE_OK
+                                     : close_all(write, write->count) == 0;
+        return !is_right ? RDF_RECOVERED_IN_PART : is_published ? RDF_RECOVERED_MADE : RDF_RECOVERED_UNDONE;
+    }
+    /* No byte can have changed before, but for a helper that was ended in the middle. */
+    if (!unstopped->detours && !is_published)
+        return rdf_store_find_changed(write) == write->count ? RDF_RECOVERED_UNDONE : RDF_RECOVERED_IN_PART;
+    if (!unstopped->detours)
+        return RDF_RECOVERED_MADE;
+    if (is_published)
+        return complete(unstopped) ? RDF_RECOVERED_MADE : RDF_RECOVERED_IN_PART;
+    undo(unstopped);
+    return write->undone ? RDF_RECOVERED_UNDONE : RDF_RECOVERED_IN_PART;
+}
+
+enum rdf_recovery rdf_write_recover(struct rdf_write *write)
+{
+    struct unstopped unstopped = {.write = write};
+    int recovery = RDF_RECOVERED_IN_PART;
+    int status = write->space->ops->with_signals_held(write->space, recover, &unstopped, &recovery);
+    rdf_arena_free(&write->arena);
+    return status < 0 ? RDF_RECOVERED_IN_PART : (enum rdf_recovery)recovery;
 }

@@ -253,13 +253,12 @@ redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
     redefine_status status = rdf_write_check_traps(write, err);
     if (status != REDEFINE_OK)
         return status;
-    struct rdf_arena arena;
-    rdf_arena_init(&arena, write->pages);
+    rdf_arena_init(&write->arena, write->pages);
     if (write->pages)
-        rdf_store_make_pieces(write, &arena);
+        rdf_store_make_pieces(write, &write->arena);
     status = apply(write, err);
     for (size_t i = 0; i < write->stored_in_pieces; i++)
         write->item[i].method = write->piece_method;
-    rdf_arena_free(&arena);
+    rdf_arena_free(&write->arena);
     return status;
 }

@@ -101,6 +101,7 @@ struct rdf_write {
     bool *catches_traps;
 
     /* Set by rdf_write_apply: */
+    struct rdf_arena arena;             /* … of the pieces */
     struct rdf_write_piece *piece;      /* of all items, in their order */
     size_t piece_count;                 /* 0: each page is put together while the world stands still */
     size_t stored_in_pieces;            /* items, from the first on … */
@@ -115,13 +116,19 @@ struct rdf_write {
     size_t failed_item;
     int err;
     bool has_begun_publishing;
-    bool undone;     /* after a failure: every byte and protection is what it was */
-    bool keeps_code; /* after a failure: a thread may still be in the trampolines */
+    struct rdf_detours *own_detours; /* null: none, and no trap of this change is there */
+    bool undone;                     /* after a failure: every byte and protection is what it was */
+    bool keeps_code;                 /* after a failure: a thread may still be in the trampolines */
 };
 
 /* Make every edit, or none: compares the old bytes first, moves threads out of the way, keeps an undo
  * list. Errors: REDEFINE_EBUSY EDENIED EROLLBACK. */
 redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err);
+
+/* What was left of a change that a fork copied while it was made: made, as if it had never begun, or neither
+ * as bytes could not be written. */
+enum rdf_recovery { RDF_RECOVERED_MADE, RDF_RECOVERED_UNDONE, RDF_RECOVERED_IN_PART };
+enum rdf_recovery rdf_write_recover(struct rdf_write *write);
 
 /* Where a thread goes on that was trapped at `addr` while it was being changed; 0: it was not. Takes no lock.
  */

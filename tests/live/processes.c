@@ -4,6 +4,7 @@
  * docs/guarantees.md says it, this shows it.
  */
 #include "deny.h"
+#include "entries.h"
 
 #include <dlfcn.h>
 #include <spawn.h>
@@ -104,6 +105,94 @@ static void forks_meanwhile_stopped(void)
 static void forks_meanwhile_unstopped(void)
 {
     forks_meanwhile(true);
+}
+
+/* Children that are forked while entries are closed by traps: each can change all of them, and has them as
+ * they were in between. */
+enum { MANY = 1000, FUNCTION_BYTES = 16 };
+
+__asm__(".text\n" UNNAMED_MACROS ".balign 4096\n.globl many\nmany:\n"
+        ".rept 1000\nunnamed\n.balign 16\n" ENTRY_PLUS_ONE ".balign 16\nend_unnamed\n.endr\n");
+extern char many[];
+
+static void *function_of(size_t index)
+{
+    return many + index * FUNCTION_BYTES;
+}
+
+static int call(size_t index)
+{
+    return ((int(ENTRY_ABI *)(int))(uintptr_t)function_of(index))(1);
+}
+
+static int ENTRY_ABI plus_two(int value)
+{
+    return value + 2;
+}
+
+static redefine_status redefine_many(void)
+{
+    redefine_batch *batch = redefine_batch_new();
+    for (size_t i = 0; i < MANY; i++)
+        CHECK_OK(redefine_batch_add(batch, function_of(i), ADDRESS(plus_two)));
+    redefine_status status = redefine_batch_commit(batch);
+    redefine_batch_free(batch);
+    return status;
+}
+
+/* What is changed is changed, and nothing that is not. */
+static void check_many(int expected)
+{
+    for (size_t i = 0; i < MANY; i++)
+        CHECK_INT(call(i), expected);
+}
+
+static void be_the_child(int round)
+{
+    for (size_t i = 0; i < MANY; i++)
+        CHECK(call(i) == 2 || call(i) == 3);
+    if (round % 2)
+        CHECK_OK(redefine_many());
+    if (round % 2)
+        check_many(3);
+    for (size_t i = 0; i < MANY && round % 3; i++)
+        CHECK_OK(redefine_func_restore(function_of(i)));
+    CHECK_OK(redefine_restore_all());
+    check_many(2);
+    CHECK_OK(redefine_many());
+    check_many(3);
+    _exit(0);
+}
+
+static void *forks_many_times(void *ctx)
+{
+    enum { FORKS = 60 };
+    for (int round = 0; round < FORKS; round++) {
+        pid_t child = fork();
+        if (child == 0)
+            be_the_child(round);
+        check_child(child);
+    }
+    stop = true;
+    return ctx;
+}
+
+static void children_change_all(void)
+{
+    pthread_t thread;
+    static const struct live_rule rules[] = {DENY(ptrace, EPERM)};
+    live_deny(rules, LIVE_COUNT(rules));
+    redefine_status first = redefine_many(); /* alone: the memory is there, and it is seen whether it works */
+    CHECK_INT(first, REDEFINE_OK);
+    CHECK_OK(redefine_restore_all());
+    CHECK(!pthread_create(&thread, NULL, forks_many_times, NULL));
+    while (!stop) {
+        redefine_status status = redefine_many();
+        CHECK(status == REDEFINE_OK || status == REDEFINE_EBUSY || status == REDEFINE_EDENIED);
+        while (redefine_restore_all() != REDEFINE_OK)
+            ;
+    }
+    CHECK(!pthread_join(thread, NULL));
 }
 
 /* Redefined functions work in the child of vfork, which has our memory; another program has nothing of it. */
@@ -304,6 +393,7 @@ int main(void)
         {"fork: four threads", four_fork, 0},
         {"fork by another thread all the while", forks_meanwhile_stopped, 0},
         {"the same without ptrace", forks_meanwhile_unstopped, 0},
+        {"a child that is forked meanwhile changes the same functions", children_change_all, 0},
         {"vfork", vforks, 0},
         {"posix_spawn", spawns, 0},
         {"exec", executes, 0},

@@ -161,8 +161,21 @@ static bool stands_still(const struct memory_os *os)
 }
 
 /* The start of every operation: 0, or what it must return. */
+/* The child has the memory as it is, and one thread, which holds nothing back. */
+static void fork_before(struct memory_os *os, enum memory_op op)
+{
+    bool changes = op == MEMORY_PROTECT || op >= MEMORY_WRITE;
+    if (!os->fork_at || !changes || ++os->fork_counted != os->fork_at)
+        return;
+    os->fork_at = 0;
+    os->world = MEMORY_RUNS;
+    os->thread_count = 0;
+    longjmp(os->forked, 1);
+}
+
 static int begin(struct memory_os *os, enum memory_op op, uint64_t addr, uint64_t detail)
 {
+    fork_before(os, op);
     struct memory_call *call = note_call(os, op, addr, detail);
     os->op_count[op]++;
     bool outside_only = op == MEMORY_MAPS || op == MEMORY_MAPS_AT || op == MEMORY_MAP || op == MEMORY_UNMAP ||

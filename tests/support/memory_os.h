@@ -95,6 +95,9 @@ struct memory_os {
     int kill_behind; /* … behind the write that comes after so many others */
     int body_writes;
     jmp_buf killed;
+    size_t fork_at; /* before this one of the operations that change something goes on a child … */
+    size_t fork_counted;
+    jmp_buf forked;         /* … here */
     int denied[MEMORY_OPS]; /* errno value that every such call gives; 0: it works */
     /* Writes of code that say yes: and have stored nothing, or only the first half. */
     enum { MEMORY_HONEST, MEMORY_STORES_NOTHING, MEMORY_STORES_HALF } lie[RDF_WRITE_METHODS];

@@ -133,12 +133,57 @@ static void everything_fails_from_there_on(void **state)
     assert_true(rolled_back > 0);
 }
 
+/* Another thread forks meanwhile, before each operation: the child goes on from what is there, and can change
+ * all of it again. False: the change was over before. */
+static bool try_fork(bool is_restore, size_t at)
+{
+    struct program *program = prepare(is_restore);
+    struct batch batch = {.count = 0};
+    add_changes(program, &batch, is_restore);
+    program->os->fork_counted = 0;
+    program->os->fork_at = at;
+    if (!setjmp(program->os->forked)) {
+        assert_int_equal(program_commit(program, &batch), REDEFINE_OK);
+        program->os->fork_at = 0;
+        program_free(program);
+        return false;
+    }
+    if (program->os->fault[0])
+        fail_msg("forked before %zu: %s", at, program->os->fault);
+    check_each_entry(program, "in the child");
+    struct batch again = {.count = 0};
+    add_changes(program, &again, is_restore);
+    if (program_commit(program, &again) != REDEFINE_OK)
+        fail_msg("%s, forked before %zu: %s", is_restore ? "restore" : "redefine", at, program->err.sentence);
+    program_check(program);
+    for (int i = 0; i < SHAPES; i++)
+        program_restore(program, i, 0);
+    program_check_pristine(program);
+    assert_null(program->engine->detours);
+    assert_null(program->engine->under_way);
+    program_free(program);
+    return true;
+}
+
+static void a_child_forked_meanwhile_goes_on(void **state)
+{
+    (void)state;
+    for (int is_restore = 0; is_restore < 2; is_restore++) {
+        size_t at = 1;
+        while (try_fork(is_restore, at))
+            at++;
+        printf("# %s: forked before each of %zu operations\n", is_restore ? "restore" : "redefine", at - 1);
+        assert_true(at > 10);
+    }
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_operation_fails),
         cmocka_unit_test(everything_fails_from_there_on),
+        cmocka_unit_test(a_child_forked_meanwhile_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
