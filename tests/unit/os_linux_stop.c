@@ -174,7 +174,7 @@ static void thread_storm(void)
     for (int i = 0; i < MAKERS; i++)
         start(&thread[i], makes_threads, NULL);
     double took = 0;
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 100; i++) {
         struct seen seen = {0};
         struct rdf_stop_report report;
         double from = now_us();
@@ -183,8 +183,8 @@ static void thread_storm(void)
         CHECK(!seen.moved);
         CHECK(seen.threads >= MAKERS && seen.threads <= 3 * MAKERS);
     }
-    printf("# %llu threads made by %d threads during 300 stops of %.0f us\n", (unsigned long long)progress[0],
-           MAKERS, took / 300);
+    printf("# %llu threads made by %d threads during 100 stops of %.0f us\n", (unsigned long long)progress[0],
+           MAKERS, took / 100);
     enough = true;
     for (int i = 0; i < MAKERS; i++)
         pthread_join(thread[i], NULL);
@@ -241,12 +241,17 @@ static void body_asks_again(void)
     struct rdf_stop_report report;
     CHECK_EQUAL(stop_world(again, &left, &report), 5);
     CHECK_EQUAL(left, 0);
-    left = 1000000;
+    /* It is asked until the deadline: how often, depends on who else wants the CPU. */
+    enum { EVER = 1000000 };
+    left = EVER;
     int ret = -1;
-    CHECK_EQUAL(space.ops->with_world_stopped(&space, 1000, again, &left, &ret, &report), -ETIMEDOUT);
-    CHECK_EQUAL(report.blocking_tid, traced_tid);
-    CHECK(left < 1000000 - 3);
-    CHECK_EQUAL(ret, -1);
+    for (uint64_t deadline_ms = 100; left >= EVER - 3; deadline_ms *= 2) {
+        left = EVER;
+        CHECK_EQUAL(space.ops->with_world_stopped(&space, deadline_ms, again, &left, &ret, &report),
+                    -ETIMEDOUT);
+        CHECK(left == EVER || report.blocking_tid == traced_tid);
+        CHECK_EQUAL(ret, -1);
+    }
 }
 
 /* ---- two at once; a fork in between ---- */
@@ -284,7 +289,7 @@ static void *forks(void *unused)
         int status;
         if (child > 0 && (waitpid(child, &status, 0) != child || status != 0))
             wrong++;
-        progress[0]++;
+        progress[0] += child > 0;
     }
     return unused;
 }
@@ -293,14 +298,13 @@ static void forks_meanwhile(void)
 {
     pthread_t thread;
     start(&thread, forks, NULL);
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 50 || progress[0] <= 10; i++) {
         struct rdf_stop_report report;
         CHECK_EQUAL(stop_world(nothing, NULL, &report), 0);
     }
     enough = true;
     pthread_join(thread, NULL);
     CHECK_EQUAL(wrong, 0);
-    CHECK(progress[0] > 10);
 }
 
 int main(int argc, char **argv)
@@ -312,9 +316,9 @@ int main(int argc, char **argv)
         {"sleeping_threads", sleeping_threads, 30},
         {"thread_storm", thread_storm, 120},
         {"main_thread_ended", main_thread_ended, 30},
-        {"body_asks_again", body_asks_again, 10},
+        {"body_asks_again", body_asks_again, 120},
         {"two_at_once", two_at_once, 120},
-        {"forks_meanwhile", forks_meanwhile, 60},
+        {"forks_meanwhile", forks_meanwhile, 120},
     };
     return stop_main("os_linux_stop", cases, sizeof cases / sizeof *cases, argc, argv);
 }
