@@ -19,22 +19,24 @@ enum { CALLERS = 2, LIMIT_MS = 20000, CALLS_MAX = 4096 };
 enum { FINE = 0, ROLLED_BACK = 3 };
 
 /* Each returns 3 * n + 1 and lies in a page of its own, so that no two are written at once. A thread may
- * stand at each of twelve instructions; a jump in padding; a branch into the overwritten bytes. */
+ * stand at each of twelve instructions; the same, with an entry in two aligned words; a jump in padding; a
+ * branch into the overwritten bytes. */
 typedef long target_type(long);
-target_type nops, into_padding, loop_into_window;
+target_type nops, across_words, into_padding, loop_into_window;
 /* Adds one to its argument n times: whoever does stands inside the bytes that are overwritten, nearly always.
  */
 typedef void lingering_type(atomic_ulong *sum, unsigned n);
 lingering_type lingers;
 #define PAGE ".p2align 12" ENTRY_PADDING "\n"
 __asm__(".section .text.killed, \"ax\", %progbits\n" PAGE FUNCTION(lingers, ENTRY_LINGERS)
-            PAGE FUNCTION(nops, ENTRY_NOPS) PAGE
+            PAGE FUNCTION(nops, ENTRY_NOPS) PAGE ".skip 4" ENTRY_PADDING
+                                                 "\n" FUNCTION(across_words, ENTRY_NOPS) PAGE
         ".skip 64" ENTRY_PADDING "\n" FUNCTION(into_padding, ENTRY_SHORT_JUMP("into_padding_body"))
             FUNCTION(into_padding_body, ENTRY_SHORT_SUM) ".skip 24" ENTRY_PADDING
                                                          "\n" PAGE FUNCTION(loop_into_window, ENTRY_LOOP_INTO)
                                                              PAGE ".text\n");
 
-static target_type *const target[] = {nops, into_padding, loop_into_window};
+static target_type *const target[] = {nops, across_words, into_padding, loop_into_window};
 enum { TARGETS = LIVE_COUNT(target) };
 enum { MORE = 1000000 };
 

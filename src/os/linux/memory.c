@@ -250,13 +250,7 @@ static RDF_RAW int write_tracer_mem(struct rdf_world *world, uint64_t addr, cons
     return fd < 0 ? fd : write_by_fd(fd, addr, bytes, len_bytes, ret_done);
 }
 
-/* The part of [addr, addr+len) that lies in the aligned 8 bytes around `addr`. */
-static RDF_RAW size_t part_of_word(uint64_t addr, size_t len_bytes)
-{
-    size_t room = sizeof(uint64_t) - addr % sizeof(uint64_t);
-    return len_bytes < room ? len_bytes : room;
-}
-
+/* What fits into 8 bytes of one page is stored by one call, for this task may be killed between two. */
 static RDF_RAW int write_poke(struct rdf_world *world, uint64_t addr, const uint8_t *bytes, size_t len_bytes,
                               size_t *ret_done)
 {
@@ -264,13 +258,15 @@ static RDF_RAW int write_poke(struct rdf_world *world, uint64_t addr, const uint
     if (tid < 0)
         return tid;
     while (*ret_done < len_bytes) {
-        uint64_t at = addr + *ret_done;
-        uint64_t word_addr = at & ~UINT64_C(7);
-        size_t part = part_of_word(at, len_bytes - *ret_done);
         union {
             uint64_t word;
             uint8_t byte[8];
         } merged;
+        uint64_t at = addr + *ret_done;
+        uint64_t last_in_page = (at | (rdf_os_page_bytes() - 1)) + 1 - sizeof merged;
+        uint64_t word_addr = at < last_in_page ? at : last_in_page;
+        size_t room = (size_t)(word_addr + sizeof merged - at);
+        size_t part = len_bytes - *ret_done < room ? len_bytes - *ret_done : room;
         long err = rdf_sys(SYS_ptrace, PTRACE_PEEKTEXT, tid, word_addr, &merged.word);
         rdf_bytes_copy(merged.byte + (at - word_addr), bytes + *ret_done, part);
         if (!err)
@@ -280,6 +276,13 @@ static RDF_RAW int write_poke(struct rdf_world *world, uint64_t addr, const uint
         *ret_done += part;
     }
     return 0;
+}
+
+/* The part of [addr, addr+len) that lies in the aligned 8 bytes around `addr`. */
+static RDF_RAW size_t part_of_word(uint64_t addr, size_t len_bytes)
+{
+    size_t room = sizeof(uint64_t) - addr % sizeof(uint64_t);
+    return len_bytes < room ? len_bytes : room;
 }
 
 /* Every aligned 8 bytes that hold a changed byte are stored once, whole: an instruction inside one of
