@@ -144,6 +144,7 @@ static struct rdf_edit extra_edit(const struct touched *touched, size_t index)
 struct last {
     const struct rdf_map *map;
     const struct rdf_image *image;
+    bool goes; /* that may be unloaded, or code of no object: one of those that were looked at */
     const struct rdf_image *engine; /* the object that the engine itself is in … */
     const struct rdf_image *called; /* … and the one that the room of the system calls; or null */
 };
@@ -158,8 +159,10 @@ static uint8_t prot_at(const struct commit *commit, struct last *last, uint64_t 
 static bool is_in_engine(const struct commit *commit, struct last *last, uint64_t addr)
 {
     bool is_same = last->image && addr >= rdf_image_start(last->image) && addr < rdf_image_end(last->image);
-    if (!is_same)
+    if (!is_same) {
         last->image = rdf_images_at(commit->images, addr);
+        last->goes |= !rdf_images_stay_at(commit->images, addr);
+    }
     return last->image && (last->image == last->engine || last->image == last->called);
 }
 
@@ -309,7 +312,7 @@ static redefine_status list_work(struct commit *commit, struct work **ret, size_
 }
 
 static redefine_status make_items(struct commit *commit, const struct work *work, size_t count,
-                                  struct rdf_write_item **ret)
+                                  struct rdf_write_item **ret, bool *ret_may_go)
 {
     struct rdf_write_item *item = rdf_arena_alloc(&commit->arena, (count + 1) * sizeof *item);
     if (!item)
@@ -327,6 +330,7 @@ static redefine_status make_items(struct commit *commit, const struct work *work
                             item[i - 1].edit.addr, item[i].edit.addr);
     }
     *ret = item;
+    *ret_may_go = last.goes;
     return REDEFINE_OK;
 }
 
@@ -336,9 +340,10 @@ static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
     struct work *work = NULL;
     struct rdf_write_item *item = NULL;
     size_t count = 0;
+    bool may_go = false;
     redefine_status status = list_work(commit, &work, &count);
     if (status == REDEFINE_OK)
-        status = make_items(commit, work, count, &item);
+        status = make_items(commit, work, count, &item, &may_go);
     if (status == REDEFINE_OK)
         status = rdf_commit_prepare(commit);
     if (status != REDEFINE_OK)
@@ -351,6 +356,7 @@ static redefine_status write_all(struct commit *commit, uint64_t caller_sp)
                                 .maps = &commit->images->maps,
                                 .item = item,
                                 .count = count,
+                                .may_go = may_go,
                                 .caller_sp = caller_sp,
                                 .methods = engine->write_methods,
                                 .publish = rdf_commit_publish,

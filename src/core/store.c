@@ -11,7 +11,7 @@
 
 bool rdf_store_is(const struct rdf_write *write, uint64_t addr, const uint8_t *bytes, size_t len)
 {
-    const void *view = write->space->ops->view(write->space, addr, len);
+    const void *view = write->may_go ? NULL : write->space->ops->view(write->space, addr, len);
     if (view)
         return rdf_bytes_equal(view, bytes, len);
     uint8_t copy[RDF_EDIT_BYTES_MAX];
@@ -146,7 +146,7 @@ static bool store_run(struct rdf_write *write, struct rdf_world *world, size_t f
     struct rdf_write_item *item = &write->item[first];
     uint64_t start = item->edit.addr;
     size_t len = bytes_of_run(item, count);
-    bool is_still = !write->keeps_exec || !(item->prot[0] & RDF_PROT_WRITE);
+    bool is_still = !write->keeps_exec || !(item->prot[0] & RDF_PROT_WRITE || write->may_go);
     const void *live = count > 1 && is_still && len <= sizeof bytes
                            ? write->space->ops->view(write->space, start, len)
                            : NULL;
@@ -197,14 +197,13 @@ static bool make_piece(const struct rdf_write *write, struct rdf_arena *arena,
     uint64_t page = rdf_os_page_bytes();
     uint64_t start = item->edit.addr / page * page;
     size_t len = (size_t)(item->edit.addr - start) + bytes_of_run(item, ret->item_count);
-    const void *live = write->space->ops->view(write->space, start, len);
+    bool has_view = write->space->ops->view(write->space, start, len) != NULL;
     ret->addr = start;
     ret->len_bytes = len;
-    ret->before = live ? rdf_arena_alloc(arena, len) : NULL;
-    ret->after = live ? rdf_arena_alloc(arena, len) : NULL;
-    if (!ret->before || !ret->after)
+    ret->before = has_view ? rdf_arena_alloc(arena, len) : NULL;
+    ret->after = has_view ? rdf_arena_alloc(arena, len) : NULL;
+    if (!ret->before || !ret->after || write->space->ops->read(write->space, start, ret->before, len) < 0)
         return false;
-    rdf_bytes_copy(ret->before, live, len);
     rdf_bytes_copy(ret->after, ret->before, len);
     for (size_t i = 0; i < ret->item_count; i++) {
         const struct rdf_edit *edit = &item[i].edit;
@@ -269,6 +268,33 @@ static size_t store_pieces(struct rdf_write *write, struct rdf_world *world)
     }
     write->piece_method = method_of_runs(world);
     return stored;
+}
+
+static bool is_same_map(const struct rdf_map *planned, const struct rdf_map *now)
+{
+    return now->start <= planned->start && now->end >= planned->end && now->ino == planned->ino &&
+           now->dev == planned->dev && now->prot & RDF_PROT_READ;
+}
+
+/* Where the system does not tell what is mapped somewhere, it tells by each reading that something is. */
+size_t rdf_store_find_gone(const struct rdf_write *write)
+{
+    const struct rdf_space_ops *ops = write->space->ops;
+    const struct rdf_map *seen = NULL;
+    size_t i = 0;
+    for (bool is_there = true; is_there && i < write->count; i += is_there) {
+        const struct rdf_edit *edit = &write->item[i].edit;
+        if (seen && edit->addr >= seen->start && edit->addr + edit->len_bytes <= seen->end)
+            continue;
+        struct rdf_map now;
+        uint8_t bytes[RDF_EDIT_BYTES_MAX];
+        seen = ops->maps_at ? rdf_maps_find(write->maps, edit->addr) : NULL;
+        if (seen && ops->maps_at(write->space, &seen->start, 1, &now) < 0)
+            seen = NULL;
+        is_there = seen ? is_same_map(seen, &now)
+                        : ops->read(write->space, edit->addr, bytes, edit->len_bytes) == 0;
+    }
+    return i;
 }
 
 size_t rdf_store_find_changed(const struct rdf_write *write)

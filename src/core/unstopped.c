@@ -545,6 +545,9 @@ static redefine_status write_somehow(struct unstopped *unstopped, struct rdf_err
     if (report.err < 0)
         return refuse(unstopped, reason_of(write, &report, text, sizeof text), REDEFINE_EDENIED, err);
     write->keeps_exec = true;
+    write->failed_item = write->may_go ? rdf_store_find_gone(write) : write->count;
+    if (write->failed_item < write->count)
+        return rdf_write_explain_gone(write, err);
     write->failed_item = rdf_store_find_changed(write);
     if (write->failed_item < write->count)
         return rdf_write_explain_changed(write, err);

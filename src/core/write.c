@@ -5,7 +5,7 @@
  *   1. Every other thread stands still (a process of one thread: every signal is held back).
  *   2. A thread inside the bytes to be overwritten gets its new place; one that cannot have one, or a
  *      stack that holds an address inside them, means: let everyone go on, and try again a little later.
- *   3. The bytes must be what the plan says they are. Nothing has been changed so far.
+ *   3. The bytes must be what the plan says they are, in the same mapping. Nothing has been changed so far.
  *   4. Move the threads: their new places do the same work, whether the bytes change or not.
  *   5. Write edit by edit, by the first method that works; read back. On failure undo in reverse, and move
  * the threads back. The order is such that what leads to a place is written when the place is there.
@@ -26,7 +26,7 @@
 #include <inttypes.h>
 
 /* What the body of the stopped world answers, besides 0 and -EAGAIN. */
-enum body_result { BODY_DONE, BODY_CHANGED, BODY_FAILED, BODY_MOVE_FAILED };
+enum body_result { BODY_DONE, BODY_GONE, BODY_CHANGED, BODY_FAILED, BODY_MOVE_FAILED };
 
 /* Step 2, without changing anything. */
 static bool everyone_can_move(struct rdf_write *write, struct rdf_world *world)
@@ -80,6 +80,9 @@ static int body(struct rdf_world *world, void *ctx)
     write->was_not_ready = write->is_ready && !write->is_ready(write->publish_ctx, world);
     if (write->was_not_ready)
         return -EAGAIN;
+    write->failed_item = write->may_go ? rdf_store_find_gone(write) : write->count;
+    if (write->failed_item < write->count)
+        return BODY_GONE;
     bool by_pieces = rdf_store_pieces_are_current(write);
     write->failed_item = by_pieces ? write->count : rdf_store_find_changed(write);
     if (write->failed_item < write->count)
@@ -176,6 +179,17 @@ redefine_status rdf_write_explain_changed(const struct rdf_write *write, struct 
                     write->item[write->failed_item].edit.addr);
 }
 
+redefine_status rdf_write_explain_gone(const struct rdf_write *write, struct rdf_error *err)
+{
+    uint64_t addr = write->item[write->failed_item].edit.addr;
+    const struct rdf_map *map = rdf_maps_find(write->maps, addr);
+    return rdf_fail(err, REDEFINE_EBUSY,
+                    "the code at 0x%" PRIx64
+                    " is not there any more: %s was unloaded while the change was made; "
+                    "nothing was changed; redefine it when it is loaded again",
+                    addr, map && map->path[0] ? map->path : "what had it");
+}
+
 static redefine_status explain_body(const struct rdf_write *write, int result, struct rdf_error *err)
 {
     uint64_t addr = write->item[write->failed_item].edit.addr;
@@ -183,6 +197,7 @@ static redefine_status explain_body(const struct rdf_write *write, int result, s
                                        : "SOME BYTES OR PROTECTIONS COULD NOT BE PUT BACK";
     switch (result) {
     case BODY_DONE: return REDEFINE_OK;
+    case BODY_GONE: return rdf_write_explain_gone(write, err);
     case BODY_CHANGED: return rdf_write_explain_changed(write, err);
     case BODY_FAILED:
         return rdf_fail(err, write->undone ? REDEFINE_EDENIED : REDEFINE_EROLLBACK,

@@ -78,6 +78,7 @@ struct rdf_write {
     const struct rdf_maps *maps;
     struct rdf_write_item *item; /* ascending by edit.addr, not overlapping */
     size_t count;
+    bool may_go;        /* an item lies in what another thread may unload meanwhile */
     uint64_t caller_sp; /* of the thread that asked, where it entered the engine; 0: not ours */
     unsigned methods;   /* bit per rdf_write_method that may be tried; all by default */
     /* Called once every edit is made and before any other thread goes on: what the new code relies on

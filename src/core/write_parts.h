@@ -24,6 +24,9 @@ bool rdf_place_on_stack(const struct rdf_write *write, uint64_t sp, rdf_is_place
 
 /* store.c */
 bool rdf_store_is(const struct rdf_write *write, uint64_t addr, const uint8_t *bytes, size_t len_bytes);
+/* The first item that lies in another mapping than when the change was planned, or in none; write->count:
+ * none. While the world stands still what is there then can be read in place. */
+size_t rdf_store_find_gone(const struct rdf_write *write);
 /* The first item whose old bytes are not there; write->count: none. */
 size_t rdf_store_find_changed(const struct rdf_write *write);
 /* Put together what can be written a page at a time, as far as that is worth it and there is memory: with it
@@ -45,6 +48,7 @@ void rdf_store_undo(struct rdf_write *write, struct rdf_world *world);
 
 /* write.c */
 redefine_status rdf_write_explain_changed(const struct rdf_write *write, struct rdf_error *err);
+redefine_status rdf_write_explain_gone(const struct rdf_write *write, struct rdf_error *err);
 
 /* unstopped.c */
 /* Make every edit while the other threads run; `stop_step` and `stop_err` say why they could not be stopped.

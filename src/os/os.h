@@ -89,7 +89,7 @@ struct rdf_world {
 };
 
 /* Runs while every other thread is stopped, perhaps as another task: may call only the space's
- * read, view, write and protect, world->set_pc and pure code. No libc, no allocation, no locks, no
+ * read, view, maps_at, write and protect, world->set_pc and pure code. No libc, no allocation, no locks, no
  * thread-local storage.
  * Returns 0, or a positive number of its own, or -EAGAIN: resume the threads, wait a little, stop
  * them again and call once more, until the deadline. */

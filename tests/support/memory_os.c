@@ -178,7 +178,7 @@ static int begin(struct memory_os *os, enum memory_op op, uint64_t addr, uint64_
     fork_before(os, op);
     struct memory_call *call = note_call(os, op, addr, detail);
     os->op_count[op]++;
-    bool outside_only = op == MEMORY_MAPS || op == MEMORY_MAPS_AT || op == MEMORY_MAP || op == MEMORY_UNMAP ||
+    bool outside_only = op == MEMORY_MAPS || op == MEMORY_MAP || op == MEMORY_UNMAP ||
                         op == MEMORY_SIGNALS_HELD || op == MEMORY_WORLD_STOPPED || op == MEMORY_CATCH_TRAPS;
     if (stands_still(os) && outside_only)
         note_fault(os, "%s was called while the world stood still", op_name[op]);

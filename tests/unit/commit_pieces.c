@@ -45,16 +45,19 @@ struct setting {
     unsigned denied; /* bit per rdf_write_method */
     bool no_stops;
     bool has_short; /* the last one has its jump in padding: no pieces */
+    bool may_go;    /* the object is not the program */
 };
 
 static const struct setting setting[] = {
-    {"alone", 0, 0, false, false},
-    {"with threads", 2, 0, false, false},
+    {"alone", 0, 0, false, false, false},
+    {"with threads", 2, 0, false, false, false},
     {"with threads, no tracer's writes", 2, 1u << RDF_WRITE_TRACER_MEM | 1u << RDF_WRITE_TRACER_POKE, false,
+     false, false},
+    {"with threads, by POKETEXT", 2, 1u << RDF_WRITE_TRACER_MEM | 1u << RDF_WRITE_SELF_MEM, false, false,
      false},
-    {"with threads, by POKETEXT", 2, 1u << RDF_WRITE_TRACER_MEM | 1u << RDF_WRITE_SELF_MEM, false, false},
-    {"with threads, and padding", 2, 0, false, true},
-    {"no stops", 2, 0, true, false},
+    {"with threads, and padding", 2, 0, false, true, false},
+    {"with threads, in an object that may go", 2, 0, false, false, true},
+    {"no stops", 2, 0, true, false, false},
 };
 enum { SETTINGS = sizeof setting / sizeof setting[0] };
 
@@ -89,6 +92,10 @@ static struct many *many_new(const struct setting *how)
         at = is_short ? at + sizeof short_code : next;
     }
     many->os = memory_os_new();
+    if (how->may_go)
+        memory_os_add_image(many->os, EM_X86_64, UINT64_C(0x7f0000000000), "/test/program",
+                            &(struct memory_function){.code = code, .len_bytes = CODE_BYTES}, 1,
+                            &(uint64_t){0});
     memory_os_add_image(many->os, EM_X86_64, UINT64_C(0x7f1000000000), "/test/many", function, FUNCTIONS + 1,
                         many->addr);
     for (size_t i = 0; i < how->threads; i++)
@@ -358,6 +365,52 @@ static void a_page_changes_before_the_stop(void **state)
             }
 }
 
+/* ---- somebody closes the object ---- */
+
+static struct memory_region *closed_region(struct memory_os *os)
+{
+    size_t i = 0;
+    while (poked < os->region[i].start || poked >= os->region[i].end)
+        i++;
+    return &os->region[i];
+}
+
+/* Another one lies there, with the same bytes. */
+static void load_other(struct memory_os *os)
+{
+    closed_region(os)->ino++;
+}
+
+static void unload(struct memory_os *os)
+{
+    struct memory_region *region = closed_region(os);
+    memset(region->prot, 0, (size_t)(region->end - region->start) / PAGE);
+}
+
+/* For each way in which it is seen: by what is mapped, and where that is not told by what can be read. */
+static void the_object_is_gone_before_the_stop(void **state)
+{
+    (void)state;
+    void (*const ways[])(struct memory_os * os) = {load_other, unload, unload};
+    for (size_t i = 1; i < SETTINGS - 1; i++)
+        for (size_t way = 0; way < sizeof ways / sizeof ways[0]; way++)
+            for (size_t stride = 1; setting[i].may_go && stride < FUNCTIONS; stride += 7) {
+                struct many *many = prepare(&setting[i], REDEFINED);
+                poked = many->addr[0];
+                struct memory_region was = *closed_region(many->os);
+                many->os->before_stop = ways[way];
+                many->os->denied[MEMORY_MAPS_AT] = way == 2 ? ENOTTY : 0;
+                assert_int_equal(commit_each(many, REDEFINED, stride), REDEFINE_EBUSY);
+                assert_non_null(strstr(many->err.sentence, "/test/many was unloaded while"));
+                many->os->before_stop = NULL;
+                many->os->denied[MEMORY_MAPS_AT] = 0;
+                closed_region(many->os)->ino = was.ino;
+                memcpy(was.prot, was.own_prot, (size_t)(was.end - was.start) / PAGE);
+                check(many, setting[i].name);
+                end(many, REDEFINED, setting[i].name);
+            }
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -367,6 +420,7 @@ int main(void)
         cmocka_unit_test(writes_that_lie),
         cmocka_unit_test(killed_behind_each_write),
         cmocka_unit_test(a_page_changes_before_the_stop),
+        cmocka_unit_test(the_object_is_gone_before_the_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -293,7 +293,7 @@ struct procmap_query {
 enum { VMA_READABLE = 1, VMA_WRITABLE = 2, VMA_EXECUTABLE = 4, VMA_SHARED = 8 };
 #define QUERY_MAP _IOWR('f', 17, struct procmap_query)
 
-static long query_map(int fd, uint64_t addr, struct rdf_map *ret)
+static RDF_RAW long query_map(int fd, uint64_t addr, struct rdf_map *ret)
 {
     struct procmap_query query = {.size = sizeof query, .query_addr = addr};
     long status = rdf_sys(SYS_ioctl, fd, QUERY_MAP, &query);
@@ -315,7 +315,8 @@ static long query_map(int fd, uint64_t addr, struct rdf_map *ret)
     return 0;
 }
 
-int rdf_local_maps_at(struct rdf_space *space, const uint64_t *addr, size_t count, struct rdf_map *ret)
+RDF_RAW int rdf_local_maps_at(struct rdf_space *space, const uint64_t *addr, size_t count,
+                              struct rdf_map *ret)
 {
     (void)space;
     int fd = (int)rdf_sys(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
