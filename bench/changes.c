@@ -207,14 +207,49 @@ static void first_batches(void)
            summary(restore, CHILDREN), summary(ratio, CHILDREN));
 }
 
-static void with_threads(int rounds)
+enum { THREADS = 4 };
+
+static void start_threads(void)
 {
-    enum { THREADS = 4, ROUNDS_MAX = 64 };
-    double stop_us[ROUNDS_MAX], restore_us[ROUNDS_MAX];
     pthread_t thread;
     for (int i = 0; i < THREADS; i++)
         if (pthread_create(&thread, NULL, sleep_for_ever, NULL) != 0)
             exit(1);
+}
+
+/* The first stop of a process, in a child of its own each, whose text is still its file's. */
+static void first_stops(void)
+{
+    enum { CHILDREN = 21 };
+    double stop_us[CHILDREN];
+    for (int i = 0; i < CHILDREN; i++) {
+        int end[2];
+        if (pipe(end) != 0)
+            exit(1);
+        pid_t child = fork();
+        if (child == 0) {
+            redefine_batch *batch = redefine_batch_new();
+            start_threads();
+            add_all(batch, 0);
+            must(redefine_batch_commit(batch));
+            double us = stopped_us(many);
+            _exit(write(end[1], &us, sizeof us) != sizeof us);
+        }
+        if (child < 0 || read(end[0], &stop_us[i], sizeof stop_us[i]) != sizeof stop_us[i])
+            exit(1);
+        (void)waitpid(child, NULL, 0);
+        close(end[0]);
+        close(end[1]);
+    }
+    printf("with %d threads more, the first batch of a process, which stand still for so many us: %s\n",
+           THREADS, summary(stop_us, CHILDREN));
+}
+
+static void with_threads(int rounds)
+{
+    enum { ROUNDS_MAX = 64 };
+    double stop_us[ROUNDS_MAX], restore_us[ROUNDS_MAX];
+    start_threads();
     redefine_batch *batch = redefine_batch_new();
     for (int round = 0; round < rounds; round++) {
         add_all(batch, 0);
@@ -275,6 +310,7 @@ int main(void)
     bench_print(bench, variants);
     must(redefine_restore_all());
     first_batches();
+    first_stops();
     many_at_once(5);
     batch_after_batch();
     with_threads(40);

@@ -53,6 +53,7 @@ static redefine_status enter(struct rdf_error *err)
         engine.thread_word = (struct rdf_thread_word){rdf_os_thread_word_off(),
                                                       rdf_os_thread_word_is_from_other()};
     }
+    rdf_engine_recover(&engine);
     return REDEFINE_OK;
 }
 

@@ -461,7 +461,7 @@ static void end(struct commit *commit)
 /* A fork has copied a commit of another thread to a child, where nobody goes on with it. What that thread had
  * done then is there up to some point and nothing behind it: a store to a page that has been copied waits
  * until the fork is over. So it is taken back, or finished where it has begun to be published. */
-static void recover(struct rdf_engine *engine)
+void rdf_engine_recover(struct rdf_engine *engine)
 {
     struct commit *commit = __atomic_load_n(&engine->under_way, __ATOMIC_ACQUIRE);
     if (!commit)
@@ -473,6 +473,7 @@ static void recover(struct rdf_engine *engine)
         give_back(commit);
     if (recovery == RDF_RECOVERED_IN_PART)
         rdf_registry_abandon(&engine->registry, &commit->registry_mark);
+    rdf_snapshot_forget(&engine->snapshot);
     end(commit);
 }
 
@@ -538,7 +539,7 @@ redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_ch
 {
     if (count == 0)
         return REDEFINE_OK;
-    recover(engine);
+    rdf_engine_recover(engine);
     enum rdf_near_mode mode = engine->near.mode;
     engine->near.is_refused = false;
     engine->is_stale = false;

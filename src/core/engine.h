@@ -78,6 +78,10 @@ void rdf_engine_init(struct rdf_engine *engine, struct rdf_space *space, const s
 redefine_status rdf_engine_commit(struct rdf_engine *engine, const struct rdf_change *change, size_t count,
                                   uint64_t caller_sp, struct rdf_error *err);
 
+/* What a fork left of another thread's commit is taken back or finished, before the registry is gone through:
+ * a commit does it too. The caller holds engine->lock. */
+void rdf_engine_recover(struct rdf_engine *engine);
+
 /* The redef that an address stands for: looked up, else followed and looked up. Null when there is none.
  * The caller holds engine->lock. */
 struct rdf_redef *rdf_engine_find(struct rdf_engine *engine, uint64_t target);

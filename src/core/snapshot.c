@@ -91,6 +91,19 @@ void rdf_snapshot_drop(struct rdf_snapshot *snapshot)
     *snapshot = (struct rdf_snapshot){0};
 }
 
+/* Not by giving back: a file may have been unmapped, and not yet be noted as closed. */
+void rdf_snapshot_forget(struct rdf_snapshot *snapshot)
+{
+    if (snapshot->arena.source != &rdf_snapshot_pages) {
+        rdf_snapshot_drop(snapshot);
+        return;
+    }
+    for (size_t i = 0; i < room_used; i++)
+        room[i] = 0;
+    room_used = outside = 0;
+    *snapshot = (struct rdf_snapshot){0};
+}
+
 void rdf_snapshot_settle(struct rdf_snapshot *snapshot)
 {
     if (!snapshot->is_loaded)

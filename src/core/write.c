@@ -262,6 +262,7 @@ static redefine_status apply(struct rdf_write *write, struct rdf_error *err)
 redefine_status rdf_write_apply(struct rdf_write *write, struct rdf_error *err)
 {
     if (write->count == 0) {
+        __atomic_store_n(&write->has_begun_publishing, true, __ATOMIC_RELEASE); /* for rdf_write_recover */
         write->publish(write->publish_ctx);
         return REDEFINE_OK;
     }
