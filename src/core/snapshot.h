@@ -31,7 +31,8 @@ void rdf_snapshot_drop(struct rdf_snapshot *snapshot);
  * that a commit that fails leaves the mappings as they were. A snapshot that outgrows it is not kept. */
 extern const struct rdf_page_source rdf_snapshot_pages;
 
-/* As if there had never been one: a fork has copied it at whatever moment, while another thread was using it. */
+/* As if there had never been one: a fork has copied it at whatever moment, while another thread was using it.
+ */
 void rdf_snapshot_forget(struct rdf_snapshot *snapshot);
 
 /* After a commit: close files, and drop it when it cannot be kept. */
