@@ -19,14 +19,20 @@ struct basic_information {
     LONG priority, base_priority;
 };
 
-/* 0: it has ended; who has a handle of it can still see it. */
-static int tid_of(HANDLE thread)
+/* False: it has ended; who has a handle of it can still see it. */
+static bool ask(HANDLE thread, struct basic_information *ret)
 {
     static const NTSTATUS running = 0x103; /* STATUS_PENDING stands for the exit status meanwhile */
-    struct basic_information about;
     ULONG used;
-    NTSTATUS status = NtQueryInformationThread(thread, 0, &about, sizeof about, &used);
-    return NT_SUCCESS(status) && about.exit_status == running ? (int)(uintptr_t)about.id.UniqueThread : 0;
+    NTSTATUS status = NtQueryInformationThread(thread, 0, ret, sizeof *ret, &used);
+    return NT_SUCCESS(status) && ret->exit_status == running;
+}
+
+/* 0: it has ended. */
+static int tid_of(HANDLE thread)
+{
+    struct basic_information about;
+    return ask(thread, &about) ? (int)(uintptr_t)about.id.UniqueThread : 0;
 }
 
 static bool is_known(const struct rdf_suspended *suspended, int tid)
@@ -37,63 +43,69 @@ static bool is_known(const struct rdf_suspended *suspended, int tid)
     return false;
 }
 
-/* Takes the handle: keeps or closes it. 1: a thread was suspended that was not known. */
+/* 1: a thread was suspended that was not known, and its handle is kept. */
 static int take(struct rdf_suspended *suspended, HANDLE thread, struct rdf_stop_report *report)
 {
     int tid = tid_of(thread);
     ULONG count;
-    NTSTATUS status = 0;
-    bool is_other = tid && (uint32_t)tid != rdf_os_thread_id() && !is_known(suspended, tid);
-    if (is_other && suspended->count == RDF_SUSPENDED_MAX) {
-        (void)NtClose(thread);
+    if (!tid || (uint32_t)tid == rdf_os_thread_id() || is_known(suspended, tid))
+        return 0;
+    if (suspended->count == RDF_SUSPENDED_MAX)
         return rdf_suspend_fail(report, tid, "the list of threads", -ENOSPC);
-    }
-    if (is_other)
-        status = NtSuspendThread(thread, &count);
-    if (is_other && NT_SUCCESS(status)) {
+    NTSTATUS status = NtSuspendThread(thread, &count);
+    if (NT_SUCCESS(status)) {
         suspended->handle[suspended->count] = (uintptr_t)thread;
         suspended->thread[suspended->count++] = (struct rdf_thread){.tid = tid};
         return 1;
     }
-    bool has_ended = tid_of(thread) ==
-                     0; /* meanwhile, or is about to: it runs no code of this process any more */
-    (void)NtClose(thread);
+    /* Ended meanwhile, or about to: it runs no code of this process any more. */
     int err = rdf_errno_of(status);
-    return err == 0 || err == -ESRCH || has_ended ? 0 : rdf_suspend_fail(report, tid, "suspend", err);
+    return err == -ESRCH || !tid_of(thread) ? 0 : rdf_suspend_fail(report, tid, "suspend", err);
 }
 
 /* The handle that the walk stands at must stay open until the next one is there. */
 static int one_round(struct rdf_suspended *suspended, struct rdf_stop_report *report)
 {
     HANDLE at = NULL, next;
+    bool is_kept = true;
     int news = 0, took = 0;
     while (took >= 0 && NT_SUCCESS(NtGetNextThread(RDF_THIS_PROCESS, at, wanted_access, 0, 0, &next))) {
-        HANDLE kept;
-        if (at)
+        if (!is_kept)
             (void)NtClose(at);
         at = next;
-        if (!NT_SUCCESS(NtDuplicateObject(RDF_THIS_PROCESS, at, RDF_THIS_PROCESS, &kept, 0, 0,
-                                          DUPLICATE_SAME_ACCESS))) {
-            took = rdf_suspend_fail(report, tid_of(at), "duplicate handle", -EMFILE);
-            break;
-        }
-        took = take(suspended, kept, report);
-        news |= took > 0;
+        took = take(suspended, at, report);
+        is_kept = took > 0;
+        news |= is_kept;
     }
-    if (at)
+    if (!is_kept)
         (void)NtClose(at);
     return took < 0 ? took : news;
+}
+
+/* It runs nothing, now that everyone is suspended: it has ended, or is still being made. In wine a thread is
+ * known to the process before it exists; whoever makes it may be suspended in between, and asking for its
+ * registers would wait for it. What it has not got yet is its environment block. */
+static bool stands_nowhere(HANDLE thread)
+{
+    struct basic_information about;
+    return !ask(thread, &about) || !about.teb;
 }
 
 static int read_places(struct rdf_suspended *suspended, struct rdf_stop_report *report)
 {
     for (size_t i = 0; i < suspended->count; i++) {
+        HANDLE thread = (HANDLE)(uintptr_t)suspended->handle[i];
         CONTEXT context = {.ContextFlags = CONTEXT_CONTROL};
-        NTSTATUS status = NtGetContextThread((HANDLE)(uintptr_t)suspended->handle[i], &context);
-        if (!NT_SUCCESS(status))
+        if (stands_nowhere(thread))
+            continue;
+        NTSTATUS status = NtGetContextThread(thread, &context);
+        /* One that had been about to end when it was suspended may do so now. */
+        if (!NT_SUCCESS(status) && !stands_nowhere(thread))
             return rdf_suspend_fail(report, suspended->thread[i].tid, "get context", rdf_errno_of(status));
-        suspended->thread[i].pc = context.Rip;
-        suspended->thread[i].sp = context.Rsp;
+        if (NT_SUCCESS(status)) {
+            suspended->thread[i].pc = context.Rip;
+            suspended->thread[i].sp = context.Rsp;
+        }
     }
     return 0;
 }
@@ -154,4 +166,9 @@ int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, 
     static const struct rdf_suspend_ops ops = {one_round, read_places, set_pc, resume, now_ns, nap};
     (void)space;
     return rdf_suspend_world(&ops, deadline_ms, body, ctx, ret_body, ret_report);
+}
+
+const char *rdf_stop_name(void)
+{
+    return "SuspendThread";
 }
