@@ -396,7 +396,7 @@ const char *redefine_report(void)
     static const char *const names[] = {
         [RDF_SAFE_ALONE] = "L0: no other thread",
         [RDF_SAFE_BY_STORE] = "L1: one atomic store each, other threads ran on",
-        [RDF_SAFE_BY_STOP] = "L2: other threads were stopped by ptrace",
+        [RDF_SAFE_BY_STOP] = "L2: other threads were stopped by ",
         [RDF_SAFE_BY_TRAPS] = "L3: other threads ran on, kept away by traps",
     };
     struct rdf_error err;
@@ -408,7 +408,8 @@ const char *redefine_report(void)
                    (engine.last_safety == RDF_SAFE_BY_TRAPS && engine.last_method == RDF_WRITE_PROTECT);
     char stop[64] = "";
     if (engine.last_safety == RDF_SAFE_BY_STOP)
-        (void)snprintf(stop, sizeof stop, " (%zu of them, for %llu us)", engine.last_stop.thread_count,
+        (void)snprintf(stop, sizeof stop, "%s (%zu of them, for %llu us)", rdf_stop_name(),
+                       engine.last_stop.thread_count,
                        (unsigned long long)(engine.last_stop.stopped_ns / 1000));
     description[0] = 0;
     if (engine.last_edits)

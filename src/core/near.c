@@ -298,8 +298,8 @@ redefine_status rdf_near_seal(struct rdf_near *near, const struct rdf_near_mark 
         if (status < 0) {
             rdf_near_rollback(near, mark);
             return rdf_fail(err, REDEFINE_EDENIED,
-                            "the system does not let the trampolines become executable (mprotect: %s)",
-                            rdf_errno_name(status));
+                            "the system does not let the trampolines become executable (%s: %s)",
+                            rdf_write_method_name(RDF_WRITE_PROTECT), rdf_errno_name(status));
         }
         chunk->fresh = false;
         chunk->full = true;

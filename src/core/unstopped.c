@@ -389,9 +389,9 @@ static redefine_status refuse(const struct unstopped *unstopped, const char *rea
     return rdf_fail(
         err, status,
         "the other threads of this process could not be stopped (%s: %s%s), and without that %s; nothing "
-        "was changed; redefine before threads are started, or allow ptrace",
+        "was changed; redefine before threads are started, or allow %s",
         unstopped->stop_step, rdf_errno_name(unstopped->stop_err),
-        blocking_thread(unstopped->write, who, sizeof who), reason);
+        blocking_thread(unstopped->write, who, sizeof who), reason, rdf_stop_name());
 }
 
 /* What `report` says, as a part of a sentence. */

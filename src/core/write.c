@@ -167,8 +167,8 @@ static redefine_status explain_stop(const struct rdf_write *write, int status, s
         err, REDEFINE_EDENIED,
         "the other threads of this process could not be stopped (%s: %s), and code must not change "
         "under a running thread; nothing was changed; redefine before threads are started, or "
-        "allow ptrace",
-        stop->step ? stop->step : "stop", rdf_errno_name(status));
+        "allow %s",
+        stop->step ? stop->step : "stop", rdf_errno_name(status), rdf_stop_name());
 }
 
 redefine_status rdf_write_explain_changed(const struct rdf_write *write, struct rdf_error *err)
@@ -201,10 +201,9 @@ static redefine_status explain_body(const struct rdf_write *write, int result, s
     case BODY_CHANGED: return rdf_write_explain_changed(write, err);
     case BODY_FAILED:
         return rdf_fail(err, write->undone ? REDEFINE_EDENIED : REDEFINE_EROLLBACK,
-                        "the system does not let the code at 0x%" PRIx64 " be written, neither through "
-                        "/proc/self/mem nor by mprotect%s (%s); %s",
-                        addr, write->stop.thread_count ? " nor by ptrace" : "", rdf_errno_name(write->err),
-                        undone);
+                        "the system does not let the code at 0x%" PRIx64 " be written in any way, the last "
+                        "of which is %s (%s); %s",
+                        addr, rdf_write_method_name(RDF_WRITE_PROTECT), rdf_errno_name(write->err), undone);
     default:
         return rdf_fail(err, write->undone ? REDEFINE_EBUSY : REDEFINE_EROLLBACK,
                         "a thread inside the overwritten bytes could not be moved (%s); %s",

@@ -64,6 +64,9 @@ const char *rdf_write_method_name(enum rdf_write_method method);
 /* So many bytes are stored whole or not at all. */
 enum { RDF_WRITE_KEPT_BYTES = 64 };
 
+/* For sentences: what with_world_stopped stops threads by. */
+const char *rdf_stop_name(void);
+
 /* A thread that is stopped.
  *
  * `pc` is the instruction that it executes next. `restart_bytes` is not 0 when that is a system call

@@ -196,6 +196,31 @@ static void names(void)
     CHECK_SAYS("no_such.dll");
 }
 
+/* ---- threads ---- */
+
+static DWORD WINAPI until(void *event)
+{
+    return WaitForSingleObject(event, INFINITE);
+}
+
+/* What is said speaks of this system. */
+static void reports(void)
+{
+    HANDLE event = CreateEventA(NULL, TRUE, FALSE, NULL);
+    HANDLE thread = CreateThread(NULL, 0, until, event, 0, NULL);
+    CHECK(event && thread);
+    CHECK_OK(redefine(own, hidden));
+    CHECK(strstr(redefine_report(), "L2: other threads were stopped by SuspendThread (1 of them, "));
+    CHECK(strstr(redefine_report(), "written by VirtualProtect"));
+    CHECK(strstr(redefine_describe(ADDRESS(own)), "by VirtualProtect with 1 other threads stopped"));
+    CHECK_OK(redefine_restore(own));
+    CHECK(SetEvent(event) && WaitForSingleObject(thread, INFINITE) == WAIT_OBJECT_0);
+    CHECK(CloseHandle(thread) && CloseHandle(event));
+    CHECK_OK(redefine(own, hidden));
+    CHECK(strstr(redefine_report(), "L0: no other thread"));
+    CHECK_OK(redefine_restore(own));
+}
+
 int main(void)
 {
     static const struct live_case cases[] = {
@@ -206,6 +231,7 @@ int main(void)
         {"functions of ntdll, beside those that this library calls", of_ntdll, 0},
         {"what this library itself calls is refused", what_this_library_calls, 0},
         {"names: of the program, of libraries, suggestions", names, 0},
+        {"how threads were stopped and code was written", reports, 0},
     };
     return live_main(cases, LIVE_COUNT(cases));
 }

@@ -37,3 +37,8 @@ int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, 
     *ret_report = (struct rdf_stop_report){.err = -ENOSYS, .step = "FreeBSD: threads cannot be stopped yet"};
     return -ENOSYS;
 }
+
+const char *rdf_stop_name(void)
+{
+    return "ptrace (which has no use here yet)";
+}

@@ -139,3 +139,8 @@ int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadline_ms, 
     (void)space;
     return rdf_suspend_world(&ops, deadline_ms, body, ctx, ret_body, ret_report);
 }
+
+const char *rdf_stop_name(void)
+{
+    return "thread_suspend";
+}

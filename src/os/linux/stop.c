@@ -272,3 +272,8 @@ RDF_RAW int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadl
         *ret_body = stop.ret_body;
     return err;
 }
+
+const char *rdf_stop_name(void)
+{
+    return "ptrace";
+}
