@@ -163,6 +163,11 @@ static redefine_status explain_stop(const struct rdf_write *write, int status, s
                         "thread %d (%s) could not be stopped (%s: %s), and code must not change under a "
                         "running thread; nothing was changed",
                         stop->blocking_tid, doing, stop->step ? stop->step : "stop", rdf_errno_name(status));
+    if (status == -ETIMEDOUT) /* whoever it was: new ones came faster than they could be stopped */
+        return rdf_fail(err, REDEFINE_EBUSY,
+                        "the other threads of this process could not be stopped in time (%s), and code must "
+                        "not change under a running thread; nothing was changed; try again",
+                        stop->step ? stop->step : "stop");
     return rdf_fail(
         err, REDEFINE_EDENIED,
         "the other threads of this process could not be stopped (%s: %s), and code must not change "
