@@ -31,4 +31,6 @@ if [ "$target" = windows ]; then
         exit 1
     }
 fi
+# What runs in an emulator, or asks wine's server for everything, is slower than a machine of its own.
+[ $target = musl ] || export TEST_SLOWDOWN=${TEST_SLOWDOWN:-4}
 [ "${CROSS_ONLY_BUILD:-}" ] || TEST_TIMEOUT=${TEST_TIMEOUT:-1200} exec tools/run-tests "build-$target" "$@"

@@ -795,6 +795,7 @@ static void two_signals(bool denied)
 
 static void two_signals_stopped(void)
 {
+    live_needs_stopped_threads();
     two_signals(false);
 }
 

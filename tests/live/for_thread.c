@@ -56,9 +56,10 @@ static void *call_number(void *argument)
     return (void *)(intptr_t)number((int)(intptr_t)argument);
 }
 
-/* What another thread gets. */
+/* What another thread gets. Once there has been one, each change asks for a stop. */
 static int elsewhere(int value)
 {
+    live_needs_stopped_threads();
     pthread_t thread;
     void *result;
     CHECK_INT(pthread_create(&thread, NULL, call_number, (void *)(intptr_t)value), 0);
@@ -189,6 +190,7 @@ static void *a_test(void *argument)
 
 static void parallel_tests_do_not_see_each_other(void)
 {
+    live_needs_stopped_threads();
     uint8_t before[16];
     pthread_t thread[THREADS];
     memcpy(before, ADDRESS(number), sizeof before);
@@ -212,6 +214,7 @@ static void short_threads(size_t count)
 /* `SOAK_THREADS` of them in make soak. */
 static void threads_that_end_leave_nothing(void)
 {
+    live_needs_stopped_threads();
     const char *asked = getenv("SOAK_THREADS");
     short_threads(50);
     long before = live_own_bytes();
@@ -224,6 +227,7 @@ static void threads_that_end_leave_nothing(void)
 
 static void a_forked_child_keeps_its_own(void)
 {
+    live_needs_stopped_threads();
     CHECK_OK(redefine_for_thread(number, thousands_3));
     pid_t pid = live_fork();
     CHECK(pid >= 0);

@@ -99,6 +99,7 @@ static void forks_meanwhile(bool denied)
 
 static void forks_meanwhile_stopped(void)
 {
+    live_needs_stopped_threads();
     forks_meanwhile(false);
 }
 
@@ -198,6 +199,7 @@ static void children_change_all(void)
 /* Redefined functions work in the child of vfork, which has our memory; another program has nothing of it. */
 static void vforks(void)
 {
+    live_skip_where_emulated("vfork is fork");
     CHECK_OK(redefine(target, replacement));
     volatile int seen = 0;
     pid_t child = vfork();
@@ -257,7 +259,7 @@ static const char *make_object(const char *name, int plus)
     snprintf(to, sizeof path[0], "%s/%s.so", folder, name);
     snprintf(command, sizeof command,
              "echo 'int function(int v) { __asm__ volatile(\"\"); return v + %d; } void (*original)(void);' |"
-             " cc -O1 -shared -fPIC -Wl,-soname,%s -x c - -o %s",
+             " ${CC:-cc} -O1 -shared -fPIC -Wl,-soname,%s -x c - -o %s",
              plus, name, to);
     if (system(command))
         live_skip("no compiler");
@@ -367,9 +369,10 @@ static void *apply(const char *path, function_type **ret)
 static void patch_object_goes(void)
 {
     function_type *low, *high;
-    void *object = apply(make_object("low", 1000), &low);
+    const char *path = make_object("low", 1000);
+    void *object = apply(path, &low);
     CHECK_INT(target(1), 1001);
-    CHECK(!dlclose(object));
+    unload(object, path);
     check_call_crashes();
     CHECK_OK(redefine_patch_remove(ADDRESS(low)));
     CHECK_INT(target(1), 2);

@@ -152,7 +152,7 @@ static void test_all(void **state)
 {
     (void)state;
     static struct all all;
-    all.image = rdf_images_at(&loaded.images, find(&loaded, "libc.so.6!malloc"));
+    all.image = rdf_images_at(&loaded.images, find(&loaded, "malloc"));
     assert_non_null(all.image);
     rdf_images_each(&loaded.images, "*", add, &all);
     qsort(all.function, all.count, sizeof all.function[0], by_start);

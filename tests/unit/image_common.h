@@ -109,10 +109,10 @@ static inline const char *compile(const char *compiler, const char *name, const 
     for (char *source = strtok(list, " "); source; source = strtok(NULL, " "))
         snprintf(files + strlen(files), sizeof files - strlen(files), " %s/../fixtures/%s", folder, source);
     snprintf(path, sizeof path, "%s/%s", work_folder(), name);
-    const char *chosen = strcmp(compiler, "cc") == 0    ? getenv("CC")
-                         : strcmp(compiler, "c++") == 0 ? getenv("CXX")
-                                                        : NULL;
-    snprintf(command, sizeof command, "%s -O2 -g0 %s -o %s", chosen ? chosen : compiler, files, path);
+    const char *cc = getenv("CC");
+    bool is_cc = strcmp(compiler, "cc") == 0 || (strcmp(compiler, "gcc") == 0 && cc && strstr(cc, "gcc"));
+    const char *chosen = is_cc ? cc : strcmp(compiler, "c++") == 0 ? getenv("CXX") : NULL;
+    snprintf(command, sizeof command, "%s -O2 -g0 -fasynchronous-unwind-tables %s -o %s", chosen ? chosen : compiler, files, path);
     snprintf(command + strlen(command), sizeof command - strlen(command), " %s", options);
     if (system(command) != 0)
         fail_msg("cannot compile: %s", command);

@@ -514,6 +514,10 @@ static void test_without_sections(void **state)
 /* A process: addresses that the program itself knows mean the same here. */
 static void test_process(void **state)
 {
+    if (is_emulated()) {
+        print_message("# under an emulator no other program can be started\n");
+        skip();
+    }
     const char *path = go_build(*state, "process", "-buildmode=pie");
     struct remote remote = {0};
     int in[2], err[2];

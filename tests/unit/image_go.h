@@ -170,6 +170,16 @@ static inline const char *go_release(const char *go)
     return release;
 }
 
+/* What Go calls the CPU whose room reads the program. */
+static inline const char *go_cpu(void)
+{
+    static const char *const names[][2] = {{"x86_64", "amd64"}, {"aarch64", "arm64"}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(rdf_arch_native()->name, names[i][0]) == 0)
+            return names[i][1];
+    return rdf_arch_native()->name;
+}
+
 /* Build the fixture; null when that way of building is not possible here. Nothing is fetched from anywhere.
  */
 static inline const char *go_build(const char *go, const char *name, const char *options)
@@ -179,8 +189,8 @@ static inline const char *go_build(const char *go, const char *name, const char 
     snprintf(path, sizeof path, "%s/%s", work_folder(), name);
     snprintf(command, sizeof command,
              "cd %s && GOFLAGS= GOPROXY=off GOTOOLCHAIN=local GO111MODULE=off HOME=${HOME:-%s} "
-             "%s build %s -o %s main.go 2>%s.log",
-             go_fixture_folder(), work_folder(), go, options, path, path);
+             "GOARCH=%s %s build %s -o %s main.go 2>%s.log",
+             go_fixture_folder(), work_folder(), go_cpu(), go, options, path, path);
     return system(command) == 0 ? path : NULL;
 }
 
