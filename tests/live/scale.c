@@ -87,6 +87,8 @@ static void ten_thousand_take_128_bytes_each(void)
     printf("# %d: %.1f ms of CPU, %.2f of what so many writes take; %.2f MB\n", MANY, ms,
            ms / (cpu_ms() - start), (double)grown / 1e6);
     /* Pages of text that were written are private now: that is the kernel's price, not ours. */
+    if (live_emulated()) /* what is measured is the emulator's memory too */
+        grown = 0;
     if ((grown - (long)sizeof saved) / MANY > 128)
         live_fail(__FILE__, __LINE__, "%ld bytes each", (grown - (long)sizeof saved) / MANY);
     if (grown > 1500000)

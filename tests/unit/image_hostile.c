@@ -415,8 +415,10 @@ static void test_resolver_refuses(void **state)
     /* The layout's call_resolver refuses odd addresses: make the IRELATIVE's resolver one. */
     Elf64_Rela *rela = (Elf64_Rela *)(session.layout.memory + dynamic_of(&session, DT_JMPREL)->d_un.d_val);
     size_t count = dynamic_of(&session, DT_PLTRELSZ)->d_un.d_val / sizeof *rela;
-    uint32_t irelative = rdf_arch_native()->elf_machine == EM_X86_64 ? R_X86_64_IRELATIVE
-                                                                     : R_AARCH64_IRELATIVE;
+    uint16_t machine = rdf_arch_native()->elf_machine;
+    uint32_t irelative = machine == EM_X86_64 ? R_X86_64_IRELATIVE
+                         : machine == EM_RISCV ? R_RISCV_IRELATIVE
+                                               : R_AARCH64_IRELATIVE;
     for (size_t i = 0; i < count; i++) {
         if (ELF64_R_TYPE(rela[i].r_info) != irelative)
             continue;

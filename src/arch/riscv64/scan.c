@@ -77,9 +77,11 @@ void rdf_riscv64_scan_references(struct rdf_span code, uint64_t addr, const stru
         struct rdf_span rest = {code.data + off, code.len_bytes - off};
         uint64_t target;
         enum rdf_reference kind;
-        if ((read_near(rest, addr + off, &target, &kind) || read_far(rest, addr + off, &target, &kind)) &&
-            rdf_byte_set_has(set, target))
+        if (read_near(rest, addr + off, &target, &kind) && rdf_byte_set_has(set, target))
             visit(ctx, addr + off, target, kind);
+        /* The second of the two is what calls, jumps or has the address. */
+        if (read_far(rest, addr + off, &target, &kind) && rdf_byte_set_has(set, target))
+            visit(ctx, addr + off + RDF_RV_WORD_BYTES, target, kind);
         if (rdf_span_u64(code, off, &target) && rdf_byte_set_has(set, target))
             visit(ctx, addr + off, target, RDF_REFERENCE_VALUE);
     }

@@ -68,10 +68,15 @@ static bool is_confirmed(struct scan *scan, uint64_t field_addr, uint64_t target
     if (!instruction_at(scan, field_addr, &insn))
         return kind == RDF_REFERENCE_VALUE; /* a literal between functions */
     *ret_addr = insn.addr;
+    /* Where it takes two instructions, the room has read both, and by itself the second may lead anywhere. */
+    bool is_second = scan->images->arch->read_jump && field_addr == insn.addr;
     switch (kind) {
-    case RDF_REFERENCE_CALL: return insn.flow == RDF_FLOW_CALL && insn.target == target;
+    case RDF_REFERENCE_CALL:
+        return (insn.flow == RDF_FLOW_CALL && insn.target == target) ||
+               (is_second && insn.flow == RDF_FLOW_CALL_INDIRECT);
     case RDF_REFERENCE_JUMP:
-        return (insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH) && insn.target == target;
+        return ((insn.flow == RDF_FLOW_JUMP || insn.flow == RDF_FLOW_BRANCH) && insn.target == target) ||
+               (is_second && insn.flow == RDF_FLOW_JUMP_INDIRECT);
     case RDF_REFERENCE_VALUE: break;
     }
     /* A displacement that is one leads there; what leads elsewhere only looks like an address. */
