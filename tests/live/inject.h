@@ -189,23 +189,16 @@ static bool is_always(const struct scenario *scenario, int nr)
     return false;
 }
 
-static void answer_all(int listener, const struct scenario *scenario, const struct fault *fault,
+static void answer_all(int listener, pid_t child, const struct scenario *scenario, const struct fault *fault,
                        struct run *ret)
 {
     bool counts = false;
     int failed_nr = -1;
     for (;;) {
-        struct pollfd ready = {listener, POLLIN, 0};
-        int got = poll(&ready, 1, CHILD_LIMIT_MS);
-        if (got == 0) {
-            ret->hangs = true;
+        enum live_asks asks = live_await_question(listener, child, CHILD_LIMIT_MS);
+        ret->hangs = asks == LIVE_SILENT;
+        if (asks != LIVE_ASKS)
             return;
-        }
-        if (!(ready.revents & POLLIN)) {
-            if (ready.revents & (POLLHUP | POLLERR | POLLNVAL))
-                return; /* nobody is left who could ask */
-            continue;
-        }
         struct seccomp_notif question;
         memset(&question, 0, sizeof question);
         if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &question))
@@ -265,7 +258,7 @@ static void run_child(const struct scenario *scenario, const struct fault *fault
     close(pair[1]);
     int listener = take_fd(pair[0]);
     if (listener >= 0)
-        answer_all(listener, scenario, fault, ret);
+        answer_all(listener, pid, scenario, fault, ret);
     if (ret->hangs) {
         tell_tasks(pid);
         kill(pid, SIGKILL);

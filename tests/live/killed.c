@@ -210,10 +210,9 @@ static void answer_all(int listener, pid_t child, const struct shot *shot, struc
     size_t counted = 0;
     pid_t killed = 0;
     for (;;) {
-        struct pollfd ready = {listener, POLLIN, 0};
-        int got = poll(&ready, 1, LIMIT_MS);
-        ret->hangs = got == 0;
-        if (ret->hangs || (!(ready.revents & POLLIN) && ready.revents & (POLLHUP | POLLERR | POLLNVAL)))
+        enum live_asks asks = live_await_question(listener, child, LIMIT_MS);
+        ret->hangs = asks == LIVE_SILENT;
+        if (asks != LIVE_ASKS)
             return;
         struct seccomp_notif question;
         memset(&question, 0, sizeof question);

@@ -75,6 +75,26 @@ static int take_fd(int socket)
     return fd;
 }
 
+enum live_asks { LIVE_ASKS, LIVE_NOBODY_LEFT, LIVE_SILENT };
+
+/* Whether somebody asks. Linux 6.1 tells that nobody is left only when a child that has ended was waited for. */
+static enum live_asks live_await_question(int listener, pid_t child, int limit_ms)
+{
+    enum { PART_MS = 100 };
+    bool has_ended = false;
+    for (int waited_ms = 0; waited_ms < limit_ms * (int)test_slowdown(); waited_ms += PART_MS) {
+        struct pollfd ready = {listener, POLLIN, 0};
+        int got = poll(&ready, 1, PART_MS);
+        if (got > 0 && ready.revents & POLLIN)
+            return LIVE_ASKS;
+        if (has_ended || (got > 0 && ready.revents & (POLLHUP | POLLERR | POLLNVAL)))
+            return LIVE_NOBODY_LEFT;
+        siginfo_t end = {.si_pid = 0};
+        has_ended = waitid(P_PID, (id_t)child, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid == child;
+    }
+    return LIVE_SILENT;
+}
+
 /* Where each task of a process stands; of its children, the helper among them, too. */
 static void tell_tasks(pid_t pid)
 {
