@@ -15,7 +15,7 @@ case $target in
         ;;
     windows)
         tools/setup.sh build windows
-        tools/sources.sh build-windows/sources zydis
+        tools/sources.sh build-windows/sources zydis cmocka
         ;;
     *)
         tools/setup.sh build "$target"

@@ -31,7 +31,7 @@
 #pragma weak rdf_arch_aarch64
 #pragma weak rdf_arch_riscv64
 
-enum { INPUT_BYTES_MAX = 512, FILL = 0xa5, PATH_BYTES_MAX = 1024 };
+enum { INPUT_BYTES_MAX = 512, FILL = 0xa5, PATH_BYTES_MAX = 1024, FILES_MAX = 256 };
 
 struct text {
     char *chars;
@@ -509,11 +509,31 @@ static int compare(const char *file, const struct text *expected, const struct t
 
 /* ---- the run ----------------------------------------------------------------------------------- */
 
-static int is_input(const struct dirent *entry)
+static int by_name(const void *a, const void *b)
 {
-    size_t len = strlen(entry->d_name);
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
-    return len > 3 && strcmp(entry->d_name + len - 3, ".in") == 0;
+/* The names of a folder's .in files, without that end, sorted. */
+static size_t list_inputs(const char *path, char *ret[FILES_MAX])
+{
+    DIR *folder = opendir(path);
+    size_t count = 0;
+
+    for (const struct dirent *entry; folder && (entry = readdir(folder));) {
+        size_t len = strlen(entry->d_name);
+
+        if (len <= 3 || strcmp(entry->d_name + len - 3, ".in") != 0)
+            continue;
+        if (count == FILES_MAX)
+            die("too many files in", path);
+        ret[count] = strdup(entry->d_name);
+        ret[count++][len - 3] = '\0';
+    }
+    if (folder)
+        closedir(folder);
+    qsort(ret, count, sizeof *ret, by_name);
+    return count;
 }
 
 static const struct rdf_arch *find_arch(const char *name)
@@ -534,31 +554,28 @@ int main(int argc, char **argv)
     if (argc - 1 - is_rebase != 2)
         die("usage", "golden [--rebase] ARCH DIR");
     const struct rdf_arch *arch = find_arch(args[0]);
-    struct dirent **entries;
-    int entry_count = scandir(args[1], &entries, is_input, alphasort);
+    char *names[FILES_MAX];
+    size_t file_count = list_inputs(args[1], names);
     int failed = 0, count = 0;
 
-    if (entry_count <= 0)
+    if (file_count == 0)
         die("no .in file in", args[1]);
-    for (int i = 0; i < entry_count; i++) {
+    for (size_t i = 0; i < file_count; i++) {
         char in[PATH_BYTES_MAX], out[PATH_BYTES_MAX];
-        int stem = (int)strlen(entries[i]->d_name) - 3;
 
-        if (snprintf(in, sizeof in, "%s/%s", args[1], entries[i]->d_name) >= (int)sizeof in)
-            die("the path is too long", entries[i]->d_name);
+        if (snprintf(in, sizeof in, "%s/%s.in", args[1], names[i]) >= (int)sizeof in)
+            die("the path is too long", names[i]);
         (void)snprintf(out, sizeof out, "%.*s.out", (int)strlen(in) - 3, in);
-        entries[i]->d_name[stem] = '\0';
         struct text actual = answer_file(arch, in);
         struct text expected = read_text(out);
         if (is_rebase)
             write_text(out, &actual);
         else
-            failed += compare(entries[i]->d_name, &expected, &actual, &count);
+            failed += compare(names[i], &expected, &actual, &count);
         free(actual.chars);
         free(expected.chars);
-        free(entries[i]);
+        free(names[i]);
     }
-    free(entries);
     if (!is_rebase)
         printf("1..%d\n", count);
     return failed ? 1 : 0;

@@ -108,7 +108,8 @@ struct memory_region *memory_os_add_region(struct memory_os *os, uint64_t start,
     struct memory_region *region = &os->region[i];
     *region = (struct memory_region){.start = start, .end = start + page_up(len), .path = path};
     size_t count = (region->end - region->start) / PAGE;
-    region->bytes = aligned_alloc(PAGE, count * PAGE);
+    region->memory = malloc((count + 1) * PAGE);
+    region->bytes = region->memory + (PAGE - (uintptr_t)region->memory % PAGE);
     region->prot = malloc(count);
     region->own_prot = malloc(count);
     memset(region->bytes, 0, count * PAGE);
@@ -119,7 +120,7 @@ struct memory_region *memory_os_add_region(struct memory_os *os, uint64_t start,
 
 static void remove_region(struct memory_os *os, struct memory_region *region)
 {
-    free(region->bytes);
+    free(region->memory);
     free(region->prot);
     free(region->own_prot);
     size_t i = (size_t)(region - os->region);

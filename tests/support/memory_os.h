@@ -53,7 +53,8 @@ struct memory_call {
 struct memory_region {
     uint64_t start;
     uint64_t end;
-    uint8_t *bytes;
+    uint8_t *bytes;    /* from the start of a page on … */
+    uint8_t *memory;   /* … in here */
     uint8_t *prot;     /* of each page, now … */
     uint8_t *own_prot; /* … and as it is without the engine */
     uint64_t ino;      /* 0: not a file */
