@@ -77,7 +77,8 @@ static int take_fd(int socket)
 
 enum live_asks { LIVE_ASKS, LIVE_NOBODY_LEFT, LIVE_SILENT };
 
-/* Whether somebody asks. Linux 6.1 tells that nobody is left only when a child that has ended was waited for. */
+/* Whether somebody asks. Linux 6.1 tells that nobody is left only when a child that has ended was waited for.
+ */
 static enum live_asks live_await_question(int listener, pid_t child, int limit_ms)
 {
     enum { PART_MS = 100 };

@@ -112,7 +112,8 @@ static inline const char *compile(const char *compiler, const char *name, const 
     const char *cc = getenv("CC");
     bool is_cc = strcmp(compiler, "cc") == 0 || (strcmp(compiler, "gcc") == 0 && cc && strstr(cc, "gcc"));
     const char *chosen = is_cc ? cc : strcmp(compiler, "c++") == 0 ? getenv("CXX") : NULL;
-    snprintf(command, sizeof command, "%s -O2 -g0 -fasynchronous-unwind-tables %s -o %s", chosen ? chosen : compiler, files, path);
+    snprintf(command, sizeof command, "%s -O2 -g0 -fasynchronous-unwind-tables %s -o %s",
+             chosen ? chosen : compiler, files, path);
     snprintf(command + strlen(command), sizeof command - strlen(command), " %s", options);
     if (system(command) != 0)
         fail_msg("cannot compile: %s", command);

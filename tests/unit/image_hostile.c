@@ -416,7 +416,7 @@ static void test_resolver_refuses(void **state)
     Elf64_Rela *rela = (Elf64_Rela *)(session.layout.memory + dynamic_of(&session, DT_JMPREL)->d_un.d_val);
     size_t count = dynamic_of(&session, DT_PLTRELSZ)->d_un.d_val / sizeof *rela;
     uint16_t machine = rdf_arch_native()->elf_machine;
-    uint32_t irelative = machine == EM_X86_64 ? R_X86_64_IRELATIVE
+    uint32_t irelative = machine == EM_X86_64  ? R_X86_64_IRELATIVE
                          : machine == EM_RISCV ? R_RISCV_IRELATIVE
                                                : R_AARCH64_IRELATIVE;
     for (size_t i = 0; i < count; i++) {
