@@ -32,5 +32,5 @@ if [ "$target" = windows ]; then
     }
 fi
 # What runs in an emulator, or asks wine's server for everything, is slower than a machine of its own.
-[ $target = musl ] || export TEST_SLOWDOWN=${TEST_SLOWDOWN:-4}
+[ $target = musl ] || export TEST_SLOWDOWN=${TEST_SLOWDOWN:-6}
 [ "${CROSS_ONLY_BUILD:-}" ] || TEST_TIMEOUT=${TEST_TIMEOUT:-1200} exec tools/run-tests "build-$target" "$@"

@@ -47,7 +47,7 @@ static void vfork_parent(void)
     CHECK_EQUAL(ret, -1);
     check_progress(&progress[0]);
     /* With more time it becomes possible as soon as the child is gone. */
-    CHECK_EQUAL(space.ops->with_world_stopped(&space, 5000, nothing, NULL, &ret, &report), 0);
+    CHECK_EQUAL(space.ops->with_world_stopped(&space, 5000 * slow, nothing, NULL, &ret, &report), 0);
     CHECK_EQUAL(ret, 0);
     pthread_join(thread, NULL);
     CHECK_EQUAL(awake, 1);
