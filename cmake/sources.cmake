@@ -16,6 +16,9 @@ target_compile_options(zydis-from-source PRIVATE -w)
 set_target_properties(zydis-from-source PROPERTIES
     OUTPUT_NAME Zydis POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden)
 
+if(NOT REDEFINE_TESTS)
+    return()
+endif()
 set(cmocka_folder ${RDF_SOURCES}/cmocka)
 add_library(cmocka-from-source STATIC EXCLUDE_FROM_ALL ${cmocka_folder}/src/cmocka.c)
 add_library(PkgConfig::CMOCKA ALIAS cmocka-from-source)
