@@ -11,7 +11,6 @@
 #include <gelf.h>
 #include <link.h>
 #include <sys/auxv.h>
-#include <time.h>
 
 /* ---- the oracle ---- */
 
@@ -436,37 +435,6 @@ static void test_mapped_as_data(void **state)
     close(fd);
 }
 
-static double microseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
-}
-
-static void test_load_is_cheap(void **state)
-{
-    (void)state;
-    struct loaded loaded;
-    double best = 1e9, best_maps = 1e9;
-    for (int i = 0; i < 20; i++) {
-        struct rdf_maps maps;
-        rdf_os_local_space(&loaded.space);
-        rdf_arena_init(&loaded.arena, &rdf_os_pages);
-        double start = microseconds();
-        assert_int_equal(loaded.space.ops->maps(&loaded.space, &loaded.arena, &maps), 0);
-        double end = microseconds();
-        best_maps = end - start < best_maps ? end - start : best_maps;
-        rdf_arena_free(&loaded.arena);
-        start = microseconds();
-        load_self(&loaded);
-        end = microseconds();
-        best = end - start < best ? end - start : best;
-        unload(&loaded);
-    }
-    print_message("# load: %.1f us, of which the list of mappings %.1f us\n", best, best_maps);
-    assert_true(best - best_maps < 2000); /* generous: sanitizers, slow machines */
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,7 +445,6 @@ int main(void)
         cmocka_unit_test(test_asm),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_mapped_as_data),
-        cmocka_unit_test(test_load_is_cheap),
     };
     return run_group("image_bounds", tests, sizeof tests / sizeof *tests);
 }

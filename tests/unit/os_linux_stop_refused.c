@@ -37,10 +37,8 @@ static void vfork_parent(void)
     usleep(50 * 1000);
     struct rdf_stop_report report;
     int ret = -1;
-    double from = now_us();
     CHECK_EQUAL(space.ops->with_world_stopped(&space, 300 * slow, nothing, NULL, &ret, &report), -ETIMEDOUT);
-    double took = now_us() - from;
-    CHECK(took > 250e3 * slow && took < 600e3 * slow);
+    CHECK_EQUAL(awake, 0); /* the child lives five times as long */
     CHECK_EQUAL(report.blocking_tid, vfork_tid);
     CHECK_EQUAL(report.err, -ETIMEDOUT);
     CHECK(strcmp(report.step, "ptrace interrupt") == 0);
