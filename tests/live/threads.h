@@ -247,7 +247,8 @@ static void through_padding(void)
 static void by_traps(void)
 {
 #if defined(__SANITIZE_THREAD__)
-    live_skip("the thread sanitizer has a thread of its own that blocks SIGTRAP, and no trap is put in its way");
+    live_skip(
+        "the thread sanitizer has a thread of its own that blocks SIGTRAP, and no trap is put in its way");
 #endif
     check_strategy(by_trap, ENTRY_SHORT_JUMP_CROWDED);
     toggle_both(by_trap);
