@@ -797,7 +797,8 @@ static void two_signals_stopped(void)
 {
     live_needs_stopped_threads();
 #if defined(__riscv)
-    live_skip("no flags tell a context there, and other stacks than the one in use are not searched (limits.md)");
+    live_skip(
+        "no flags tell a context there, and other stacks than the one in use are not searched (limits.md)");
 #endif
     two_signals(false);
 }
