@@ -24,6 +24,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 /* What the body of the stopped world answers, besides 0 and -EAGAIN. */
 enum body_result { BODY_DONE, BODY_GONE, BODY_CHANGED, BODY_FAILED, BODY_MOVE_FAILED };
@@ -195,20 +197,34 @@ redefine_status rdf_write_explain_gone(const struct rdf_write *write, struct rdf
                     addr, map && map->path[0] ? map->path : "what had it");
 }
 
+/* The ways to write that were there to be tried, as a part of a sentence. */
+static const char *ways_tried(const struct rdf_write *write, char *text, size_t room)
+{
+    size_t at = 0;
+    for (int method = 0; method < RDF_WRITE_METHODS; method++) {
+        bool needs_stop = method == RDF_WRITE_TRACER_MEM || method == RDF_WRITE_TRACER_POKE;
+        const char *name = rdf_write_method_name(method);
+        if ((needs_stop && !write->stop.thread_count) || strcmp(name, "none") == 0 || at >= room)
+            continue;
+        at += (size_t)snprintf(text + at, room - at, "%s%s", at ? ", by " : "by ", name);
+    }
+    return text;
+}
+
 static redefine_status explain_body(const struct rdf_write *write, int result, struct rdf_error *err)
 {
     uint64_t addr = write->item[write->failed_item].edit.addr;
     const char *undone = write->undone ? "every byte is as it was"
                                        : "SOME BYTES OR PROTECTIONS COULD NOT BE PUT BACK";
+    char ways[128] = "";
     switch (result) {
     case BODY_DONE: return REDEFINE_OK;
     case BODY_GONE: return rdf_write_explain_gone(write, err);
     case BODY_CHANGED: return rdf_write_explain_changed(write, err);
     case BODY_FAILED:
         return rdf_fail(err, write->undone ? REDEFINE_EDENIED : REDEFINE_EROLLBACK,
-                        "the system does not let the code at 0x%" PRIx64 " be written in any way, the last "
-                        "of which is %s (%s); %s",
-                        addr, rdf_write_method_name(RDF_WRITE_PROTECT), rdf_errno_name(write->err), undone);
+                        "the system does not let the code at 0x%" PRIx64 " be written: not %s (%s); %s", addr,
+                        ways_tried(write, ways, sizeof ways), rdf_errno_name(write->err), undone);
     default:
         return rdf_fail(err, write->undone ? REDEFINE_EBUSY : REDEFINE_EROLLBACK,
                         "a thread inside the overwritten bytes could not be moved (%s); %s",

@@ -235,7 +235,7 @@ static void four_all_denied(void)
     live_threads(3);
     live_deny(rules, LIVE_COUNT(rules));
     is_refused(REDEFINE_EDENIED);
-    CHECK_SAYS("ptrace");
+    CHECK_SAYS("PTRACE_POKETEXT");
     CHECK_SAYS("mprotect");
 }
 
