@@ -74,11 +74,22 @@ static inline RDF_RAW void rdf_flush_icache(uint64_t addr, size_t len_bytes)
 typedef struct user_regs_struct rdf_regs;
 #include "os/linux/syscall_generic.h"
 
-/* sysdeps/riscv/dl-irel.h: the hwcaps, then a hwprobe function, for which null means "not known". */
+/* What the C library's __riscv_hwprobe is: a positive error, or 0 (Documentation/arch/riscv/hwprobe.rst). */
+static inline int rdf_hwprobe(void *pairs, size_t pair_count, size_t cpu_bytes, unsigned long *cpus,
+                              unsigned flags)
+{
+    enum { RISCV_HWPROBE = 258 };
+    return (int)-rdf_syscall6(RISCV_HWPROBE, (long)pairs, (long)pair_count, (long)cpu_bytes, (long)cpus,
+                              (long)flags, 0);
+}
+
+/* sysdeps/riscv/dl-irel.h: the hwcaps, then the function to ask for more. Without that resolvers choose what
+ * does everywhere, which need not be what the loader was told to use. */
 static inline uint64_t rdf_call_ifunc(uint64_t resolver_addr)
 {
     enum { HWCAP = 16 };
-    return ((uint64_t(*)(uint64_t, const void *))(uintptr_t)resolver_addr)(rdf_auxv(HWCAP), NULL);
+    typedef int hwprobe_type(void *, size_t, size_t, unsigned long *, unsigned);
+    return ((uint64_t(*)(uint64_t, hwprobe_type *))(uintptr_t)resolver_addr)(rdf_auxv(HWCAP), rdf_hwprobe);
 }
 
 /* The kernel brings a handler back through the vDSO: no restorer. */
