@@ -90,6 +90,144 @@ func TestGenericClosure(t *testing.T) {
 }
 
 //go:noinline
+func tell[T any](x T, way string) string { return fmt.Sprintf("%T %s", x, way) }
+
+// A type made of the parameter: the compiler makes bodies of tell for what it knows of T here, beside those that
+// tell[[]*dogs] has when it is named.
+//
+//go:noinline
+func tellSlice[T any](x T) string { return tell([]T{x}, "slice") }
+
+//go:noinline
+func tellSliceOfSlices[T any](x T) string { return tellSlice([]T{x}) }
+
+//go:noinline
+func tellArrays[T any](x T) string { return tell([][]T{{x}}, "direct") }
+
+type shelf[T any] struct {
+	label string
+	all   []T
+}
+
+//go:noinline
+func (s *shelf[T]) Add(x T) string { s.all = append(s.all, x); return fmt.Sprintf("%T %d", x, len(s.all)) }
+
+//go:noinline
+func (s shelf[T]) Read(more T) string { return fmt.Sprintf("%s %T %d", s.label, more, len(s.all)) }
+
+//go:noinline
+func fillShelf[T any](x T) string { s := shelf[[]T]{}; return s.Add([]T{x}) }
+
+//go:noinline
+func readShelf[T any](x T) string { return shelf[[]T]{label: "l"}.Read([]T{x}) }
+
+func TestGenericCalledByGeneric(t *testing.T) {
+	mustRedefine(t, tell[[]*dogs], func(x []*dogs, way string) string {
+		return "r " + redefine.Original(tell[[]*dogs])(x, way)
+	})
+	check(t, "named", tell([]*dogs{}, "x"), "r []*redefine_test.dogs x")
+	check(t, "by a generic function", tellSlice(&dogs{}), "r []*redefine_test.dogs slice")
+	check(t, "another type of that shape", tellSlice(&cats{}), "[]*redefine_test.cats slice")
+	mustRedefine(t, tell[[]*cats], func(x []*cats, way string) string { return "cats " + way })
+	check(t, "another type, redefined", tellSlice(&cats{}), "cats slice")
+	check(t, "the first", tellSlice(&dogs{}), "r []*redefine_test.dogs slice")
+	if err := redefine.Restore(tell[[]*dogs]); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "restored", tellSlice(&dogs{}), "[]*redefine_test.dogs slice")
+	check(t, "still redefined", tellSlice(&cats{}), "cats slice")
+	mustRedefine(t, tell[[]*dogs], func(x []*dogs, way string) string { return "again " + way })
+	check(t, "redefined again", tellSlice(&dogs{}), "again slice")
+}
+
+func TestGenericWithManyBodies(t *testing.T) {
+	all := []func() string{
+		func() string { return tell([][]*dogs{}, "named") },
+		func() string { return tellArrays(&dogs{}) },
+		func() string { return tellSlice([]*dogs{}) },
+		func() string { return tellSliceOfSlices(&dogs{}) },
+	}
+	ways := []string{"named", "direct", "slice", "slice"}
+	redefineIt := func() error {
+		return redefine.Func(tell[[][]*dogs], func(_ [][]*dogs, way string) string { return "r " + way })
+	}
+	for round := 0; round < 3; round++ {
+		for i, f := range all {
+			check(t, "before", f(), "[][]*redefine_test.dogs "+ways[i])
+		}
+		if err := redefineIt(); err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range all {
+			check(t, "redefined", f(), "r "+ways[i])
+			check(t, "original", redefine.Original(tell[[][]*dogs])(nil, ways[i]), "[][]*redefine_test.dogs "+ways[i])
+		}
+		check(t, "another type", tellSliceOfSlices(&cats{}), "[][]*redefine_test.cats slice")
+		check(t, "fewer slices", tellSlice(&dogs{}), "[]*redefine_test.dogs slice")
+		if err := redefine.Restore(tell[[][]*dogs]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestGenericMethodsOfManyBodies(t *testing.T) {
+	check(t, "other receivers", (&shelf[string]{}).Add("x")+(&shelf[int]{}).Add(1), "string 1int 1")
+	check(t, "other receivers", shelf[string]{}.Read("x")+shelf[float64]{}.Read(1), " string 0 float64 0")
+	mustRedefine(t, (*shelf[[]*dogs]).Add, func(s *shelf[[]*dogs], x []*dogs) string {
+		return "r " + redefine.Original((*shelf[[]*dogs]).Add)(s, x)
+	})
+	check(t, "by a generic function", fillShelf(&dogs{}), "r []*redefine_test.dogs 1")
+	check(t, "named", (&shelf[[]*dogs]{}).Add(nil), "r []*redefine_test.dogs 1")
+	check(t, "another type", fillShelf(&cats{}), "[]*redefine_test.cats 1")
+	mustRedefine(t, shelf[[]*dogs].Read, func(s shelf[[]*dogs], x []*dogs) string {
+		return fmt.Sprintf("r%d ", len(x)) + redefine.Original(shelf[[]*dogs].Read)(s, x)
+	})
+	check(t, "value receiver", readShelf(&dogs{}), "r1 l []*redefine_test.dogs 0")
+	check(t, "value receiver, named", shelf[[]*dogs]{}.Read(nil), "r0  []*redefine_test.dogs 0")
+	check(t, "value receiver, another type", readShelf(&cats{}), "l []*redefine_test.cats 0")
+	check(t, "other receivers", shelf[string]{}.Read("x")+shelf[float64]{}.Read(1), " string 0 float64 0")
+}
+
+// Each test sees its own, by whichever body.
+func TestGenericManyBodiesForGoroutine(t *testing.T) {
+	for i := 0; i < 8; i++ {
+		number := fmt.Sprint(i)
+		t.Run(number, func(t *testing.T) {
+			t.Parallel()
+			redefine.TestForGoroutine(t, tell[[]*dogs], func(_ []*dogs, way string) string { return number + way })
+			for n := 0; n < 200; n++ {
+				check(t, "mine", tellSlice(&dogs{}), number+"slice")
+				check(t, "mine, named", tell([]*dogs{}, "x"), number+"x")
+				check(t, "another type", tellSlice(&cats{}), "[]*redefine_test.cats slice")
+				done := make(chan string)
+				go func() { done <- tellSlice(&dogs{}) }()
+				check(t, "another goroutine's", <-done, "[]*redefine_test.dogs slice")
+			}
+			if err := redefine.Restore(tell[[]*dogs]); err != nil {
+				t.Fatal(err)
+			}
+			check(t, "restored", tellSlice(&dogs{}), "[]*redefine_test.dogs slice")
+		})
+	}
+}
+
+// Growing the stack on the way into the other body, for a dictionary that is redefined and one that is not.
+func TestGenericOtherBodyWhileStackGrows(t *testing.T) {
+	mustRedefine(t, tell[[]*dogs], func(x []*dogs, way string) string {
+		return "r" + redefine.Original(tell[[]*dogs])(x, way)
+	})
+	for depth := 0; depth < 200; depth++ {
+		done := make(chan string)
+		go func() {
+			done <- deeper(depth, func() string { return tellSlice(&dogs{}) })
+			done <- deeper(depth, func() string { return tellSlice(&cats{}) })
+		}()
+		check(t, "redefined", <-done, "r[]*redefine_test.dogs slice")
+		check(t, "the other", <-done, "[]*redefine_test.cats slice")
+	}
+}
+
+//go:noinline
 func crowded[T any](a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p T) string {
 	return fmt.Sprint(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)
 }

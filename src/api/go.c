@@ -107,22 +107,46 @@ static redefine_status add(struct call *call, struct redefine_go_request *reques
     return status == REDEFINE_OK ? rdf_api_go_add(engine, &adding, &call->function, &call->err) : status;
 }
 
-static redefine_status add_own(struct call *call, struct redefine_go_request *request)
+/* The function of an instantiation's own, and other bodies that it has. */
+static redefine_status add_own(struct call *call, struct redefine_go_request *request,
+                               struct rdf_arena *scratch)
 {
     struct rdf_engine *engine = call->engine;
     struct rdf_go_target own;
-    struct rdf_go_function *function;
-    struct rdf_go_adding adding = {call->abi, &own, request->g, 0};
-    redefine_status status = rdf_go_target_own(&engine->snapshot.images, call->abi, &call->target, &own,
-                                               &call->err);
+    struct rdf_go_function *function, **other;
+    struct rdf_go_leading leading = {.abi = call->abi,
+                                     .wrapper = &call->target.wrapper,
+                                     .shape = call->function};
+    struct rdf_go_adding adding = {call->abi, &call->target, request->g, 0};
+    redefine_status status = rdf_api_go_others(engine, &adding, call->function, scratch, &other,
+                                               &leading.other_count, &call->err);
+    if (status == REDEFINE_OK)
+        status = rdf_go_target_own(&engine->snapshot.images, call->abi, &call->target, &own, &call->err);
+    adding.target = &own;
     if (status == REDEFINE_OK)
         status = rdf_api_go_add(engine, &adding, &function, &call->err);
-    if (status == REDEFINE_OK)
-        status = rdf_api_go_lead(engine, call->abi, &call->target.wrapper, call->function, function,
-                                 &call->err);
+    if (status != REDEFINE_OK)
+        return status;
+    leading.other = other;
+    status = rdf_api_go_lead(engine, &leading, function, &call->err);
     if (status == REDEFINE_OK)
         call->own = function;
     return status;
+}
+
+static redefine_status add_instantiation(struct call *call, struct redefine_go_request *request)
+{
+    struct rdf_arena scratch;
+    rdf_arena_init(&scratch, call->engine->pages);
+    redefine_status status = add_own(call, request, &scratch);
+    rdf_arena_free(&scratch);
+    return status;
+}
+
+/* A goroutine's number is where every relay that asks for it expects it. */
+static void use_goid(struct rdf_go_function *function)
+{
+    function->record->goid_off = goid_off;
 }
 
 static redefine_status redefine(struct call *call, struct redefine_go_request *request, uint64_t caller_sp)
@@ -134,14 +158,17 @@ static redefine_status redefine(struct call *call, struct redefine_go_request *r
         return rdf_fail(&call->err, REDEFINE_EUNSUPPORTED,
                         "%s has so many arguments that those of a generic function are elsewhere",
                         call->target.func.name);
-    redefine_status status = call->function ? REDEFINE_OK : add(call, request);
+    redefine_status status = call->function ? rdf_api_go_fits(call->function, &call->target, &call->err)
+                                            : add(call, request);
     if (status == REDEFINE_OK && call->target.is_generic && !call->own)
-        status = add_own(call, request);
+        status = add_instantiation(call, request);
     if (status != REDEFINE_OK)
         return status;
-    call->function->record->goid_off = goid_off;
+    use_goid(call->function);
     if (call->own)
-        call->own->record->goid_off = goid_off;
+        use_goid(call->own);
+    for (size_t i = 0; call->own && i < call->own->other_count; i++)
+        use_goid(call->own->other[i]);
     tell_original(call, request);
     return change(call, request, request->replacement, caller_sp);
 }

@@ -134,6 +134,7 @@ redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_ad
                                          .record = record,
                                          .is_generic = target->is_generic,
                                          .dictionary = target->wrapper.dictionary,
+                                         .position = target->wrapper.position,
                                          .body = target->entry.is_small_frame
                                                      ? target->func.entry + target->entry.check_bytes
                                                      : 0};
@@ -164,20 +165,29 @@ redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_ad
     return REDEFINE_OK;
 }
 
-redefine_status rdf_api_go_lead(struct rdf_engine *engine, const struct rdf_go_abi *abi,
-                                const struct rdf_go_wrapper *wrapper, const struct rdf_go_function *shape,
+redefine_status rdf_api_go_lead(struct rdf_engine *engine, const struct rdf_go_leading *leading,
                                 struct rdf_go_function *own, struct rdf_error *err)
 {
+    const struct rdf_go_wrapper *wrapper = leading->wrapper;
+    const struct rdf_go_function *shape = leading->shape;
     struct rdf_edit call = {.addr = wrapper->call_addr};
     uint8_t code[RDF_GO_CALL_BYTES_MAX];
-    call.len_bytes = (uint8_t)abi->emit_call(code, call.addr, shape->code.original);
+    size_t others_bytes = leading->other_count * sizeof *own->other;
+    call.len_bytes = (uint8_t)leading->abi->emit_call(code, call.addr, shape->code.original);
     if (call.len_bytes == 0 || call.len_bytes != wrapper->call_bytes)
         return rdf_fail(err, REDEFINE_ENOMEM,
                         "the original at 0x%" PRIx64 " is out of reach of the call at 0x%" PRIx64,
                         shape->code.original, call.addr);
     if (rdf_plan_read(&engine->snapshot.images, call.addr, call.old_bytes, call.len_bytes) < 0)
         return rdf_fail(err, REDEFINE_ESYSTEM, "the code at 0x%" PRIx64 " could not be read", call.addr);
+    struct rdf_go_function **other = others_bytes ? rdf_arena_alloc(&arena, others_bytes) : NULL;
+    if (others_bytes && !other)
+        return no_memory(err);
+    if (other)
+        rdf_bytes_copy(other, leading->other, others_bytes);
     rdf_bytes_copy(call.new_bytes, code, call.len_bytes);
+    own->other = other;
+    own->other_count = leading->other_count;
     own->call = call;
     own->wrapper = *wrapper;
     return REDEFINE_OK;
@@ -186,24 +196,24 @@ redefine_status rdf_api_go_lead(struct rdf_engine *engine, const struct rdf_go_a
 /* ---- switching ---- */
 
 struct switching {
-    struct rdf_go_function *function[2]; /* null: not this one */
+    struct rdf_go_function **function;
+    size_t count;
     bool becomes_active;
 };
 
 static void publish(void *ctx)
 {
     struct switching *switching = ctx;
-    for (size_t i = 0; i < 2; i++)
-        if (switching->function[i])
-            switching->function[i]->is_active = switching->becomes_active;
+    for (size_t i = 0; i < switching->count; i++)
+        switching->function[i]->is_active = switching->becomes_active;
 }
 
 static bool nobody_is_parked(void *ctx, const struct rdf_world *world)
 {
     const struct switching *switching = ctx;
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < switching->count; i++) {
         const struct rdf_go_function *function = switching->function[i];
-        if (function && function->goroutines_addr &&
+        if (function->goroutines_addr &&
             rdf_go_is_anyone_parked(function->goroutines_addr, world, function->edit.addr,
                                     function->edit.addr + function->edit.len_bytes))
             return false;
@@ -212,25 +222,28 @@ static bool nobody_is_parked(void *ctx, const struct rdf_world *world)
 }
 
 static redefine_status switch_functions(struct rdf_engine *engine, struct switching *switching,
-                                        uint64_t caller_sp, struct rdf_error *err)
+                                        struct rdf_arena *scratch, uint64_t caller_sp, struct rdf_error *err)
 {
-    struct rdf_shape shape = {.stack_bytes_max = STACK_BYTES_MAX,
+    if (switching->count == 0)
+        return REDEFINE_OK;
+    struct rdf_shape_edit *edit = rdf_arena_alloc(scratch, 2 * switching->count * sizeof *edit);
+    if (!edit)
+        return no_memory(err);
+    struct rdf_shape shape = {.edit = edit,
+                              .stack_bytes_max = STACK_BYTES_MAX,
                               .is_ready = switching->becomes_active ? nobody_is_parked : NULL,
                               .publish = publish,
                               .ctx = switching};
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < switching->count; i++) {
         const struct rdf_go_function *function = switching->function[i];
-        if (!function)
-            continue;
-        shape.edit[shape.count++] = (struct rdf_shape_edit){.edit = function->edit,
-                                                            .trampoline_addr = function->code.original,
-                                                            .pcs = function->pcs,
-                                                            .pc_count = function->pc_count};
+        edit[shape.count++] = (struct rdf_shape_edit){.edit = function->edit,
+                                                      .trampoline_addr = function->code.original,
+                                                      .pcs = function->pcs,
+                                                      .pc_count = function->pc_count};
         if (function->call.len_bytes)
-            shape.edit[shape.count++].edit = function->call;
+            edit[shape.count++].edit = function->call;
     }
-    return shape.count ? rdf_shape_switch(engine, &shape, switching->becomes_active, caller_sp, err)
-                       : REDEFINE_OK;
+    return rdf_shape_switch(engine, &shape, switching->becomes_active, caller_sp, err);
 }
 
 /* ---- what is in force ---- */
@@ -316,27 +329,75 @@ static redefine_status put_in_force(struct rdf_go_function *function, const stru
     return REDEFINE_OK;
 }
 
+/* All that gets the same. */
+struct changed {
+    struct rdf_go_function **function;
+    size_t count;
+};
+
+static redefine_status list_changed(const struct rdf_go_change *change, struct rdf_arena *scratch,
+                                    struct changed *ret, struct rdf_error *err)
+{
+    const struct rdf_go_function *own = change->own;
+    ret->count = own ? 2 + own->other_count : 1;
+    ret->function = rdf_arena_alloc(scratch, ret->count * sizeof *ret->function);
+    if (!ret->function)
+        return no_memory(err);
+    ret->function[0] = change->function;
+    if (own)
+        ret->function[1] = change->own;
+    for (size_t i = 2; i < ret->count; i++)
+        ret->function[i] = own->other[i - 2];
+    return REDEFINE_OK;
+}
+
+/* Of them, those whose bytes change. */
+static redefine_status list_switched(const struct rdf_go_change *change, const struct changed *changed,
+                                     bool is_in_force, struct rdf_arena *scratch, struct switching *ret,
+                                     struct rdf_error *err)
+{
+    *ret = (struct switching){.function = rdf_arena_alloc(scratch, changed->count * sizeof *ret->function),
+                              .becomes_active = change->closure != 0};
+    if (!ret->function)
+        return no_memory(err);
+    for (size_t i = 0; i < changed->count; i++) {
+        struct rdf_go_function *function = changed->function[i];
+        if (change->closure ? !function->is_active
+                            : is_in_force && function->is_active && function->in_force == 1)
+            ret->function[ret->count++] = function;
+    }
+    return REDEFINE_OK;
+}
+
+static redefine_status change_with(struct rdf_engine *engine, const struct rdf_go_change *change,
+                                   struct rdf_arena *scratch, uint64_t caller_sp, struct rdf_error *err)
+{
+    uint64_t before = in_force(change->function, change);
+    struct changed changed;
+    struct switching switching;
+    redefine_status status = list_changed(change, scratch, &changed, err);
+    if (status == REDEFINE_OK)
+        status = list_switched(change, &changed, before != 0, scratch, &switching, err);
+    if (status != REDEFINE_OK)
+        return status;
+    /* Where nothing will be left, the bytes first: until then callers get what they got. */
+    if (!change->closure)
+        status = switch_functions(engine, &switching, scratch, caller_sp, err);
+    for (size_t i = 0; i < changed.count && status == REDEFINE_OK; i++)
+        status = put_in_force(changed.function[i], change, change->closure, err);
+    if (status == REDEFINE_OK && change->closure)
+        status = switch_functions(engine, &switching, scratch, caller_sp, err);
+    for (size_t i = 0; i < changed.count && status != REDEFINE_OK; i++)
+        (void)put_in_force(changed.function[i], change, before, NULL);
+    return status;
+}
+
 redefine_status rdf_api_go_change(struct rdf_engine *engine, const struct rdf_go_change *change,
                                   uint64_t caller_sp, struct rdf_error *err)
 {
-    struct rdf_go_function *both[2] = {change->function, change->own};
-    uint64_t before = in_force(change->function, change);
-    struct switching switching = {.becomes_active = change->closure != 0};
-    redefine_status status = REDEFINE_OK;
-    for (size_t i = 0; i < 2; i++)
-        if (both[i] &&
-            (change->closure ? !both[i]->is_active : before && both[i]->is_active && both[i]->in_force == 1))
-            switching.function[i] = both[i];
-    /* Where nothing will be left, the bytes first: until then callers get what they got. */
-    if (!change->closure)
-        status = switch_functions(engine, &switching, caller_sp, err);
-    for (size_t i = 0; i < 2 && status == REDEFINE_OK; i++)
-        if (both[i])
-            status = put_in_force(both[i], change, change->closure, err);
-    if (status == REDEFINE_OK && change->closure)
-        status = switch_functions(engine, &switching, caller_sp, err);
-    for (size_t i = 0; i < 2 && status != REDEFINE_OK; i++)
-        if (both[i])
-            (void)put_in_force(both[i], change, before, NULL);
+    struct rdf_arena scratch;
+    rdf_arena_init(&scratch, engine->pages);
+    redefine_status status = change_with(engine, change, &scratch, caller_sp, err);
+    rdf_arena_free(&scratch);
     return status;
 }

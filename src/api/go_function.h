@@ -19,13 +19,16 @@ struct rdf_go_function {
     struct rdf_edit edit;
     struct rdf_edit call; /* of an instantiation's own function: its call of the shape's; no bytes: none … */
     struct rdf_go_wrapper wrapper;             /* … and what it was */
+    struct rdf_go_function **other; /* … and the other bodies that its dictionary reaches: go/target.h */
+    size_t other_count;
     uint64_t body;                             /* of one that may be entered behind its check; else 0 */
     struct rdf_pc_pair pcs[RDF_GO_POINTS_MAX]; /* instructions that begin inside the edit */
     size_t pc_count;
     uint64_t goroutines_addr; /* not 0: a goroutine can be parked at one of them; see go/parked.h */
     bool is_generic;
     bool is_active;
-    uint64_t dictionary;    /* of a generic one: the first, which its relay knows */
+    uint64_t dictionary;    /* of a generic one: the first, which its relay knows … */
+    uint8_t position;       /* … and where it looks for it */
     uint64_t replacement;   /* for everyone; 0: the original */
     size_t in_force;        /* how many replacements, all goroutines' and dictionaries' together … */
     size_t goroutine_count; /* … and those of goroutines */
@@ -50,14 +53,31 @@ struct rdf_go_function *rdf_api_go_find_own(uint64_t shape, uint64_t dictionary)
 redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_adding *adding,
                                struct rdf_go_function **ret, struct rdf_error *err);
 
+/* Other bodies of a shape's function that calls with the target's dictionary may go to: added where they were not
+ * yet. *ret is allocated from `scratch`. Errors: as rdf_api_go_add, with a sentence that says which body */
+redefine_status rdf_api_go_others(struct rdf_engine *engine, const struct rdf_go_adding *adding,
+                                  const struct rdf_go_function *shape, struct rdf_arena *scratch,
+                                  struct rdf_go_function ***ret, size_t *ret_count, struct rdf_error *err);
+
+/* REDEFINE_EUNSUPPORTED: the relay of a generic function looks for dictionaries elsewhere. */
+redefine_status rdf_api_go_fits(const struct rdf_go_function *function, const struct rdf_go_target *target,
+                                struct rdf_error *err);
+
 /* The function of an instantiation's own calls the original of its shape's, as long as it is redefined. */
-redefine_status rdf_api_go_lead(struct rdf_engine *engine, const struct rdf_go_abi *abi,
-                                const struct rdf_go_wrapper *wrapper, const struct rdf_go_function *shape,
+struct rdf_go_leading {
+    const struct rdf_go_abi *abi;
+    const struct rdf_go_wrapper *wrapper;
+    const struct rdf_go_function *shape;
+    struct rdf_go_function *const *other; /* copied */
+    size_t other_count;
+};
+redefine_status rdf_api_go_lead(struct rdf_engine *engine, const struct rdf_go_leading *leading,
                                 struct rdf_go_function *own, struct rdf_error *err);
 
 struct rdf_go_change {
     struct rdf_go_function *function;
-    struct rdf_go_function *own; /* of a generic one: the instantiation's, which gets the same; else null */
+    /* Of a generic one: the instantiation's, which gets the same, as its other bodies do; else null. */
+    struct rdf_go_function *own;
     uint64_t dictionary;
     uint64_t goid;    /* 0: for everyone */
     uint64_t closure; /* 0: the original */

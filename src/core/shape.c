@@ -80,7 +80,11 @@ static void make_item(struct rdf_engine *engine, const struct rdf_shape_edit *ed
 redefine_status rdf_shape_switch(struct rdf_engine *engine, const struct rdf_shape *shape, bool on,
                                  uint64_t caller_sp, struct rdf_error *err)
 {
-    struct rdf_write_item item[RDF_SHAPE_EDITS_MAX];
+    struct rdf_arena arena;
+    rdf_arena_init(&arena, engine->pages);
+    struct rdf_write_item *item = rdf_arena_alloc(&arena, shape->count * sizeof *item);
+    if (!item)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the records of this change");
     for (size_t i = 0; i < shape->count; i++) { /* ascending */
         size_t at = i;
         for (; at > 0 && item[at - 1].edit.addr > shape->edit[i].edit.addr; at--)
@@ -101,5 +105,6 @@ redefine_status rdf_shape_switch(struct rdf_engine *engine, const struct rdf_sha
                               .is_ready = shape->is_ready};
     redefine_status status = rdf_write_apply(&write, err);
     engine->last_stop = write.stop;
+    rdf_arena_free(&arena);
     return status;
 }

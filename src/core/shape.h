@@ -19,8 +19,6 @@ redefine_status rdf_shape_place(struct rdf_engine *engine, uint64_t addr, uint32
                                 rdf_shape_emit *emit, void *ctx, uint64_t slot_value,
                                 struct rdf_near_place *ret, struct rdf_error *err);
 
-enum { RDF_SHAPE_EDITS_MAX = 3 };
-
 struct rdf_shape_edit {
     struct rdf_edit edit;     /* old_bytes: the program's; new_bytes: the jump, or a call of its own … */
     uint64_t trampoline_addr; /* threads inside the edit continue there; 0: none can be inside … */
@@ -30,7 +28,7 @@ struct rdf_shape_edit {
 
 /* What is switched at once. */
 struct rdf_shape {
-    struct rdf_shape_edit edit[RDF_SHAPE_EDITS_MAX];
+    const struct rdf_shape_edit *edit;
     size_t count;
     uint64_t stack_bytes_max; /* as in struct rdf_write */
     bool (*is_ready)(void *ctx, const struct rdf_world *world);
@@ -38,7 +36,8 @@ struct rdf_shape {
     void *ctx;
 };
 
-/* Make the edits (`on`) or take them back, all or nothing. Errors: as rdf_write_apply. */
+/* Make the edits (`on`) or take them back, all or nothing. Errors: as rdf_write_apply;
+ * REDEFINE_ENOMEM */
 redefine_status rdf_shape_switch(struct rdf_engine *engine, const struct rdf_shape *shape, bool on,
                                  uint64_t caller_sp, struct rdf_error *err);
 

@@ -148,17 +148,34 @@ static redefine_status find_body(struct rdf_images *images, const struct rdf_go_
     return read_code(images, func, &target->code, err);
 }
 
+static redefine_status begin_at(struct rdf_images *images, const struct rdf_go_abi *abi,
+                                struct rdf_go_target target, struct rdf_go_target *ret, struct rdf_error *err)
+{
+    redefine_status status = read_code(images, &target.func, &target.code, err);
+    if (status == REDEFINE_OK)
+        status = rdf_go_target_begin(abi, &target, err);
+    if (status == REDEFINE_OK)
+        *ret = target;
+    return status;
+}
+
 redefine_status rdf_go_target_own(struct rdf_images *images, const struct rdf_go_abi *abi,
                                   const struct rdf_go_target *target, struct rdf_go_target *ret,
                                   struct rdf_error *err)
 {
-    struct rdf_go_target own = {.func = target->own};
-    redefine_status status = read_code(images, &own.func, &own.code, err);
-    if (status == REDEFINE_OK)
-        status = rdf_go_target_begin(abi, &own, err);
-    if (status == REDEFINE_OK)
-        *ret = own;
-    return status;
+    return begin_at(images, abi, (struct rdf_go_target){.func = target->own}, ret, err);
+}
+
+redefine_status rdf_go_target_other(struct rdf_images *images, const struct rdf_go_abi *abi,
+                                    const struct rdf_go_target *target, const struct rdf_go_func *other,
+                                    struct rdf_go_target *ret, struct rdf_error *err)
+{
+    struct rdf_go_wrapper wrapper = {.shape = other->entry,
+                                     .dictionary = target->wrapper.dictionary,
+                                     .position = target->wrapper.position};
+    struct rdf_go_target body = {
+        .func = *other, .is_generic = true, .wrapper = wrapper, .own = target->own};
+    return begin_at(images, abi, body, ret, err);
 }
 
 redefine_status rdf_go_target(struct rdf_images *images, const struct rdf_go_abi *abi, uint64_t code,

@@ -33,6 +33,29 @@ redefine_status rdf_go_target_own(struct rdf_images *images, const struct rdf_go
                                   const struct rdf_go_target *target, struct rdf_go_target *ret,
                                   struct rdf_error *err);
 
+/* Other bodies of a generic function, which may be called with the dictionary of `target`: called by a generic
+ * function with a type made of its parameter, the compiler makes one for what it knows of that type there. They
+ * are told by their name, which all have in common, and by where the dictionary's address is: in another
+ * dictionary, or in a function that calls them. *ret is allocated from `arena`. Errors: REDEFINE_ENOMEM */
+redefine_status rdf_go_target_others(struct rdf_images *images, const struct rdf_go_abi *abi,
+                                     const struct rdf_go_target *target, struct rdf_arena *arena,
+                                     struct rdf_go_func **ret, size_t *ret_count, struct rdf_error *err);
+
+/* "pkg.F[...]" of "pkg.F[int]": what all instantiations match, see rdf_go_func_named. Null: no memory. */
+const char *rdf_go_all_instantiations(const char *name, struct rdf_arena *arena);
+
+/* One of them, as a target of that dictionary. REDEFINE_ESYSTEM EUNSUPPORTED */
+redefine_status rdf_go_target_other(struct rdf_images *images, const struct rdf_go_abi *abi,
+                                    const struct rdf_go_target *target, const struct rdf_go_func *other,
+                                    struct rdf_go_target *ret, struct rdf_error *err);
+
+/* Whether the dictionary is behind a receiver whose size is the type's: then bodies have it in different places. */
+bool rdf_go_target_is_behind_value(const struct rdf_go_target *target);
+
+/* Whether two functions put the same registers aside before they ask for more stack, at `a` and `b`: whether they
+ * have the same arguments. */
+bool rdf_go_same_arguments(struct rdf_images *images, uint64_t a, uint64_t b);
+
 /* How its body begins, as long as it is what the compiler made of it.
  * REDEFINE_EUNSUPPORTED  assembly, or a beginning that is not known */
 redefine_status rdf_go_target_begin(const struct rdf_go_abi *abi, struct rdf_go_target *target,

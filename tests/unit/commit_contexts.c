@@ -23,6 +23,7 @@ enum { JUMP_BYTES = 5, PLACE = 5, CONTEXT = 58, FLAGS = 0x246 };
 struct handling {
     struct program *program;
     size_t below, handler;
+    struct rdf_shape_edit edit;
     struct rdf_shape shape;
 };
 
@@ -39,7 +40,7 @@ static struct handling set_up(const struct rdf_arch *arch)
     this.handler = memory_os_add_thread(os, this.program->replacement[1]);
     os->thread[this.handler].sp -= 512;      /* room for a context of either CPU */
     program_redefine(this.program, 1, 3, 0); /* the engine has looked at the program, stacks and all */
-    struct rdf_shape_edit *edit = &this.shape.edit[0];
+    struct rdf_shape_edit *edit = &this.edit;
     edit->edit.addr = this.program->target[0];
     edit->edit.len_bytes = arch->jump_bytes;
     memcpy(edit->edit.old_bytes, memory_os_at(os, edit->edit.addr), arch->jump_bytes);
@@ -69,6 +70,7 @@ static redefine_status switch_on(struct handling *this)
 {
     this->program->err = (struct rdf_error){0};
     memory_os_reset(this->program->os);
+    this->shape.edit = &this->edit;
     return rdf_shape_switch(this->program->engine, &this->shape, true, 0, &this->program->err);
 }
 
@@ -78,7 +80,7 @@ static uint64_t leave_place_below(struct handling *this)
     struct rdf_thread *below = &this->program->os->thread[this->below];
     uint64_t sp = below->sp + 8 * (PLACE - 1);
     memory_os_set_stack(this->program->os, this->below, PLACE,
-                        this->shape.edit[0].edit.addr + this->program->engine->arch->jump_bytes / 2u);
+                        this->edit.edit.addr + this->program->engine->arch->jump_bytes / 2u);
     below->sp += 8 * (PLACE + 1); /* its own thread has done with it */
     return sp;
 }

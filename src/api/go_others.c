@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The other bodies of a generic function, which are redefined with the one that its func value leads to.
+ */
+#include "api/go_function.h"
+
+#include <inttypes.h>
+
+redefine_status rdf_api_go_fits(const struct rdf_go_function *function, const struct rdf_go_target *target,
+                                struct rdf_error *err)
+{
+    if (!function->is_generic || !target->is_generic || function->position == target->wrapper.position)
+        return REDEFINE_OK;
+    return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                    "the body of %s at 0x%" PRIx64 " was redefined for receivers of another size, and looks for "
+                    "what tells its instantiations apart in another register",
+                    target->func.name, function->entry);
+}
+
+/* Behind a receiver of another size, what lies where this dictionary would be is no argument, and may be anything:
+ * such a body is never called with it. */
+static redefine_status has_its_arguments(struct rdf_images *images, const struct rdf_go_target *other,
+                                         uint64_t other_more, const struct rdf_go_target *target,
+                                         const struct rdf_go_function *shape, bool *ret, struct rdf_error *err)
+{
+    *ret = other->func.args_bytes == target->func.args_bytes;
+    if (!*ret)
+        return REDEFINE_OK;
+    if (!other_more || !shape->record->more)
+        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                        "it does not check its stack, so where its arguments are cannot be told");
+    *ret = rdf_go_same_arguments(images, other_more, shape->record->more);
+    return REDEFINE_OK;
+}
+
+/* Null, when calls with that dictionary cannot go there. */
+static redefine_status add_other(struct rdf_engine *engine, const struct rdf_go_adding *adding,
+                                 const struct rdf_go_function *shape, const struct rdf_go_func *func,
+                                 struct rdf_go_function **ret, struct rdf_error *err)
+{
+    const struct rdf_go_target *target = adding->target;
+    struct rdf_images *images = &engine->snapshot.images;
+    struct rdf_go_function *function = rdf_api_go_find(func->entry);
+    struct rdf_go_target other = *target;
+    bool is_called = true;
+    redefine_status status = REDEFINE_OK;
+    other.func = *func;
+    if (!function)
+        status = rdf_go_target_other(images, adding->abi, target, func, &other, err);
+    if (status == REDEFINE_OK && rdf_go_target_is_behind_value(target))
+        status = has_its_arguments(images, &other, function ? function->record->more : other.entry.more,
+                                   target, shape, &is_called, err);
+    struct rdf_go_adding one = *adding;
+    one.target = &other;
+    one.registers = adding->abi->registers_max; /* those of any dictionary that may come */
+    if (status == REDEFINE_OK && is_called)
+        status = function ? rdf_api_go_fits(function, target, err)
+                          : rdf_api_go_add(engine, &one, &function, err);
+    if (status == REDEFINE_OK)
+        *ret = is_called ? function : NULL;
+    return status;
+}
+
+redefine_status rdf_api_go_others(struct rdf_engine *engine, const struct rdf_go_adding *adding,
+                                  const struct rdf_go_function *shape, struct rdf_arena *scratch,
+                                  struct rdf_go_function ***ret, size_t *ret_count, struct rdf_error *err)
+{
+    const struct rdf_go_target *target = adding->target;
+    struct rdf_go_func *func;
+    size_t func_count;
+    size_t count = 0;
+    redefine_status status = rdf_go_target_others(&engine->snapshot.images, adding->abi, target, scratch,
+                                                  &func, &func_count, err);
+    struct rdf_go_function **other =
+        status == REDEFINE_OK ? rdf_arena_alloc(scratch, (func_count + 1) * sizeof *other) : NULL;
+    if (status == REDEFINE_OK && !other)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the bodies of %s", target->func.name);
+    for (size_t i = 0; i < func_count && status == REDEFINE_OK; i++) {
+        struct rdf_error why = {0};
+        status = add_other(engine, adding, shape, &func[i], &other[count], &why);
+        if (status != REDEFINE_OK)
+            return rdf_fail(err, status,
+                            "%s has another body, at 0x%" PRIx64 ", which generic functions call with types made "
+                            "of their parameters, and that one cannot be redefined: %s",
+                            target->func.name, func[i].entry, why.sentence);
+        count += other[count] != NULL;
+    }
+    *ret = other;
+    *ret_count = count;
+    return status;
+}
