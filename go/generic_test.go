@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"strings"
 	"testing"
 
 	"redefine"
@@ -110,7 +111,10 @@ type shelf[T any] struct {
 }
 
 //go:noinline
-func (s *shelf[T]) Add(x T) string { s.all = append(s.all, x); return fmt.Sprintf("%T %d", x, len(s.all)) }
+func (s *shelf[T]) Add(x T) string {
+	s.all = append(s.all, x)
+	return fmt.Sprintf("%T %d", x, len(s.all))
+}
 
 //go:noinline
 func (s shelf[T]) Read(more T) string { return fmt.Sprintf("%s %T %d", s.label, more, len(s.all)) }
@@ -186,6 +190,27 @@ func TestGenericMethodsOfManyBodies(t *testing.T) {
 	check(t, "value receiver, named", shelf[[]*dogs]{}.Read(nil), "r0  []*redefine_test.dogs 0")
 	check(t, "value receiver, another type", readShelf(&cats{}), "l []*redefine_test.cats 0")
 	check(t, "other receivers", shelf[string]{}.Read("x")+shelf[float64]{}.Read(1), " string 0 float64 0")
+}
+
+//go:noinline
+func (s shelf[T]) size() int { return len(s.label) }
+
+//go:noinline
+func sizeOfShelf[T any](x T) int { return shelf[[]T]{label: "four"}.size() }
+
+// Where a body of a few instructions has its dictionary, behind a receiver of any size, cannot be told: never silent.
+func TestGenericBodyThatCannotBeTold(t *testing.T) {
+	err := redefine.Func(shelf[[]*cats].size, func(shelf[[]*cats]) int { return 7 })
+	if err != nil {
+		checkKind(t, err, redefine.ErrUnsupported)
+		if !strings.Contains(err.Error(), "has another body") {
+			t.Error(err)
+		}
+	} else {
+		defer redefine.Restore(shelf[[]*cats].size)
+		check(t, "by a generic function", sizeOfShelf(&cats{}), 7)
+	}
+	check(t, "another type", sizeOfShelf(&dogs{}), 4)
 }
 
 // Each test sees its own, by whichever body.

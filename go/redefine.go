@@ -20,7 +20,7 @@ import (
 // replaces the replacement.
 //
 // fn may be a function, a method by its type, (*T).M or T.M, or an instantiation of a generic function or
-// method, of which only the callers of that instantiation notice. A value of a function literal stands for the
+// method, of which only the callers of that instantiation notice, those in other generic functions too. A value of a function literal stands for the
 // literal: for all its closures.
 //
 // When callers would not notice, because the compiler gave them copies or computed their calls away, Func

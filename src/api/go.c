@@ -107,28 +107,45 @@ static redefine_status add(struct call *call, struct redefine_go_request *reques
     return status == REDEFINE_OK ? rdf_api_go_add(engine, &adding, &call->function, &call->err) : status;
 }
 
-/* The function of an instantiation's own, and other bodies that it has. */
+/* The other bodies of an instantiation. */
+static redefine_status add_others(struct call *call, struct redefine_go_request *request,
+                                  struct rdf_arena *scratch, struct rdf_go_leading *ret)
+{
+    struct rdf_engine *engine = call->engine;
+    struct rdf_images *images = &engine->snapshot.images;
+    struct rdf_go_sites sites = {request->sites, sizeof request->sites, 0, 0};
+    struct rdf_go_built built = {request->main_package, request->gcflags};
+    struct rdf_go_adding adding = {call->abi, &call->target, request->g, 0};
+    struct rdf_go_others others;
+    redefine_status status = rdf_go_target_others(images, call->abi, &call->target, scratch, &others,
+                                                  &call->err);
+    if (status == REDEFINE_OK && others.inlined)
+        status = rdf_go_is_inlined(images, others.inlined, &built, &sites, &call->err);
+    request->site_count = sites.count;
+    if (status != REDEFINE_OK)
+        return status;
+    struct rdf_go_function **other = rdf_arena_alloc(scratch, (others.count + 1) * sizeof *other);
+    if (!other)
+        return rdf_fail(&call->err, REDEFINE_ENOMEM, "no memory for the bodies of %s",
+                        call->target.func.name);
+    ret->other = other;
+    return rdf_api_go_others(engine, &adding, call->function, &others, other, &ret->other_count, &call->err);
+}
+
+/* The function of an instantiation's own. */
 static redefine_status add_own(struct call *call, struct redefine_go_request *request,
-                               struct rdf_arena *scratch)
+                               const struct rdf_go_leading *leading)
 {
     struct rdf_engine *engine = call->engine;
     struct rdf_go_target own;
-    struct rdf_go_function *function, **other;
-    struct rdf_go_leading leading = {.abi = call->abi,
-                                     .wrapper = &call->target.wrapper,
-                                     .shape = call->function};
-    struct rdf_go_adding adding = {call->abi, &call->target, request->g, 0};
-    redefine_status status = rdf_api_go_others(engine, &adding, call->function, scratch, &other,
-                                               &leading.other_count, &call->err);
-    if (status == REDEFINE_OK)
-        status = rdf_go_target_own(&engine->snapshot.images, call->abi, &call->target, &own, &call->err);
-    adding.target = &own;
+    struct rdf_go_function *function;
+    struct rdf_go_adding adding = {call->abi, &own, request->g, 0};
+    redefine_status status = rdf_go_target_own(&engine->snapshot.images, call->abi, &call->target, &own,
+                                               &call->err);
     if (status == REDEFINE_OK)
         status = rdf_api_go_add(engine, &adding, &function, &call->err);
-    if (status != REDEFINE_OK)
-        return status;
-    leading.other = other;
-    status = rdf_api_go_lead(engine, &leading, function, &call->err);
+    if (status == REDEFINE_OK)
+        status = rdf_api_go_lead(engine, leading, function, &call->err);
     if (status == REDEFINE_OK)
         call->own = function;
     return status;
@@ -138,7 +155,12 @@ static redefine_status add_instantiation(struct call *call, struct redefine_go_r
 {
     struct rdf_arena scratch;
     rdf_arena_init(&scratch, call->engine->pages);
-    redefine_status status = add_own(call, request, &scratch);
+    struct rdf_go_leading leading = {.abi = call->abi,
+                                     .wrapper = &call->target.wrapper,
+                                     .shape = call->function};
+    redefine_status status = add_others(call, request, &scratch, &leading);
+    if (status == REDEFINE_OK)
+        status = add_own(call, request, &leading);
     rdf_arena_free(&scratch);
     return status;
 }

@@ -18,7 +18,7 @@ struct rdf_go_function {
     struct rdf_go_code code;
     struct rdf_edit edit;
     struct rdf_edit call; /* of an instantiation's own function: its call of the shape's; no bytes: none … */
-    struct rdf_go_wrapper wrapper;             /* … and what it was */
+    struct rdf_go_wrapper wrapper;  /* … and what it was */
     struct rdf_go_function **other; /* … and the other bodies that its dictionary reaches: go/target.h */
     size_t other_count;
     uint64_t body;                             /* of one that may be entered behind its check; else 0 */
@@ -53,11 +53,12 @@ struct rdf_go_function *rdf_api_go_find_own(uint64_t shape, uint64_t dictionary)
 redefine_status rdf_api_go_add(struct rdf_engine *engine, const struct rdf_go_adding *adding,
                                struct rdf_go_function **ret, struct rdf_error *err);
 
-/* Other bodies of a shape's function that calls with the target's dictionary may go to: added where they were not
- * yet. *ret is allocated from `scratch`. Errors: as rdf_api_go_add, with a sentence that says which body */
+/* Of the other bodies that were found, those that calls with the target's dictionary can go to: added where
+ * they were not yet. `ret` has room for all. Errors: as rdf_api_go_add, with a sentence that says which body
+ */
 redefine_status rdf_api_go_others(struct rdf_engine *engine, const struct rdf_go_adding *adding,
-                                  const struct rdf_go_function *shape, struct rdf_arena *scratch,
-                                  struct rdf_go_function ***ret, size_t *ret_count, struct rdf_error *err);
+                                  const struct rdf_go_function *shape, const struct rdf_go_others *others,
+                                  struct rdf_go_function **ret, size_t *ret_count, struct rdf_error *err);
 
 /* REDEFINE_EUNSUPPORTED: the relay of a generic function looks for dictionaries elsewhere. */
 redefine_status rdf_api_go_fits(const struct rdf_go_function *function, const struct rdf_go_target *target,

@@ -12,16 +12,17 @@ redefine_status rdf_api_go_fits(const struct rdf_go_function *function, const st
     if (!function->is_generic || !target->is_generic || function->position == target->wrapper.position)
         return REDEFINE_OK;
     return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                    "the body of %s at 0x%" PRIx64 " was redefined for receivers of another size, and looks for "
-                    "what tells its instantiations apart in another register",
+                    "the body of %s at 0x%" PRIx64 " was redefined for receivers of another size, and looks "
+                    "elsewhere for what tells its instantiations apart",
                     target->func.name, function->entry);
 }
 
-/* Behind a receiver of another size, what lies where this dictionary would be is no argument, and may be anything:
- * such a body is never called with it. */
+/* Behind a receiver of another size, what lies where this dictionary would be is no argument, and may be
+ * anything: such a body is never called with it. */
 static redefine_status has_its_arguments(struct rdf_images *images, const struct rdf_go_target *other,
                                          uint64_t other_more, const struct rdf_go_target *target,
-                                         const struct rdf_go_function *shape, bool *ret, struct rdf_error *err)
+                                         const struct rdf_go_function *shape, bool *ret,
+                                         struct rdf_error *err)
 {
     *ret = other->func.args_bytes == target->func.args_bytes;
     if (!*ret)
@@ -62,30 +63,22 @@ static redefine_status add_other(struct rdf_engine *engine, const struct rdf_go_
 }
 
 redefine_status rdf_api_go_others(struct rdf_engine *engine, const struct rdf_go_adding *adding,
-                                  const struct rdf_go_function *shape, struct rdf_arena *scratch,
-                                  struct rdf_go_function ***ret, size_t *ret_count, struct rdf_error *err)
+                                  const struct rdf_go_function *shape, const struct rdf_go_others *others,
+                                  struct rdf_go_function **ret, size_t *ret_count, struct rdf_error *err)
 {
-    const struct rdf_go_target *target = adding->target;
-    struct rdf_go_func *func;
-    size_t func_count;
     size_t count = 0;
-    redefine_status status = rdf_go_target_others(&engine->snapshot.images, adding->abi, target, scratch,
-                                                  &func, &func_count, err);
-    struct rdf_go_function **other =
-        status == REDEFINE_OK ? rdf_arena_alloc(scratch, (func_count + 1) * sizeof *other) : NULL;
-    if (status == REDEFINE_OK && !other)
-        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the bodies of %s", target->func.name);
-    for (size_t i = 0; i < func_count && status == REDEFINE_OK; i++) {
+    for (size_t i = 0; i < others->count; i++) {
+        const struct rdf_go_func *func = &others->func[i];
         struct rdf_error why = {0};
-        status = add_other(engine, adding, shape, &func[i], &other[count], &why);
+        redefine_status status = add_other(engine, adding, shape, func, &ret[count], &why);
         if (status != REDEFINE_OK)
             return rdf_fail(err, status,
-                            "%s has another body, at 0x%" PRIx64 ", which generic functions call with types made "
-                            "of their parameters, and that one cannot be redefined: %s",
-                            target->func.name, func[i].entry, why.sentence);
-        count += other[count] != NULL;
+                            "%s has another body, %s at 0x%" PRIx64
+                            ", which generic functions call with types "
+                            "made of their parameters, and that one cannot be redefined: %s",
+                            adding->target->func.name, func->name, func->entry, why.sentence);
+        count += ret[count] != NULL;
     }
-    *ret = other;
     *ret_count = count;
-    return status;
+    return REDEFINE_OK;
 }

@@ -96,22 +96,33 @@ static redefine_status find_copy(struct rdf_images *images, const struct rdf_go_
     return REDEFINE_OK;
 }
 
+redefine_status rdf_go_is_inlined(struct rdf_images *images, const char *name,
+                                  const struct rdf_go_built *built, struct rdf_go_sites *sites,
+                                  struct rdf_error *err)
+{
+    struct looking looking = {.sites = sites};
+    char flag[FLAG_BYTES];
+    rdf_go_inlined(images, name, note_site, &looking);
+    rdf_go_inlining_flag(name, built->main_package, flag, sizeof flag);
+    if (!sites->count)
+        return REDEFINE_OK;
+    return rdf_fail(err, REDEFINE_EINLINED,
+                    "%s was inlined into %s%s; those callers would not notice; build with %s", name,
+                    looking.first, sites->count > 1 ? " and others" : "", flag);
+}
+
 redefine_status rdf_go_target_is_noticed(struct rdf_images *images, const struct rdf_go_target *target,
                                          const struct rdf_go_built *built, struct rdf_go_sites *sites,
                                          struct rdf_error *err)
 {
-    struct looking looking = {.sites = sites};
     const char *name = target->func.name;
     char flag[FLAG_BYTES];
-    rdf_go_inlined(images, name, note_site, &looking);
-    rdf_go_inlining_flag(name, built->main_package, flag, sizeof flag);
-    if (sites->count)
-        return rdf_fail(err, REDEFINE_EINLINED,
-                        "%s was inlined into %s%s; those callers would not notice; build with %s", name,
-                        looking.first, sites->count > 1 ? " and others" : "", flag);
-    redefine_status status = find_copy(images, &target->func, err);
+    redefine_status status = rdf_go_is_inlined(images, name, built, sites, err);
+    if (status == REDEFINE_OK)
+        status = find_copy(images, &target->func, err);
     if (status != REDEFINE_OK)
         return status;
+    rdf_go_inlining_flag(name, built->main_package, flag, sizeof flag);
     if (rdf_go_target_can_vanish(target) && !forbids_inlining(built, name) &&
         rdf_go_each_call(images, target->func.go, target->func.entry, NULL, NULL) == 0)
         return rdf_fail(

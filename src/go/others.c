@@ -14,10 +14,12 @@ struct looking {
     struct rdf_images *images;
     const struct rdf_go_abi *abi;
     const struct rdf_go_target *target;
-    const char *all_names;         /* "pkg.F[...]" */
-    struct rdf_go_func *other;     /* ascending by entry */
-    struct rdf_references *calls;  /* of each … */
-    bool *is_called;               /* … and whether one may pass this dictionary */
+    const char *all_names;        /* "pkg.F[...]" */
+    bool is_passed_on;            /* a dictionary names this one */
+    const char *inlined;          /* a body of which a caller with this dictionary may have a copy */
+    struct rdf_go_func *other;    /* ascending by entry */
+    struct rdf_references *calls; /* of each … */
+    bool *is_called;              /* … and whether one may pass this dictionary */
 };
 
 /* An instantiation's own function has the name too: where releases keep the whole name, without a shape. */
@@ -41,8 +43,7 @@ static size_t list_bodies(const struct looking *looking, struct rdf_go_func *ret
 {
     struct rdf_go_func func;
     size_t count = 0;
-    for (uint32_t from = 0;
-         rdf_go_func_named(looking->target->func.go, looking->all_names, from, &func);
+    for (uint32_t from = 0; rdf_go_func_named(looking->target->func.go, looking->all_names, from, &func);
          from = func.index + 1) {
         if (!is_body(looking, &func))
             continue;
@@ -66,8 +67,8 @@ static void visit_nothing(void *ctx, size_t index, uint64_t addr, enum rdf_refer
     (void)kind;
 }
 
-/* Whether the dictionary is named by data: by the dictionary of a generic function, which passes it on. The visitor
- * is there for both counts to be exact. */
+/* Whether the dictionary is named by data: by the dictionary of a generic function, which passes it on. The
+ * visitor is there for both counts to be exact. */
 static redefine_status is_passed_on(const struct looking *looking, bool *ret, struct rdf_error *err)
 {
     uint64_t addr = looking->target->wrapper.dictionary;
@@ -113,15 +114,17 @@ static void visit_call(void *ctx, size_t index, uint64_t addr, enum rdf_referenc
 static redefine_status keep_called(struct looking *looking, struct rdf_arena *arena, size_t *count,
                                    struct rdf_error *err)
 {
-    looking->calls = rdf_arena_alloc(arena, *count * sizeof *looking->calls);
-    looking->is_called = rdf_arena_alloc(arena, *count * sizeof *looking->is_called);
+    looking->calls = rdf_arena_alloc(arena, (*count + 1) * sizeof *looking->calls);
+    looking->is_called = rdf_arena_alloc(arena, (*count + 1) * sizeof *looking->is_called);
     if (!looking->calls || !looking->is_called)
         return no_memory(looking->target, err);
     for (size_t i = 0; i < *count; i++)
         looking->calls[i] = (struct rdf_references){.start = looking->other[i].entry,
-                                                     .end = looking->other[i].entry};
-    redefine_status status = rdf_image_references(looking->images, rdf_go_image(looking->target->func.go),
-                                                  looking->calls, *count, true, visit_call, looking, err);
+                                                    .end = looking->other[i].entry};
+    redefine_status status = REDEFINE_OK;
+    if (*count)
+        status = rdf_image_references(looking->images, rdf_go_image(looking->target->func.go), looking->calls,
+                                      *count, true, visit_call, looking, err);
     size_t kept = 0;
     for (size_t i = 0; i < *count; i++)
         if (looking->is_called[i])
@@ -146,31 +149,62 @@ const char *rdf_go_all_instantiations(const char *name, struct rdf_arena *arena)
     return text;
 }
 
+/* Whether the name is of a body for a type made of a parameter: in it is a shape that is not the whole type.
+ */
+static bool is_derived(const char *name)
+{
+    const char *types = strchr(name, '[');
+    for (const char *shape = types; shape && (shape = strstr(shape, "go.shape.")); shape++)
+        if (shape != types + 1 && shape[-1] != ',')
+            return true;
+    return false;
+}
+
+static bool visit_copy(void *ctx, const struct rdf_go_site *site)
+{
+    struct looking *looking = ctx;
+    if (strcmp(site->name, looking->target->func.name) != 0 && is_derived(site->name) &&
+        (looking->is_passed_on || has_dictionary(looking, &site->func)))
+        looking->inlined = site->name;
+    return !looking->inlined;
+}
+
+/* Copies in callers are none of the bodies, and have names of their own. */
+static redefine_status look(struct looking *looking, struct rdf_arena *arena, size_t *count,
+                            struct rdf_error *err)
+{
+    (void)list_bodies(looking, looking->other);
+    redefine_status status = is_passed_on(looking, &looking->is_passed_on, err);
+    if (status == REDEFINE_OK && !looking->is_passed_on)
+        status = keep_called(looking, arena, count, err);
+    looking->inlined = NULL;
+    if (status == REDEFINE_OK)
+        rdf_go_inlined(looking->images, looking->all_names, visit_copy, looking);
+    return status;
+}
+
 redefine_status rdf_go_target_others(struct rdf_images *images, const struct rdf_go_abi *abi,
                                      const struct rdf_go_target *target, struct rdf_arena *arena,
-                                     struct rdf_go_func **ret, size_t *ret_count, struct rdf_error *err)
+                                     struct rdf_go_others *ret, struct rdf_error *err)
 {
     struct looking looking = {.images = images,
                               .abi = abi,
                               .target = target,
-                              .all_names = rdf_go_all_instantiations(target->func.name, arena)};
-    size_t count = looking.all_names ? list_bodies(&looking, NULL) : 0;
-    bool is_passed = false;
-    *ret = NULL;
-    *ret_count = 0;
-    if (looking.all_names && count == 0)
+                              .all_names = rdf_go_all_instantiations(target->func.name, arena),
+                              .is_passed_on = true};
+    *ret = (struct rdf_go_others){0};
+    if (!looking.all_names)
+        return no_memory(target, err);
+    size_t count = list_bodies(&looking, NULL);
+    rdf_go_inlined(images, looking.all_names, visit_copy, &looking);
+    if (count == 0 && !looking.inlined)
         return REDEFINE_OK;
-    looking.other = looking.all_names ? rdf_arena_alloc(arena, count * sizeof *looking.other) : NULL;
+    looking.other = rdf_arena_alloc(arena, (count + 1) * sizeof *looking.other);
     if (!looking.other)
         return no_memory(target, err);
-    (void)list_bodies(&looking, looking.other);
-    redefine_status status = is_passed_on(&looking, &is_passed, err);
-    if (status == REDEFINE_OK && !is_passed)
-        status = keep_called(&looking, arena, &count, err);
-    if (status == REDEFINE_OK) {
-        *ret = looking.other;
-        *ret_count = count;
-    }
+    redefine_status status = look(&looking, arena, &count, err);
+    if (status == REDEFINE_OK)
+        *ret = (struct rdf_go_others){looking.other, count, looking.inlined};
     return status;
 }
 

@@ -173,8 +173,7 @@ redefine_status rdf_go_target_other(struct rdf_images *images, const struct rdf_
     struct rdf_go_wrapper wrapper = {.shape = other->entry,
                                      .dictionary = target->wrapper.dictionary,
                                      .position = target->wrapper.position};
-    struct rdf_go_target body = {
-        .func = *other, .is_generic = true, .wrapper = wrapper, .own = target->own};
+    struct rdf_go_target body = {.func = *other, .is_generic = true, .wrapper = wrapper, .own = target->own};
     return begin_at(images, abi, body, ret, err);
 }
 

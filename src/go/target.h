@@ -33,13 +33,20 @@ redefine_status rdf_go_target_own(struct rdf_images *images, const struct rdf_go
                                   const struct rdf_go_target *target, struct rdf_go_target *ret,
                                   struct rdf_error *err);
 
-/* Other bodies of a generic function, which may be called with the dictionary of `target`: called by a generic
- * function with a type made of its parameter, the compiler makes one for what it knows of that type there. They
- * are told by their name, which all have in common, and by where the dictionary's address is: in another
- * dictionary, or in a function that calls them. *ret is allocated from `arena`. Errors: REDEFINE_ENOMEM */
+/* Other bodies of a generic function, which may be called with the dictionary of a target. */
+struct rdf_go_others {
+    struct rdf_go_func *func;
+    size_t count;
+    const char *inlined; /* the name of one of which such a caller may have a copy; null: none */
+};
+
+/* Find them: called by a generic function with a type made of its parameter, the compiler makes one for what
+ * it knows of that type there. They are told by their name, which they have in common but for the types, and
+ * by where the dictionary's address is: in another dictionary, or in a function that calls them. What is
+ * returned is allocated from `arena`. Errors: REDEFINE_ENOMEM */
 redefine_status rdf_go_target_others(struct rdf_images *images, const struct rdf_go_abi *abi,
                                      const struct rdf_go_target *target, struct rdf_arena *arena,
-                                     struct rdf_go_func **ret, size_t *ret_count, struct rdf_error *err);
+                                     struct rdf_go_others *ret, struct rdf_error *err);
 
 /* "pkg.F[...]" of "pkg.F[int]": what all instantiations match, see rdf_go_func_named. Null: no memory. */
 const char *rdf_go_all_instantiations(const char *name, struct rdf_arena *arena);
@@ -49,11 +56,12 @@ redefine_status rdf_go_target_other(struct rdf_images *images, const struct rdf_
                                     const struct rdf_go_target *target, const struct rdf_go_func *other,
                                     struct rdf_go_target *ret, struct rdf_error *err);
 
-/* Whether the dictionary is behind a receiver whose size is the type's: then bodies have it in different places. */
+/* Whether the dictionary is behind a receiver whose size is the type's: bodies then have it in different
+ * places. */
 bool rdf_go_target_is_behind_value(const struct rdf_go_target *target);
 
-/* Whether two functions put the same registers aside before they ask for more stack, at `a` and `b`: whether they
- * have the same arguments. */
+/* Whether two functions put the same registers aside before they ask for more stack, at `a` and `b`: whether
+ * they have the same arguments. */
 bool rdf_go_same_arguments(struct rdf_images *images, uint64_t a, uint64_t b);
 
 /* How its body begins, as long as it is what the compiler made of it.
@@ -87,6 +95,11 @@ struct rdf_go_built {
 redefine_status rdf_go_target_bodiless(struct rdf_images *images, const char *name,
                                        const struct rdf_go_built *built, struct rdf_go_sites *sites,
                                        struct rdf_error *err);
+
+/* Whether callers have copies of what is called `name`: REDEFINE_EINLINED, as rdf_go_target_is_noticed. */
+redefine_status rdf_go_is_inlined(struct rdf_images *images, const char *name,
+                                  const struct rdf_go_built *built, struct rdf_go_sites *sites,
+                                  struct rdf_error *err);
 
 /* Whether callers would notice.
  * REDEFINE_EINLINED  callers have copies; *sites lists them, the sentence names the first and the flag
