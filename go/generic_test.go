@@ -192,6 +192,15 @@ func TestGenericMethodsOfManyBodies(t *testing.T) {
 	check(t, "other receivers", shelf[string]{}.Read("x")+shelf[float64]{}.Read(1), " string 0 float64 0")
 }
 
+// Inlined where T is known: the dictionary is in the caller's code then, and in no other dictionary.
+func tellMap[T any](x T) string { return tell(map[string]T{"k": x}, "map") }
+
+func TestGenericCalledByInlinedGeneric(t *testing.T) {
+	mustRedefine(t, tell[map[string]*dogs], func(_ map[string]*dogs, way string) string { return "r " + way })
+	check(t, "redefined", tellMap(&dogs{}), "r map")
+	check(t, "another type", tellMap(&cats{}), "map[string]*redefine_test.cats map")
+}
+
 //go:noinline
 func (s shelf[T]) size() int { return len(s.label) }
 
