@@ -38,7 +38,8 @@ static bool is_named(const struct rdf_debug_index *index, const struct rdf_debug
 static const struct rdf_debug_function *find(const struct rdf_debug_index *index, const char *name)
 {
     for (uint32_t i = 0; index && i < index->function_count; i++)
-        if (index->function[i].site_count && is_named(index, &index->function[i], name))
+        if ((index->function[i].site_count || index->function[i].flags & RDF_DEBUG_FOLDED) &&
+            is_named(index, &index->function[i], name))
             return &index->function[i];
     return NULL;
 }
@@ -56,7 +57,7 @@ static redefine_status judge_native(struct rdf_judge *judge, const char *name, s
     struct rdf_check_debug debug = {0};
     struct rdf_facts facts;
     bool may_have_clones = !function || function->flags & RDF_DEBUG_HAS_BODY;
-    if (function && !rdf_judge_sites(judge, index, function, &debug))
+    if (function && !rdf_judge_sites(judge, program, index, function, &debug))
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
     bool has_clones = may_have_clones && rdf_judge_clones(judge, &nowhere, &facts, err) == REDEFINE_OK &&
                       facts.clone_count > 0;

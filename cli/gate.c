@@ -87,19 +87,24 @@ static bool warn_of_copies(struct gate *gate, const struct rdf_function *functio
     const struct rdf_debug_index *index = rdf_judge_index(&gate->judge, function->image, &ignored);
     const struct rdf_debug_function *known =
         index ? rdf_debug_index_at(index, function->start - rdf_image_bias(function->image)) : NULL;
-    if (!known || !rdf_judge_sites(&gate->judge, index, known, &debug))
+    if (!known || !rdf_judge_sites(&gate->judge, function->image, index, known, &debug))
         return false;
-    for (size_t i = 0; i < debug.inlined_count; i++) {
+    if (debug.is_folded)
+        cli_say("warning: %s was inlined, where the replacement is not called, and debug data does not tell "
+                "where; redefine check says more",
+                name);
+    bool found = debug.is_folded;
+    for (size_t i = 0; i < debug.inlined_count && !found; i++) {
         const struct rdf_check_inlined *site = &debug.inlined[i];
         if (site->is_self)
             continue;
+        found = true;
         cli_say("warning: %s is inlined into %s (%s:%u)%s, where the replacement is not called; redefine "
                 "check says more",
                 name, site->caller, site->file ? site->file : "?", site->line,
                 debug.inlined_total > 1 ? " and elsewhere" : "");
-        return true;
     }
-    return false;
+    return found;
 }
 
 /* A blocker whatever the replacement's type is. Where it was inlined, the rest of the code may be called by

@@ -191,11 +191,37 @@ static bool count_site(void *ctx, const struct rdf_debug_site *site, bool is_sel
     return true;
 }
 
+/* The names of its bodies are asked for, which the index does not have. */
+static bool is_folded(const struct known *where, const struct rdf_debug_function *function)
+{
+    struct rdf_arena arena;
+    struct rdf_images images;
+    bool folded = false;
+    if (!(function->flags & RDF_DEBUG_FOLDED) || !rdf_os_lock(&lock))
+        return false;
+    rdf_arena_init(&arena, &rdf_os_pages);
+    if (rdf_images_load(&space, rdf_arch_native(), &arena, &images, NULL) == REDEFINE_OK) {
+        const struct rdf_image *image = rdf_images_at(&images, where->start);
+        folded = image && rdf_check_is_folded(&where->index, function, &images, image);
+        rdf_images_free(&images);
+    }
+    rdf_arena_free(&arena);
+    rdf_os_unlock(&lock);
+    return folded;
+}
+
 static redefine_status refuse_sites(const struct known *where, const struct rdf_debug_function *function,
                                     struct rdf_error *err)
 {
     size_t count = 0;
     rdf_check_each_site(&where->index, function, count_site, &count);
+    if (is_folded(where, function))
+        return rdf_fail(
+            err, REDEFINE_EINLINED,
+            "%s was inlined, where the replacement would not be called, and its copies folded away, "
+            "so that debug data does not tell where: mark it __attribute__((noinline)), or accept "
+            "it with redefine_set_inlined_ok(1)",
+            where->index.text + function->plain);
     if (count == 0)
         return REDEFINE_OK;
     struct telling telling = {.index = &where->index};

@@ -194,8 +194,8 @@ static bool is_defined(const struct rdf_debug_index *index, const char *name, bo
 {
     uint32_t first, count = rdf_debug_index_named(index, name, &first);
     for (uint32_t i = first; i < first + count; i++)
-        if (index->function[i].flags & RDF_DEBUG_HAS_BODY || index->function[i].site_count == 0 ||
-            counts_copies)
+        if (index->function[i].flags & RDF_DEBUG_HAS_BODY || counts_copies ||
+            (index->function[i].site_count == 0 && !(index->function[i].flags & RDF_DEBUG_FOLDED)))
             return true;
     return false;
 }
@@ -236,12 +236,14 @@ static const char *plain_name(struct rdf_arena *arena, const char *name)
     return copy ? copy : name;
 }
 
-bool rdf_judge_sites(struct rdf_judge *judge, const struct rdf_debug_index *index,
-                     const struct rdf_debug_function *function, struct rdf_check_debug *ret)
+bool rdf_judge_sites(struct rdf_judge *judge, const struct rdf_image *image,
+                     const struct rdf_debug_index *index, const struct rdf_debug_function *function,
+                     struct rdf_check_debug *ret)
 {
     size_t sites_max = judge->is_brief ? SITES_BRIEF : SITES_MAX;
     if (!rdf_check_sites(index, function, sites_max, judge->arena, ret))
         return false;
+    ret->is_folded = rdf_check_is_folded(index, function, judge->images, image);
     struct rdf_check_inlined *site = (struct rdf_check_inlined *)(uintptr_t)ret->inlined;
     for (size_t i = 0; !judge->is_brief && i < ret->inlined_count; i++)
         site[i].caller = plain_name(judge->arena, site[i].caller);
@@ -259,7 +261,7 @@ static redefine_status judge_one(struct rdf_judge *judge, const struct rdf_funct
     const struct rdf_debug_index *index = rdf_judge_index(judge, function->image, &no_debug);
     const struct rdf_debug_function *known =
         index ? rdf_debug_index_at(index, function->start - rdf_image_bias(function->image)) : NULL;
-    if (known && !rdf_judge_sites(judge, index, known, &debug))
+    if (known && !rdf_judge_sites(judge, function->image, index, known, &debug))
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
     judge_clones(judge, function, facts);
     if (known)

@@ -108,6 +108,7 @@ struct rdf_check_debug {
     const char *decl_file;
     uint32_t decl_line;
     bool is_nocall; /* the compiler chose another way to call it */
+    bool is_folded; /* it was inlined, and where that was is not written down */
 };
 
 /* What the planner said of the entry; a plain record, since the planner is a sibling of this room. */

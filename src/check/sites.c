@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { FOLDING_BYTES_MAX = 24 }; /* of a body: those that were seen to fold have a few instructions */
+
 /* A function that was inlined into itself, or into another record of itself. */
 static bool is_same(const struct rdf_debug_index *index, uint32_t caller,
                     const struct rdf_debug_function *function)
@@ -59,6 +61,48 @@ static bool list_site(void *ctx, const struct rdf_debug_site *site, bool is_self
                                        .is_self = is_self};
     listing->count++;
     return true;
+}
+
+static bool stop_at_site(void *ctx, const struct rdf_debug_site *site, bool is_self)
+{
+    (void)site;
+    (void)is_self;
+    *(bool *)ctx = true;
+    return false;
+}
+
+/* gcc marks a function as inlined that it made a clone of, too, or that it split and put together again. The
+ * former has a name of its own (one whose name is not known may be a clone); the latter is no body that could
+ * be gone without a trace. */
+static bool may_fold(struct rdf_images *images, uint64_t addr)
+{
+    struct rdf_function body;
+    struct rdf_error unused = {0};
+    enum rdf_clone_kind kind;
+    size_t base_bytes;
+    if (rdf_images_function(images, addr, &body, &unused) != REDEFINE_OK || !body.name ||
+        body.end - body.start > FOLDING_BYTES_MAX)
+        return false;
+    return !rdf_clone_of(body.name, &kind, &base_bytes) || kind == RDF_CLONE_PROMOTED;
+}
+
+bool rdf_check_is_folded(const struct rdf_debug_index *index, const struct rdf_debug_function *function,
+                         struct rdf_images *images, const struct rdf_image *image)
+{
+    bool has_site = false;
+    uint32_t first = (uint32_t)(function - index->function), count = 1;
+    if (!(function->flags & RDF_DEBUG_FOLDED))
+        return false;
+    rdf_check_each_site(index, function, stop_at_site, &has_site);
+    if (function->flags & RDF_DEBUG_EXTERNAL)
+        count = rdf_debug_index_named(index, index->text + function->name, &first);
+    for (uint32_t i = 0; i < index->entry_count && !has_site; i++) {
+        const struct rdf_debug_entry *entry = &index->entry[i];
+        if (entry->function >= first && entry->function - first < count &&
+            !may_fold(images, entry->addr + rdf_image_bias(image)))
+            return false;
+    }
+    return !has_site;
 }
 
 static bool is_before(const struct rdf_check_inlined *a, const struct rdf_check_inlined *b)

@@ -156,6 +156,13 @@ static void tell_inlined(struct making *making)
         add(making, (struct rdf_hazard){.kind = RDF_HAZARD_INLINED, .severity = RDF_SEVERITY_WARNING},
             "inlined in %zu more places that are not listed: mark %s __attribute__((noinline))",
             debug->inlined_total - debug->inlined_count, making->source);
+    if (debug && debug->is_folded)
+        add(making,
+            (struct rdf_hazard){.kind = RDF_HAZARD_INLINED,
+                                .severity = nothing_left ? RDF_SEVERITY_BLOCKER : RDF_SEVERITY_WARNING},
+            "inlined, where a replacement is not called, and its copies folded away, so that debug data does "
+            "not tell where: mark %s __attribute__((noinline))",
+            making->source);
     if (nothing_left && subject->facts)
         add(making, (struct rdf_hazard){.kind = RDF_HAZARD_NO_CALLER, .severity = RDF_SEVERITY_BLOCKER},
             "%s has no code of its own, only clones of it, whose parameters the compiler chose: mark it "
@@ -181,7 +188,7 @@ static void tell_callers(struct making *making)
             "nothing calls %s: it is a piece of %s, which goes on there: redefine %s instead, or mark it "
             "__attribute__((noipa))",
             name, source, source);
-    } else if (debug && debug->inlined_total > 0) {
+    } else if (debug && (debug->inlined_total > 0 || debug->is_folded)) {
         hazard.severity = RDF_SEVERITY_BLOCKER;
         add(making, hazard,
             "nothing calls the code of %s and nothing takes its address: only inlined copies run; mark %s "

@@ -53,10 +53,12 @@ enum {
     RDF_DEBUG_SHARED = 8,  /* its entry lies in the file that dwz shares */
     RDF_DEBUG_NOCALL = 32, /* the compiler chose another way to call it: DWARF 5, 3.3.1.1 */
     RDF_DEBUG_SPLIT = 16,  /* its entry lies in a split unit: of the skeleton at `unit_off` */
+    RDF_DEBUG_FOLDED = 64, /* it was inlined somewhere, and nothing of that copy is left to be described */
 };
 
 /* Addresses are the file's; texts are offsets into the index; functions are sorted by name. One without
- * entries and without copies was defined, but the compiler or linker merged it with another or dropped it. */
+ * entries, without copies and not RDF_DEBUG_FOLDED was defined, but the compiler or linker merged it with
+ * another or dropped it. */
 struct rdf_debug_function {
     uint32_t name;  /* the linkage name where there is one */
     uint32_t plain; /* the name in the source */

@@ -184,6 +184,7 @@ bool rdf_gather_site(struct gather *gather, uint32_t function, const struct rdf_
         return false;
     gather->site_function[gather->site_count] = function;
     gather->site[gather->site_count++] = *site;
+    gather->function[function].site_count++;
     return true;
 }
 
@@ -193,17 +194,66 @@ static const uint8_t *place_of_text(uint32_t off)
     return (const uint8_t *)(uintptr_t)off;
 }
 
-bool rdf_gather_absent(struct gather *gather, const char *name)
+static bool put_name(struct gather *gather, struct places *names, const char *name)
 {
     uint32_t off;
-    if (!rdf_gather_text(gather, name, &off) || !grow_places(gather, &gather->absent))
+    if (!rdf_gather_text(gather, name, &off) || !grow_places(gather, names))
         return false;
-    struct place *place = off ? find_place(&gather->absent, place_of_text(off)) : NULL;
+    struct place *place = off ? find_place(names, place_of_text(off)) : NULL;
     if (place && !place->at) {
         *place = (struct place){place_of_text(off), off};
-        gather->absent.count++;
+        names->count++;
     }
     return true;
+}
+
+bool rdf_gather_absent(struct gather *gather, const char *name)
+{
+    return put_name(gather, &gather->absent, name);
+}
+
+bool rdf_gather_folded(struct gather *gather, const char *name)
+{
+    return put_name(gather, &gather->folded, name);
+}
+
+/* ---- Functions that were inlined, and where that left nothing ---- */
+
+bool rdf_gather_abstract(struct gather *gather, const struct die *die)
+{
+    if (!grow(gather, (void **)&gather->abstract, gather->abstract_count, &gather->abstract_room,
+              sizeof *gather->abstract))
+        return false;
+    gather->abstract[gather->abstract_count++] = (struct abstract){die->unit, die->off};
+    return true;
+}
+
+bool rdf_gather_dropped(struct gather *gather, const struct die *die)
+{
+    if (!grow_places(gather, &gather->dropped))
+        return false;
+    struct place *place = find_place(&gather->dropped, place_of(die));
+    gather->dropped.count += !place->at;
+    place->at = place_of(die);
+    return true;
+}
+
+static bool has_copy(const struct gather *gather, const struct abstract *abstract)
+{
+    const struct die die = {.unit = abstract->unit, .off = abstract->off};
+    const struct place *known = gather->functions.room ? find_place(&gather->functions, place_of(&die))
+                                                       : NULL;
+    return (known && known->at && gather->function[known->number].site_count) ||
+           (gather->dropped.room && find_place(&gather->dropped, place_of(&die))->at);
+}
+
+void rdf_gather_forget_copied(struct gather *gather, size_t first)
+{
+    size_t kept = first;
+    for (size_t i = first; i < gather->abstract_count; i++)
+        if (!has_copy(gather, &gather->abstract[i]))
+            gather->abstract[kept++] = gather->abstract[i];
+    gather->abstract_count = kept;
 }
 
 bool rdf_gather_begin(struct gather *gather, struct rdf_debug *debug, struct rdf_arena *arena)
@@ -267,8 +317,6 @@ static void fill(struct gather *gather, const uint32_t *function_order, const ui
         function[i] = gather->function[function_order[i]];
         place[function_order[i]] = i;
     }
-    for (uint32_t i = 0; i < index->site_count; i++)
-        function[place[gather->site_function[i]]].site_count++;
     for (uint32_t i = 0, first = 0; i < index->function_count; i++) {
         function[i].first_site = first;
         first += function[i].site_count;
@@ -321,10 +369,36 @@ static bool join_absent(struct gather *gather)
     return true;
 }
 
+/* A function with external linkage is one in all units: what was inlined in one may have its body in another.
+ */
+static bool join_folded(struct gather *gather)
+{
+    for (size_t i = 0; i < gather->function_count && gather->folded.count; i++) {
+        struct rdf_debug_function *function = &gather->function[i];
+        struct place *place = find_place(&gather->folded, place_of_text(function->name));
+        if (!place->at)
+            continue;
+        place->number = 0;
+        if (function->flags & RDF_DEBUG_EXTERNAL)
+            function->flags |= RDF_DEBUG_FOLDED;
+    }
+    for (size_t i = 0; i < gather->folded.room; i++) {
+        uint32_t name = gather->folded.place[i].number;
+        if (!name)
+            continue;
+        if (!grow(gather, (void **)&gather->function, gather->function_count, &gather->function_room,
+                  sizeof *gather->function))
+            return false;
+        gather->function[gather->function_count++] = (struct rdf_debug_function){
+            .name = name, .plain = name, .flags = RDF_DEBUG_EXTERNAL | RDF_DEBUG_FOLDED};
+    }
+    return true;
+}
+
 bool rdf_gather_end(struct gather *gather, const struct rdf_page_source *pages, struct rdf_span key,
                     struct rdf_debug_index *ret)
 {
-    if (!join_scopes(gather) || !join_absent(gather))
+    if (!join_scopes(gather) || !join_absent(gather) || !join_folded(gather))
         return false;
     struct index_head head = {.function_count = (uint32_t)gather->function_count,
                               .entry_count = (uint32_t)gather->entry_count,

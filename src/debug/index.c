@@ -7,7 +7,7 @@
 #include "debug/index.h"
 
 /* Another number whenever the same debug data gives another index. */
-static const char magic[8] = "rdfidx5";
+static const char magic[8] = "rdfidx6";
 
 /* Of everything behind the sum itself: a file that was changed by accident, not by intent. */
 static uint64_t sum_of(struct rdf_span blob)

@@ -168,18 +168,20 @@ static uint64_t start_of(const struct unit *unit, const struct found *found)
     return has_low && is_real(unit, low) ? low : 0;
 }
 
-/* A definition without code: what it is called, so that it can be told from a mere other name of a place. */
-static bool note_absent(struct gather *gather, struct die die, struct found found)
+/* What the function of an entry is called, and whether all units know it by that name. */
+static bool name_of(struct gather *gather, struct die die, struct found found, const char **ret_name,
+                    bool *ret_is_external)
 {
-    const char *plain = NULL;
+    const char *linkage = NULL, *plain = NULL;
+    *ret_is_external = false;
     for (int step = 0; step < STEPS_MAX; step++) {
         uint64_t off;
-        if (found.linkage.form)
-            return rdf_gather_absent(gather, rdf_debug_string(die.unit, &found.linkage));
+        linkage = linkage || !found.linkage.form ? linkage : rdf_debug_string(die.unit, &found.linkage);
         plain = plain || !found.name.form ? plain : rdf_debug_string(die.unit, &found.name);
+        *ret_is_external |= found.is_external;
         const struct value *next = found.origin.form ? &found.origin : &found.specification;
-        if (!next->form)
-            return rdf_gather_absent(gather, plain);
+        if (linkage || !next->form)
+            break;
         if (!rdf_debug_refer(gather->debug, die.unit, next, &die))
             return false;
         if (!die.abbrev)
@@ -187,7 +189,16 @@ static bool note_absent(struct gather *gather, struct die die, struct found foun
         if (!read_found(gather, &die, &found, &off))
             return false;
     }
-    return rdf_gather_absent(gather, plain);
+    *ret_name = linkage ? linkage : plain;
+    return true;
+}
+
+/* A definition without code: what it is called, so that it can be told from a mere other name of a place. */
+static bool note_absent(struct gather *gather, const struct die *die, const struct found *found)
+{
+    const char *name;
+    bool unused;
+    return name_of(gather, *die, *found, &name, &unused) && rdf_gather_absent(gather, name);
 }
 
 static bool note_body(struct gather *gather, const struct die *die, const struct found *found,
@@ -195,10 +206,12 @@ static bool note_body(struct gather *gather, const struct die *die, const struct
 {
     uint64_t addr = start_of(die->unit, found);
     level->function = level->via = NO_FUNCTION;
-    if (found->is_declaration || found->is_abstract)
+    if (found->is_abstract)
+        return rdf_gather_abstract(gather, die);
+    if (found->is_declaration)
         return true;
     if (!addr)
-        return note_absent(gather, *die, *found);
+        return note_absent(gather, die, found);
     uint32_t function;
     if (!function_of(gather, *die, &function))
         return false;
@@ -220,10 +233,13 @@ static bool note_copy(struct gather *gather, const struct die *die, const struct
 {
     struct die origin;
     uint32_t function;
-    if (level->function == NO_FUNCTION || !found->origin.form)
+    if (!found->origin.form)
         return true;
-    if (!rdf_debug_refer(gather->debug, die->unit, &found->origin, &origin) ||
-        !function_of(gather, origin, &function))
+    if (!rdf_debug_refer(gather->debug, die->unit, &found->origin, &origin))
+        return false;
+    if (level->function == NO_FUNCTION)
+        return rdf_gather_dropped(gather, &origin);
+    if (!function_of(gather, origin, &function))
         return false;
     struct rdf_debug_site site = {.addr = start_of(die->unit, found),
                                   .caller = level->function,
@@ -232,6 +248,31 @@ static bool note_copy(struct gather *gather, const struct die *die, const struct
     level->via = function;
     const char *file = rdf_debug_source(gather->debug, die->unit, found->call_file);
     return rdf_gather_text(gather, file, &site.file) && rdf_gather_site(gather, function, &site);
+}
+
+/* A copy of which no instruction is left (`return 42;`) has no entry of its own. That there was one is all
+ * that is written down: gcc marks the function as inlined. (clang does that of functions with entries of
+ * copies.) */
+static bool note_folded(struct gather *gather, const struct abstract *abstract)
+{
+    struct die die;
+    struct found found;
+    uint64_t off;
+    uint32_t function;
+    const char *name;
+    bool is_external;
+    if (!rdf_debug_die_at(gather->debug, abstract->unit, abstract->off, &die) ||
+        !read_found(gather, &die, &found, &off) || !name_of(gather, die, found, &name, &is_external))
+        return false;
+    if (is_external)
+        return rdf_gather_folded(gather, name);
+    if (!name)
+        return true;
+    if (!function_of(gather, die, &function))
+        return false;
+    if (!gather->function[function].site_count)
+        gather->function[function].flags |= RDF_DEBUG_FOLDED;
+    return true;
 }
 
 /* ---- All of them ---- */
@@ -292,7 +333,7 @@ static bool scan_die(struct gather *gather, const struct die *die, struct level 
 static bool scan_unit(struct gather *gather, struct unit *unit)
 {
     struct level level[LEVELS_MAX];
-    size_t depth = 0;
+    size_t depth = 0, first_abstract = gather->abstract_count;
     level[0] = (struct level){NO_FUNCTION, NO_FUNCTION, 0, false};
     for (uint64_t off = unit->die; off < unit->end;) {
         struct die die;
@@ -314,6 +355,7 @@ static bool scan_unit(struct gather *gather, struct unit *unit)
             return rdf_debug_damaged(gather->debug, unit, off, "its entries are nested too deeply");
         level[depth] = inside;
     }
+    rdf_gather_forget_copied(gather, first_abstract);
     return true;
 }
 
@@ -332,6 +374,10 @@ static bool scan_all(struct gather *gather)
         if (!unit || !scan_unit(gather, unit))
             return false;
     }
+    rdf_gather_forget_copied(gather, 0);
+    for (size_t i = 0; i < gather->abstract_count; i++)
+        if (!note_folded(gather, &gather->abstract[i]))
+            return false;
     return true;
 }
 

@@ -36,6 +36,18 @@ KEPT static int plain(int x)
     return x + 1;
 }
 
+/* It is inlined too, and of that copy nothing is left. */
+static int three(void)
+{
+    return 3;
+}
+
+KEPT static int three_more(int x)
+{
+    return three() + x;
+}
+
+static int (*volatile three_pointer)(void) = three;
 static int (*volatile half_pointer)(int) = half;
 static int (*volatile twice_pointer)(int) = twice;
 static int (*volatile plain_pointer)(int) = plain;
@@ -56,6 +68,21 @@ static void refused(void)
     CHECK_SAYS("__attribute__((noinline))");
     CHECK_INT(half_pointer(10), 5);
     CHECK(redefine_func_original(ADDRESS(half_pointer)) == ADDRESS(half_pointer));
+}
+
+/* clang says nothing of such copies. */
+static void refused_without_place(void)
+{
+#if defined __clang__ || !defined __OPTIMIZE__ || __OPTIMIZE__ < 1
+    live_skip("only gcc marks functions of which no copy is described");
+#endif
+    CHECK_INT(three_more(1), 4);
+    CHECK_STATUS(redefine_func(ADDRESS(three_pointer), ADDRESS(instead)), REDEFINE_EINLINED);
+    CHECK_SAYS("three was inlined");
+    CHECK_SAYS("__attribute__((noinline))");
+    (void)redefine_set_inlined_ok(1);
+    CHECK_OK(redefine_func(ADDRESS(three_pointer), ADDRESS(instead)));
+    CHECK_INT(three_more(1), 4);
 }
 
 static void refused_in_batch(void)
@@ -251,6 +278,7 @@ int main(void)
 {
     static const struct live_case cases[] = {
         {"an inlined function is refused, with the place", refused, 0},
+        {"… without a place, where it folded away", refused_without_place, 0},
         {"… in a batch, of which nothing is done", refused_in_batch, 0},
         {"… and done where it was allowed", allowed, 0},
         {"… or where the environment says so", switched_off, 0},

@@ -72,13 +72,16 @@ static void test_copies(void **state)
         {.caller = "f", .is_self = true},
     };
     const struct rdf_check_debug debug = {.inlined = site, .inlined_count = 3, .inlined_total = 7},
-                                 none = {0};
+                                 none = {0}, folded = {.is_folded = true};
     const struct rdf_facts uncalled = {.is_complete = true},
                            called = {.is_complete = true, .direct_calls = 2};
     judge((struct rdf_check_subject){.addr = 64, .debug = &debug}, 4);
     judge((struct rdf_check_subject){.addr = 0, .debug = &debug}, 5);
     judge((struct rdf_check_subject){.addr = 64, .debug = &debug, .facts = &uncalled}, 5);
     judge((struct rdf_check_subject){.addr = 64, .debug = &none, .facts = &uncalled}, 1);
+    judge((struct rdf_check_subject){.addr = 64, .debug = &folded, .facts = &called}, 1);
+    judge((struct rdf_check_subject){.addr = 64, .debug = &folded, .facts = &uncalled}, 2);
+    judge((struct rdf_check_subject){.addr = 0, .debug = &folded}, 2);
     judge((struct rdf_check_subject){.addr = 64, .facts = &called}, 1);
     judge((struct rdf_check_subject){.addr = 64}, 1);
 }
