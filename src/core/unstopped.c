@@ -349,7 +349,9 @@ static void forget_lasting_traps(const struct unstopped *unstopped)
     }
 }
 
-/* Step 9. False: somebody may still need them. */
+/* Step 9. False: somebody may still need them. Asked twice: who came by one of these traps must be past it
+ * before they leave the list, and who came by a trap that lasts may be reading them until they have left it.
+ */
 static bool end_detours(struct unstopped *unstopped)
 {
     struct rdf_write *write = unstopped->write;
@@ -359,6 +361,8 @@ static bool end_detours(struct unstopped *unstopped)
         return false;
     __atomic_store_n(write->detours, unstopped->detours->next, __ATOMIC_RELEASE);
     __atomic_store_n(&write->own_detours, NULL, __ATOMIC_RELEASE);
+    if (ops->ask_threads(write->space, RDF_DEADLINE_MS, has_passed, unstopped, &report) < 0)
+        return false;
     struct rdf_arena arena = unstopped->detours->arena; /* it lies in it itself */
     rdf_arena_free(&arena);
     return true;
