@@ -360,9 +360,11 @@ static bool end_detours(struct unstopped *unstopped)
     if (ops->ask_threads(write->space, RDF_DEADLINE_MS, has_passed, unstopped, &report) < 0)
         return false;
     __atomic_store_n(write->detours, unstopped->detours->next, __ATOMIC_RELEASE);
-    __atomic_store_n(&write->own_detours, NULL, __ATOMIC_RELEASE);
-    if (ops->ask_threads(write->space, RDF_DEADLINE_MS, has_passed, unstopped, &report) < 0)
+    if (ops->ask_threads(write->space, RDF_DEADLINE_MS, has_passed, unstopped, &report) < 0) {
+        __atomic_store_n(write->detours, unstopped->detours, __ATOMIC_RELEASE);
         return false;
+    }
+    __atomic_store_n(&write->own_detours, NULL, __ATOMIC_RELEASE);
     struct rdf_arena arena = unstopped->detours->arena; /* it lies in it itself */
     rdf_arena_free(&arena);
     return true;
