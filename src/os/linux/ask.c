@@ -494,8 +494,8 @@ int rdf_local_check_traps(struct rdf_space *space, uint64_t deadline_ms, struct 
     *ret_report = (struct rdf_stop_report){.step = ""};
     struct asking asking = {.pid = (int)rdf_sys(SYS_getpid), .report = ret_report};
     int err = handlers_take_traps(ret_report);
-    if (!err &&
-        space->ops->has_other_threads(space)) /* an emulator's own, which are listed too, block everything */
+    /* Alone it may still have an emulator's threads, which block everything and take no part. */
+    if (!err && space->ops->has_other_threads(space))
         err = until_all(deadline_ms, "", takes_traps, &asking, ret_report);
     if (!err)
         ret_report->step = "";
