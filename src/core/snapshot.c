@@ -94,13 +94,11 @@ void rdf_snapshot_drop(struct rdf_snapshot *snapshot)
 /* Not by giving back: a file may have been unmapped, and not yet be noted as closed. */
 void rdf_snapshot_forget(struct rdf_snapshot *snapshot)
 {
-    if (snapshot->arena.source != &rdf_snapshot_pages) {
-        rdf_snapshot_drop(snapshot);
-        return;
+    if (snapshot->arena.source == &rdf_snapshot_pages) {
+        for (size_t i = 0; i < room_used; i++)
+            room[i] = 0;
+        room_used = outside = 0;
     }
-    for (size_t i = 0; i < room_used; i++)
-        room[i] = 0;
-    room_used = outside = 0;
     *snapshot = (struct rdf_snapshot){0};
 }
 

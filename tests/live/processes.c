@@ -180,11 +180,9 @@ static void *forks_many_times(void *ctx)
     return ctx;
 }
 
-static void children_change_all(void)
+static void change_all(void)
 {
     pthread_t thread;
-    static const struct live_rule rules[] = {DENY(ptrace, EPERM)};
-    live_deny(rules, LIVE_COUNT(rules));
     redefine_status first = redefine_many(); /* alone: the memory is there, and it is seen whether it works */
     CHECK_INT(first, REDEFINE_OK);
     CHECK_OK(redefine_restore_all());
@@ -196,6 +194,21 @@ static void children_change_all(void)
             ;
     }
     CHECK(!pthread_join(thread, NULL));
+}
+
+static void children_change_all(void)
+{
+    static const struct live_rule rules[] = {DENY(ptrace, EPERM)};
+    live_deny(rules, LIVE_COUNT(rules));
+    change_all();
+}
+
+/* Before Linux 6.11 the mappings are read as text, and what was found out of them is not kept. */
+static void children_change_all_by_text(void)
+{
+    static const struct live_rule rules[] = {DENY(ptrace, EPERM), DENY(ioctl, ENOTTY)};
+    live_deny(rules, LIVE_COUNT(rules));
+    change_all();
 }
 
 /* Redefined functions work in the child of vfork, which has our memory; another program has nothing of it. */
@@ -399,6 +412,7 @@ int main(void)
         {"fork by another thread all the while", forks_meanwhile_stopped, 0},
         {"the same without ptrace", forks_meanwhile_unstopped, 0},
         {"a child that is forked meanwhile changes the same functions", children_change_all, 0},
+        {"the same where the kernel tells of mappings as text alone", children_change_all_by_text, 0},
         {"vfork", vforks, 0},
         {"posix_spawn", spawns, 0},
         {"exec", executes, 0},
