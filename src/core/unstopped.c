@@ -153,21 +153,28 @@ static redefine_status publish_and_store(struct rdf_write *write, struct rdf_err
                                   rdf_errno_name(status));
 }
 
+/* The first item whose pages cannot be made writable, with *ret_status; none: the count of them. */
+static size_t open_all(struct rdf_write *write, int *ret_status)
+{
+    for (size_t i = 0; i < write->count && !has_traps(write); i++)
+        if ((*ret_status = rdf_store_open(write, &write->item[i])) < 0)
+            return i;
+    return write->count;
+}
+
 /* Everything that can be refused is asked for first. */
 static redefine_status write_by_store(struct rdf_write *write, struct rdf_error *err)
 {
+    int status = 0;
     write->safety = RDF_SAFE_BY_STORE;
-    for (size_t i = 0; i < write->count && !has_traps(write); i++) {
-        struct rdf_write_item *item = &write->item[i];
-        int status = rdf_store_open(write, item);
-        if (status < 0) {
-            bool is_back = close_all(write, i + 1) == 0;
-            return rdf_fail(err, is_back ? REDEFINE_EDENIED : REDEFINE_EROLLBACK,
-                            "the system does not let the code at 0x%" PRIx64
-                            " be written while threads run (mprotect: %s); %s",
-                            item->edit.addr, rdf_errno_name(status),
-                            is_back ? "nothing was changed" : "SOME PROTECTIONS COULD NOT BE PUT BACK");
-        }
+    size_t refused = open_all(write, &status);
+    if (refused < write->count) {
+        bool is_back = close_all(write, refused + 1) == 0;
+        return rdf_fail(err, is_back ? REDEFINE_EDENIED : REDEFINE_EROLLBACK,
+                        "the system does not let the code at 0x%" PRIx64
+                        " be written while threads run (mprotect: %s); %s",
+                        write->item[refused].edit.addr, rdf_errno_name(status),
+                        is_back ? "nothing was changed" : "SOME PROTECTIONS COULD NOT BE PUT BACK");
     }
     return publish_and_store(write, err);
 }
@@ -611,8 +618,11 @@ static int recover(struct rdf_world *world, void *ctx)
     bool is_published = __atomic_load_n(&write->has_begun_publishing, __ATOMIC_ACQUIRE);
     unstopped->detours = __atomic_load_n(&write->own_detours, __ATOMIC_ACQUIRE);
     if (write->safety == RDF_SAFE_BY_STORE) {
-        bool is_right = is_published ? publish_and_store(write, NULL) == REDEFINE_OK
-                                     : close_all(write, write->count) == 0;
+        /* Items share pages: one that is to be written to may have been closed with another one's. */
+        int status = 0;
+        bool is_right = open_all(write, &status) == write->count;
+        is_right = is_right && is_published ? publish_and_store(write, NULL) == REDEFINE_OK
+                                            : close_all(write, write->count) == 0 && is_right;
         return !is_right ? RDF_RECOVERED_IN_PART : is_published ? RDF_RECOVERED_MADE : RDF_RECOVERED_UNDONE;
     }
     /* No byte can have changed before, but for a helper that was ended in the middle. */

@@ -169,8 +169,8 @@ static void be_the_child(int round)
 
 static void *forks_many_times(void *ctx)
 {
-    enum { FORKS = 60 };
-    for (int round = 0; round < FORKS; round++) {
+    const int forks = 60 / (int)test_slowdown();
+    for (int round = 0; round < forks; round++) {
         pid_t child = fork();
         if (child == 0)
             be_the_child(round);

@@ -7,6 +7,7 @@
  */
 #include "support/program.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -177,6 +178,69 @@ static void a_child_forked_meanwhile_goes_on(void **state)
     }
 }
 
+/* ---- edits of one store each, without traps ---- */
+
+enum { SLEDS = 4 };
+
+/* nop; mov w0,#1; ret */
+static const struct memory_function sled = {
+    .name = "sled",
+    .code = (const uint8_t[]){0x1f, 0x20, 0x03, 0xd5, 0x20, 0x00, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6},
+    .len_bytes = 12,
+};
+
+static const uint64_t near_base = UINT64_C(0x7f1004000000); /* within reach of the replacements */
+
+static redefine_status change_sleds(struct program *program, enum rdf_change_kind kind, const uint64_t *addr)
+{
+    struct rdf_change change[SLEDS];
+    for (size_t i = 0; i < SLEDS; i++)
+        change[i] = (struct rdf_change){.kind = kind,
+                                        .target = addr[i],
+                                        .replacement = program->replacement[0]};
+    program->err = (struct rdf_error){0};
+    return rdf_engine_commit(program->engine, change, SLEDS, 0, &program->err);
+}
+
+static bool try_fork_between_stores(bool is_restore, size_t at)
+{
+    struct program *program = program_new(&rdf_arch_aarch64);
+    struct memory_function many[SLEDS] = {sled, sled, sled, sled};
+    uint64_t addr[SLEDS];
+    memory_os_add_image(program->os, EM_AARCH64, near_base, "/test/sleds", many, SLEDS, addr);
+    if (is_restore)
+        assert_int_equal(change_sleds(program, RDF_CHANGE_REDEFINE, addr), REDEFINE_OK);
+    (void)memory_os_add_thread(program->os, program->replacement[1]);
+    memory_os_deny_stops(program->os);
+    program->os->may_be_wx = true;
+    memory_os_reset(program->os);
+    program->os->fork_counted = 0;
+    program->os->fork_at = at;
+    bool is_child = setjmp(program->os->forked);
+    enum rdf_change_kind kind = is_restore ? RDF_CHANGE_RESTORE : RDF_CHANGE_REDEFINE;
+    if (change_sleds(program, kind, addr) != REDEFINE_OK)
+        fail_msg("%s, forked before %zu: %s", is_restore ? "restore" : "redefine", at, program->err.sentence);
+    program->os->fork_at = 0;
+    for (size_t i = 0; i < SLEDS; i++)
+        assert_int_equal(program_runs(program, addr[i]), is_restore ? addr[i] : program->replacement[0]);
+    if (program->os->fault[0])
+        fail_msg("forked before %zu: %s", at, program->os->fault);
+    program_free(program);
+    return is_child;
+}
+
+/* They share a page, which a child may find closed after one of them and not after the next. */
+static void a_child_forked_between_stores_goes_on(void **state)
+{
+    (void)state;
+    for (int is_restore = 0; is_restore < 2; is_restore++) {
+        size_t at = 1;
+        while (try_fork_between_stores(is_restore, at))
+            at++;
+        assert_true(at > SLEDS);
+    }
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -184,6 +248,7 @@ int main(void)
         cmocka_unit_test(each_operation_fails),
         cmocka_unit_test(everything_fails_from_there_on),
         cmocka_unit_test(a_child_forked_meanwhile_goes_on),
+        cmocka_unit_test(a_child_forked_between_stores_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
