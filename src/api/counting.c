@@ -20,8 +20,7 @@ struct counted {
 };
 
 struct counting {
-    struct rdf_images *images;
-    struct rdf_arena *arena;
+    struct rdf_api_names *names;
     redefine_counter *counter;
     redefine_not_counted *not_counted;
     void *ctx;
@@ -35,15 +34,15 @@ static enum rdf_visit count_this(void *ctx, struct rdf_image *image, const char 
 {
     struct counting *counting = ctx;
     struct rdf_error why = {0};
-    if ((is_ifunc && rdf_images_follow(counting->images, addr, &addr, &why) != REDEFINE_OK) ||
-        rdf_counted_go_refuse(counting->images, addr, &why) != REDEFINE_OK) {
+    if ((is_ifunc && rdf_images_follow(&counting->names->images, addr, &addr, &why) != REDEFINE_OK) ||
+        rdf_counted_go_refuse(&counting->names->images, addr, &why) != REDEFINE_OK) {
         counting->not_counted(counting->ctx, name, why.sentence);
         return RDF_VISIT_OTHER;
     }
     uint64_t *counter = counting->counter(counting->ctx, rdf_image_name(image), name, readable);
     if (!counter)
         return RDF_VISIT_OTHER;
-    struct counted *counted = rdf_arena_alloc(counting->arena, sizeof *counted);
+    struct counted *counted = rdf_arena_alloc(&counting->names->arena, sizeof *counted);
     counting->out_of_memory = !counted;
     if (!counted)
         return RDF_VISIT_STOP;
@@ -69,13 +68,14 @@ static void hide_decoder(struct rdf_images *images)
             rdf_image_hide(images->image[i]);
 }
 
-static redefine_status count_all(struct rdf_engine *engine, struct counting *counting, const char *glob,
-                                 uint64_t caller_sp, struct rdf_error *err)
+static redefine_status count_all(struct counting *counting, const char *glob, uint64_t caller_sp)
 {
     static const char owner[] = "counting";
-    hide_decoder(counting->images);
-    rdf_images_each(counting->images, glob, count_this, counting);
-    struct rdf_change *change = rdf_arena_alloc(counting->arena, (counting->count + 1) * sizeof *change);
+    struct rdf_error *err = &counting->names->err;
+    hide_decoder(&counting->names->images);
+    rdf_images_each(&counting->names->images, glob, count_this, counting);
+    struct rdf_change *change = rdf_arena_alloc(&counting->names->arena,
+                                                (counting->count + 1) * sizeof *change);
     if (counting->out_of_memory || !change)
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the list of %zu functions", counting->count);
     size_t count = 0;
@@ -86,7 +86,7 @@ static redefine_status count_all(struct rdf_engine *engine, struct counting *cou
                                               .counter_addr = rdf_api_address(counted->counter),
                                               .refused = tell_not_counted,
                                               .refused_ctx = (void *)(uintptr_t)counted};
-    return rdf_engine_commit(engine, change, count, caller_sp, err);
+    return rdf_engine_commit(counting->names->engine, change, count, caller_sp, err);
 }
 
 redefine_status redefine_count(const char *glob, redefine_counter *counter, redefine_not_counted *not_counted,
@@ -94,21 +94,11 @@ redefine_status redefine_count(const char *glob, redefine_counter *counter, rede
 {
     if (!glob || !counter || !not_counted)
         return rdf_api_refuse(glob ? "a callback is null" : "the pattern is null");
-    struct rdf_error err;
-    struct rdf_engine *engine;
-    redefine_status status = rdf_api_begin(&engine, &err);
+    struct rdf_api_names names;
+    redefine_status status = rdf_api_begin_names(&names);
     if (status != REDEFINE_OK)
         return status;
-    struct rdf_arena arena;
-    struct rdf_images images = {0};
-    struct counting counting = {
-        .images = &images, .arena = &arena, .counter = counter, .not_counted = not_counted, .ctx = ctx};
+    struct counting counting = {.names = &names, .counter = counter, .not_counted = not_counted, .ctx = ctx};
     counting.last = &counting.first;
-    rdf_arena_init(&arena, engine->pages);
-    status = rdf_api_load_images(engine, &images, &arena, &err);
-    if (status == REDEFINE_OK)
-        status = count_all(engine, &counting, glob, RDF_CALLER_SP, &err);
-    rdf_images_free(&images);
-    rdf_arena_free(&arena);
-    return rdf_api_end(&err, status);
+    return rdf_api_end_names(&names, count_all(&counting, glob, RDF_CALLER_SP));
 }

@@ -27,8 +27,15 @@ redefine_status rdf_api_end(const struct rdf_error *err, redefine_status status)
 /* Take off everything of one owner: null is the in-process calls, those for single threads among them. */
 redefine_status rdf_api_restore_all_of(const void *owner, uint64_t caller_sp);
 
-/* Images of this process; names are not looked for in patch files nor in the engine's own object. */
-redefine_status rdf_api_load_images(const struct rdf_engine *engine, struct rdf_images *images,
-                                    struct rdf_arena *arena, struct rdf_error *err);
+/* The same with the images of this process, for calls that are given names: these are not looked for in patch
+ * files nor in the engine's own object. Memory of `arena` lasts as long as the images do. */
+struct rdf_api_names {
+    struct rdf_engine *engine;
+    struct rdf_arena arena;
+    struct rdf_images images;
+    struct rdf_error err;
+};
+redefine_status rdf_api_begin_names(struct rdf_api_names *ret);
+redefine_status rdf_api_end_names(struct rdf_api_names *names, redefine_status status);
 
 #endif
