@@ -149,6 +149,10 @@ ours="apply load report parse find compare begin commit publish resolve open_fil
 patch ours.so ours_patch.c
 run "$redefine" run --patch ours.so -- ./ours
 expect "a program's functions that are called as ours are" 0 120
+sed 's/new_//g' ours_patch.c >alike.c
+patch alike.so alike.c
+run "$redefine" run --patch alike.so -- ./ours
+expect "… and as those of the patch are" 0 120
 
 # ---- Where the patch lies ----
 
