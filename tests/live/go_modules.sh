@@ -7,14 +7,6 @@ set -u
 go=$(command -v go || echo /usr/local/go/bin/go)
 . "$SRC/tests/support/go.sh"
 
-# module NAME FOLDER: a module that has the package from there, and prints the time.
-module()
-{
-    mkdir -p "$1"
-    printf 'module %s\n\ngo 1.19\n\nrequire redefine v0.0.0\n\nreplace redefine => "%s"\n' "$1" "$2" >"$1/go.mod"
-    cp "$tree/examples/go/five_pm/main.go" "$1/main.go"
-}
-
 builds_and_runs()
 {
     result "$1" sh -c 'cd "$1" && "$2" run -ldflags "$3" . | grep -q "^5:00PM"' - "$2" "$go" "$stamp"
@@ -28,7 +20,7 @@ ln -s "$tree" "a space/tree"
 module spaced "$PWD/a space/tree/go"
 builds_and_runs "a folder with a space" spaced
 
-module vendored "$tree/go"
+module vendored
 (cd vendored && "$go" mod vendor)
 run sh -c 'cd vendored && "$1" build -ldflags "$2" .' - "$go" "$stamp"
 result "vendored: says what is missing" sh -c '[ "$1" != 0 ] && grep -q "set CGO_CFLAGS=-I.*CGO_LDFLAGS=-L" err' - "$status"
@@ -44,7 +36,7 @@ result "a library that was not built: says so" sh -c '[ "$1" != 0 ] && grep -q "
 
 # ---- libraries for C ----
 
-module library "$tree/go"
+module library
 cat >library/main.go <<'END'
 package main
 
@@ -76,7 +68,7 @@ fi
 
 # ---- plugins ----
 
-module plug "$tree/go"
+module plug
 cat >plug/main.go <<'END'
 package main
 
@@ -95,7 +87,7 @@ func Try() {
 	fmt.Println("shared:", redefine.Func(time.Now, func() time.Time { return time.Time{} }), time.Now().Year() > 2000)
 }
 END
-module opener "$tree/go"
+module opener
 cat >opener/main.go <<'END'
 package main
 

@@ -9,16 +9,7 @@ go=$(command -v go || echo /usr/local/go/bin/go)
 . "$SRC/tests/support/go.sh"
 [ "$(uname -m)" = x86_64 ] || skip_all "no instruction begins inside an entry jump of one instruction"
 
-mkdir -p held
-cat >held/go.mod <<END
 module held
-
-go 1.19
-
-require redefine v0.0.0
-
-replace redefine => $tree/go
-END
 cat >held/handler.c <<'END'
 #define _GNU_SOURCE
 #include <signal.h>

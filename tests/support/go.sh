@@ -43,20 +43,20 @@ package_test()
     while read -r reason; do skip "$test_name" "$reason"; done <skipped
 }
 
-# A module of somebody else's: nothing in the environment, one line in its go.mod.
+# module NAME [FOLDER]: a module of somebody else's in ./NAME, that takes the package from FOLDER. Its program tells
+# that it is five, unless another one is written over it.
+module()
+{
+    mkdir -p "$1"
+    printf 'module %s\n\ngo 1.19\n\nrequire redefine v0.0.0\n\nreplace redefine => "%s"\n' "$1" "${2:-$tree/go}" \
+        >"$1/go.mod"
+    cp "$tree/examples/go/five_pm/main.go" "$1/main.go"
+}
+
+# Nothing in the environment, one line in go.mod.
 fresh_module()
 {
-    mkdir -p fresh
-    cat >fresh/go.mod <<END
-module fresh
-
-go 1.19
-
-require redefine v0.0.0
-
-replace redefine => $tree/go
-END
-    cp "$tree/examples/go/five_pm/main.go" fresh/main.go
+    module fresh
     cat >fresh/main_test.go <<'END'
 package main
 
@@ -84,8 +84,7 @@ END
 # A release whose tables nobody knows: its own kind of error, and the program goes on as it was.
 unknown_release()
 {
-    mkdir -p unknown
-    sed 's/^module fresh/module unknown/' fresh/go.mod >unknown/go.mod
+    module unknown
     cat >unknown/main.go <<'END'
 package main
 
