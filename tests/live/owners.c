@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-#include "calls.h"
+#include "calls.h" /* SYSTEM, VARIADIC, NOTHING, work_the_system: what this system has */
 
 /* ---- Two patches, three layers ---- */
 
@@ -179,6 +179,20 @@ static void applied_again_keeps_its_place(void)
 
 /* ---- What the engine itself might call ---- */
 
+/* Every one of these counts and calls its original. */
+#define LIBRARY(X)                                                                \
+    X(void *, memcpy, (void *to, const void *from, size_t len), (to, from, len))  \
+    X(void *, memmove, (void *to, const void *from, size_t len), (to, from, len)) \
+    X(void *, memset, (void *to, int byte, size_t len), (to, byte, len))          \
+    X(int, memcmp, (const void *a, const void *b, size_t len), (a, b, len))       \
+    X(void *, malloc, (size_t len), (len))                                        \
+    X(void, free, (void *memory), (memory))                                       \
+    X(void *, calloc, (size_t count, size_t len), (count, len))                   \
+    X(void *, realloc, (void *old, size_t len), (old, len))                       \
+    X(size_t, strlen, (const char *text), (text))                                 \
+    X(int, strcmp, (const char *a, const char *b), (a, b))                        \
+    SYSTEM(X)
+
 #define DEFINE(result, name, params, args)  \
     static result(*original_##name) params; \
     static volatile long calls_##name;      \
@@ -224,6 +238,27 @@ static void redefine_library(const struct library *function)
 static int replacement(int x)
 {
     return ((int (*)(int))redefine_func_original(ADDRESS(target)))(x) + 40;
+}
+
+/* So that each is called at least once. */
+static void work_the_library(void)
+{
+    char text[64];
+    void *volatile memory = malloc(10);
+    memory = realloc(memory, 1000);
+    free(memory);
+    memory = calloc(3, 3);
+    volatile size_t len = 9;
+    memset(memory, 'x', len);
+    memcpy(text, memory, len);
+    memmove(text + 1, text, len);
+    CHECK(memcmp(text, memory, len) == 0);
+    text[len] = 0;
+    CHECK_INT(strlen(text), len);
+    CHECK(strcmp(text, "y") < 0);
+    free(memory);
+    CHECK(snprintf(text, len * 2, "%d", (int)len) == 1);
+    work_the_system();
 }
 
 /* Everything that the engine does, while something that it might need is redefined. */
@@ -334,10 +369,24 @@ static void by_the_calls(void)
     work_the_library();
 }
 
+/* Replacements that do none of their functions' work; the system's are with its calls. */
+static void *no_memory(size_t len)
+{
+    (void)len;
+    return NULL;
+}
+
+static void *no_copy(void *to, const void *from, size_t len)
+{
+    (void)from, (void)len;
+    return to;
+}
+
 static void replacements_that_do_nothing(void)
 {
 #define NOTHING_ROW(name, replacement) {ADDRESS(name), ADDRESS(replacement)},
-    void *const nothing[][2] = {NOTHING(NOTHING_ROW)};
+    void *const nothing[][2] = {NOTHING_ROW(malloc, no_memory) NOTHING_ROW(memcpy, no_copy)
+                                    NOTHING(NOTHING_ROW)};
     for (size_t i = 0; i < LIVE_COUNT(nothing); i++) {
         CHECK_OK(redefine_func(nothing[i][0], nothing[i][1]));
         CHECK_OK(redefine_func(ADDRESS(target), ADDRESS(replacement)));
