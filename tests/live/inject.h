@@ -195,14 +195,11 @@ static void answer_all(int listener, pid_t child, const struct scenario *scenari
     bool counts = false;
     int failed_nr = -1;
     for (;;) {
-        enum live_asks asks = live_await_question(listener, child, CHILD_LIMIT_MS);
+        struct seccomp_notif question;
+        enum live_asks asks = live_await_question(listener, child, CHILD_LIMIT_MS, &question);
         ret->hangs = asks == LIVE_SILENT;
         if (asks != LIVE_ASKS)
             return;
-        struct seccomp_notif question;
-        memset(&question, 0, sizeof question);
-        if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &question))
-            continue; /* it was interrupted or killed meanwhile */
         struct seccomp_notif_resp answer = {.id = question.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
         int nr = question.data.nr;
         if (nr == MARK_ON || nr == MARK_OFF) {
@@ -234,45 +231,16 @@ static void answer_all(int listener, pid_t child, const struct scenario *scenari
 static void run_child(const struct scenario *scenario, const struct fault *fault, struct run *ret)
 {
     memset(ret, 0, sizeof *ret);
-    int pair[2];
-    int output = memfd_create("output", MFD_CLOEXEC);
-    fflush(NULL);
-    CHECK(output >= 0 && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(output, STDOUT_FILENO);
-        close(pair[0]);
+    struct live_asking child;
+    if (live_fork_asking(&child)) {
         live_threads(scenario->threads);
-        int listener = install_filter();
-        if (listener < 0)
-            _exit(LIVE_SKIPPED);
-        give_fd(pair[1], listener);
-        close(listener);
-        close(pair[1]);
+        live_ask(&child);
         child_body(scenario, fault->nr >= 0 || scenario->always[0]);
-        fflush(NULL);
-        _exit(0);
+        live_asked(0);
     }
-    close(pair[1]);
-    int listener = take_fd(pair[0]);
-    if (listener >= 0)
-        answer_all(listener, pid, scenario, fault, ret);
-    if (ret->hangs) {
-        tell_tasks(pid);
-        kill(pid, SIGKILL);
-    }
-    while (waitpid(pid, &ret->status, 0) < 0 && errno == EINTR)
-        ;
-    ssize_t len = pread(output, ret->text, sizeof ret->text - 1, 0);
-    ret->text[len > 0 ? len : 0] = 0;
-    if (listener >= 0)
-        close(listener);
-    close(pair[0]);
-    close(output);
-    if (listener < 0)
-        live_skip("this kernel or sandbox has no SECCOMP_RET_USER_NOTIF");
+    if (child.listener >= 0)
+        answer_all(child.listener, child.pid, scenario, fault, ret);
+    ret->status = live_end_asking(&child, ret->hangs, ret->text, sizeof ret->text);
 }
 
 static const char *name_of(int nr)

@@ -210,14 +210,11 @@ static void answer_all(int listener, pid_t child, const struct shot *shot, struc
     size_t counted = 0;
     pid_t killed = 0;
     for (;;) {
-        enum live_asks asks = live_await_question(listener, child, LIMIT_MS);
+        struct seccomp_notif question;
+        enum live_asks asks = live_await_question(listener, child, LIMIT_MS, &question);
         ret->hangs = asks == LIVE_SILENT;
         if (asks != LIVE_ASKS)
             return;
-        struct seccomp_notif question;
-        memset(&question, 0, sizeof question);
-        if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &question))
-            continue;
         struct seccomp_notif_resp answer = {.id = question.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
         int nr = question.data.nr;
         pid_t who = (pid_t)question.pid;
@@ -249,50 +246,21 @@ static void answer_all(int listener, pid_t child, const struct shot *shot, struc
 static void run_child(const struct live_rule *rule, size_t rules, const struct shot *shot, struct run *ret)
 {
     memset(ret, 0, sizeof *ret);
-    int pair[2];
-    int output = memfd_create("output", MFD_CLOEXEC);
-    fflush(NULL);
-    CHECK(output >= 0 && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(output, STDOUT_FILENO);
-        close(pair[0]);
+    struct live_asking child;
+    if (live_fork_asking(&child)) {
         for (size_t i = 0; i < CALLERS; i++) {
             pthread_t thread;
             CHECK(!pthread_create(&thread, NULL, calls, &rounds[i]));
         }
         if (rules)
             live_deny(rule, rules);
-        int listener = install_filter();
-        if (listener < 0)
-            _exit(LIVE_SKIPPED);
-        give_fd(pair[1], listener);
-        close(listener);
-        close(pair[1]);
+        live_ask(&child);
         child_body();
-        fflush(NULL);
-        _exit(FINE);
+        live_asked(FINE);
     }
-    close(pair[1]);
-    int listener = take_fd(pair[0]);
-    if (listener >= 0)
-        answer_all(listener, pid, shot, ret);
-    if (ret->hangs) {
-        tell_tasks(pid);
-        kill(pid, SIGKILL);
-    }
-    while (waitpid(pid, &ret->status, 0) < 0 && errno == EINTR)
-        ;
-    ssize_t len = pread(output, ret->text, sizeof ret->text - 1, 0);
-    ret->text[len > 0 ? len : 0] = 0;
-    if (listener >= 0)
-        close(listener);
-    close(pair[0]);
-    close(output);
-    if (listener < 0)
-        live_skip("this kernel or sandbox has no SECCOMP_RET_USER_NOTIF");
+    if (child.listener >= 0)
+        answer_all(child.listener, child.pid, shot, ret);
+    ret->status = live_end_asking(&child, ret->hangs, ret->text, sizeof ret->text);
 }
 
 static struct run clean, now_run;

@@ -77,17 +77,22 @@ static int take_fd(int socket)
 
 enum live_asks { LIVE_ASKS, LIVE_NOBODY_LEFT, LIVE_SILENT };
 
-/* Whether somebody asks. Linux 6.1 tells that nobody is left only when a child that has ended was waited for.
- */
-static enum live_asks live_await_question(int listener, pid_t child, int limit_ms)
+/* Whether somebody asks, and what. Linux 6.1 tells that nobody is left only when a child that has ended was
+ * waited for. */
+static enum live_asks live_await_question(int listener, pid_t child, int limit_ms, struct seccomp_notif *ret)
 {
     enum { PART_MS = 100 };
     bool has_ended = false;
     for (int waited_ms = 0; waited_ms < limit_ms * (int)test_slowdown(); waited_ms += PART_MS) {
         struct pollfd ready = {listener, POLLIN, 0};
         int got = poll(&ready, 1, PART_MS);
-        if (got > 0 && ready.revents & POLLIN)
-            return LIVE_ASKS;
+        memset(ret, 0, sizeof *ret);
+        if (got > 0 && ready.revents & POLLIN) {
+            if (!ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, ret))
+                return LIVE_ASKS;
+            waited_ms = -PART_MS; /* who asked was interrupted or killed meanwhile */
+            continue;
+        }
         if (has_ended || (got > 0 && ready.revents & (POLLHUP | POLLERR | POLLNVAL)))
             return LIVE_NOBODY_LEFT;
         siginfo_t end = {.si_pid = 0};
@@ -106,6 +111,72 @@ static void tell_tasks(pid_t pid)
              (int)pid, (int)pid);
     fflush(NULL);
     (void)!system(command);
+}
+
+/* ---- A child that asks ---- */
+
+struct live_asking {
+    pid_t pid;
+    int listener; /* negative: it could not begin to ask */
+    int output;   /* what it prints */
+    int socket[2];
+};
+
+/* True in the child: it prepares what nobody is to be asked about, calls live_ask, does the rest and ends by
+ * live_asked. */
+static bool live_fork_asking(struct live_asking *child)
+{
+    child->output = memfd_create("output", MFD_CLOEXEC);
+    fflush(NULL);
+    CHECK(child->output >= 0 && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, child->socket));
+    child->pid = fork();
+    CHECK(child->pid >= 0);
+    if (child->pid > 0) {
+        close(child->socket[1]);
+        child->listener = take_fd(child->socket[0]);
+        return false;
+    }
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(child->output, STDOUT_FILENO);
+    close(child->socket[0]);
+    return true;
+}
+
+static void live_ask(struct live_asking *child)
+{
+    int listener = install_filter();
+    if (listener < 0)
+        _exit(LIVE_SKIPPED);
+    give_fd(child->socket[1], listener);
+    close(listener);
+    close(child->socket[1]);
+}
+
+__attribute__((noreturn)) static void live_asked(int status)
+{
+    fflush(NULL);
+    _exit(status);
+}
+
+/* In the parent: how the child ended, and what it printed. */
+static int live_end_asking(const struct live_asking *child, bool hangs, char *ret_text, size_t text_bytes)
+{
+    int status;
+    if (hangs) {
+        tell_tasks(child->pid);
+        kill(child->pid, SIGKILL);
+    }
+    while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    ssize_t len = pread(child->output, ret_text, text_bytes - 1, 0);
+    ret_text[len > 0 ? len : 0] = 0;
+    if (child->listener >= 0)
+        close(child->listener);
+    close(child->socket[0]);
+    close(child->output);
+    if (child->listener < 0)
+        live_skip("this kernel or sandbox has no SECCOMP_RET_USER_NOTIF");
+    return status;
 }
 
 #endif
