@@ -5,14 +5,14 @@
 # marks as much what it cloned, merged or split, of which nothing of the kind is said.
 set -u
 . "$SRC/tests/support/tap.sh"
-export XDG_CACHE_HOME="$PWD/cache"
+. "$SRC/tests/support/check.sh"
 
 if ! gcc --version >/dev/null 2>&1 || ! g++ --version >/dev/null 2>&1; then
     skip "copies that fold away" "only gcc leaves a trace of them, and it is not there"
     finish
 fi
 
-# is NAME STATUS VERDICT [REGEX] of FUNCTION in PROGRAM; without REGEX, nothing is said of copies.
+# is NAME STATUS VERDICT REGEX of FUNCTION in PROGRAM; without REGEX, nothing is said of copies.
 is()
 {
     is_name=$1
@@ -20,22 +20,8 @@ is()
     is_verdict=$3
     is_regex=$4
     shift 4
-    run "$redefine" check "$@"
-    result "$is_name" is_told
-}
-
-is_told()
-{
-    if [ "$status" != "$is_status" ]; then
-        tell "exit status $is_status was expected"
-    elif ! sed 1q out | grep -q ": $is_verdict\$"; then
-        tell "the verdict is not $is_verdict"
-    elif [ -n "$is_regex" ]; then
-        grep -qE -e "$is_regex" out || tell "no line says $is_regex"
-    elif grep -q 'folded away' out; then
-        tell "it says that copies folded away"
-        return 1
-    fi
+    check "$@"
+    result "$is_name" is_verdict "$is_status" "$is_verdict" "${is_regex:-!folded away}"
 }
 
 folded='warning: inlined: inlined, where a replacement is not called.* folded away.*mark [^ ]* __attribute__\(\(noinline\)\)'

@@ -5,6 +5,7 @@
 # package. What C cannot do in them is refused, and counting them does no harm.
 set -u
 . "$SRC/tests/support/tap.sh"
+. "$SRC/tests/support/check.sh"
 needs_plain_agent
 [ "$(uname -m)" = x86_64 ] || skip_all "Go functions are redefined on x86-64 only"
 
@@ -26,16 +27,6 @@ verdict()
         my @f = split; my $by = $f[3]; my $name = $f[-1];
         if ($name eq $ENV{WANTED}) { $seen = "$f[0] $by"; }
         END { exit 0 if ($seen // "") eq $ENV{AS}; print "$ENV{WANTED}: $seen, not $ENV{AS}\n"; exit 1 }' out
-}
-
-# says STATUS REGEX…: on stdout, each.
-says()
-{
-    [ "$status" = "$1" ] || { tell "exit status $1 was expected"; return; }
-    shift
-    for regex; do
-        grep -qE -e "$regex" out || { tell "this was expected: $regex"; return; }
-    done
 }
 
 # The contract's JSON: every key, and no kind or severity that it does not name.
@@ -123,15 +114,15 @@ for go in go /usr/lib/go-1.19/bin/go; do
         run "$redefine" list "$program" 'time.*'
         result "$of: a glob" lists_of_time
         run "$redefine" check "$program" time.Now
-        result "$of: time.Now" says 0 '^time\.Now at 0x[0-9a-f]+, [0-9]+ bytes: ok$'
+        result "$of: time.Now" is_said 0 '^time\.Now at 0x[0-9a-f]+, [0-9]+ bytes: ok$'
         run "$redefine" check "$program" main.gone
-        result "$of: inlined everywhere" says 1 '^main\.gone: unsafe$' \
+        result "$of: inlined everywhere" is_said 1 '^main\.gone: unsafe$' \
             'blocker: inlined: .*/main\.go:85: inlined into main\.caller, .* build with -gcflags=-l, or put //go:noinl' \
             'blocker: inlined: .*/main\.go:80: inlined into main\.outer' 'blocker: no-caller: main\.gone has no code'
         run "$redefine" check "$program" 'main.(*value).Get'
-        result "$of: a wrapper" says 1 'blocker: alias: .*only calls main\.value\.Get, which is what others call'
+        result "$of: a wrapper" is_said 1 'blocker: alias: .*only calls main\.value\.Get, which is what others call'
         run "$redefine" check "$program" internal/cpu.cpuid
-        result "$of: assembly" says 1 'blocker: short: .*cpuid is written in assembly'
+        result "$of: assembly" is_said 1 'blocker: short: .*cpuid is written in assembly'
         run "$redefine" check "$program" time.Nov
         refused "$of: a name that is not there" 2 'did you mean time\.Now'
     done
@@ -145,7 +136,7 @@ for go in go /usr/lib/go-1.19/bin/go; do
     pid=$!
     exec 3>input
     run "$redefine" check "$pid" time.Now main.gone
-    result "$release: a running program" says 1 '^time\.Now at .*: ok$' '/main\.go:85: inlined into main\.caller'
+    result "$release: a running program" is_said 1 '^time\.Now at .*: ok$' '/main\.go:85: inlined into main\.caller'
     run "$redefine" list "$pid" 'main.*'
     result "$release: list of a running program" verdicts_are_the_packages
     exec 3>&-
@@ -170,10 +161,10 @@ GO
     instance='main.generic[*int]' # which has no name of its own in Go 1.19
     [ "$release" = "${release#go1.19}" ] || instance='main.glob..func1'
     run "$redefine" check instances "$instance"
-    result "$release: an instantiation" says 0 \
+    result "$release: an instantiation" is_said 0 \
         'passes its dictionary to main\.generic\[.*, whose entry is changed with its own'
     run "$redefine" show instances "$instance"
-    result "$release: an instantiation is shown" says 0 '^  changes     main\.generic\[' '^selection \(of other dictionaries'
+    result "$release: an instantiation is shown" is_said 0 '^  changes     main\.generic\[' '^selection \(of other dictionaries'
 done
 
 if ! command -v "$CC" >/dev/null || ! build go_cgo cgo 2>why; then
@@ -183,7 +174,7 @@ fi
 run ./cgo
 sum=$(cat out)
 run "$redefine" list cgo
-result "cgo: both languages are listed" says 0 '^ok .* jump +x_cgo_thread_start$' '^ok .* check +main\.deep$'
+result "cgo: both languages are listed" is_said 0 '^ok .* jump +x_cgo_thread_start$' '^ok .* check +main\.deep$'
 for i in 1 2 3; do
     run "$redefine" run --count '*' -- ./cgo
     result "cgo: counting every function, run $i" counted "$sum"
@@ -197,7 +188,7 @@ REDEFINE_PATCH("main.deep", five);
 C
 patch deep.so deep.c
 run "$redefine" check --patch deep.so cgo
-result "cgo: check of a C patch for a Go function" says 1 '^main\.deep at .*: unsafe$' \
+result "cgo: check of a C patch for a Go function" is_said 1 '^main\.deep at .*: unsafe$' \
     'blocker: signature: main\.deep is a Go function: a C replacement cannot run on a goroutine'
 run "$redefine" run --patch deep.so -- ./cgo
 refused "cgo: a C patch for a Go function" 125 "main\.deep is a Go function"
@@ -205,5 +196,5 @@ run "$redefine" run --replace main.deep=five.so:five -- ./cgo
 refused "cgo: a C replacement for a Go function" 125 "main\.deep is a Go function: a C replacement cannot run on a gor"
 # 50 calls in each of 32 goroutines return 5 each instead of 2450 together.
 run "$redefine" run --replace twice=five.so:five -- ./cgo
-result "cgo: one for a C function" says 0 "^sum $((${sum#sum } - 32 * (2450 - 250)))\$"
+result "cgo: one for a C function" is_said 0 "^sum $((${sum#sum } - 32 * (2450 - 250)))\$"
 finish

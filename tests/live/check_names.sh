@@ -5,36 +5,14 @@
 # clones are called and where things are, so that other tools' words and addresses can be given and compared.
 set -u
 . "$SRC/tests/support/tap.sh"
-export XDG_CACHE_HOME="$PWD/cache"
+. "$SRC/tests/support/check.sh"
 
-# says NAME STATUS REGEX… of the last run; "!REGEX": no line says that.
-says()
+# told NAME STATUS REGEX… of the last run; "!REGEX": no line says that.
+told()
 {
-    says_name=$1
+    told_name=$1
     shift
-    result "$says_name" is_said "$@"
-}
-
-is_said()
-{
-    [ "$status" = "$1" ] || { tell "exit status $1 was expected"; return; }
-    shift
-    for regex; do
-        case $regex in
-        !*)
-            if grep -qE -e "${regex#!}" out; then
-                tell "a line says ${regex#!}"
-                return 1
-            fi
-            ;;
-        *) grep -qE -e "$regex" out || { tell "no line says $regex"; return; } ;;
-        esac
-    done
-}
-
-check()
-{
-    run "$redefine" check "$@"
+    result "$told_name" is_said "$@"
 }
 
 # ---- Aliases, and functions that were merged ----
@@ -67,13 +45,13 @@ merged()
         return
     fi
     check ./merged "$first"
-    says "$merged_label: one of two that were merged" 1 "warning: folded: $second has the same code" "!folded: $first"
+    told "$merged_label: one of two that were merged" 1 "warning: folded: $second has the same code" "!folded: $first"
     check ./merged "$second"
-    says "… and the other" 1 "warning: folded: $first has the same code" "!folded: $second"
+    told "… and the other" 1 "warning: folded: $first has the same code" "!folded: $second"
     check ./merged original
-    says "… an alias is none" 0 'note: alias: moniker is another name' '!folded'
+    told "… an alias is none" 0 'note: alias: moniker is another name' '!folded'
     check ./merged moniker
-    says "… nor when it is asked for" 0 'note: alias: original is another name' '!folded' '!alias: moniker'
+    told "… nor when it is asked for" 0 'note: alias: original is another name' '!folded' '!alias: moniker'
 }
 merged "merged by gcc" summer-winter gcc
 merged "merged by gold" celsius-kelvin gcc -fuse-ld=gold -Wl,--icf=all
@@ -106,7 +84,7 @@ C
 "$CC" -Os -g -o pieces pieces.c
 if nm pieces | grep -q ' early\.part\.0$'; then
     check ./pieces early.part.0
-    says "a piece: attributes are for what the source has" 1 'mark early __attribute__' '!(mark|of) early\.part' \
+    told "a piece: attributes are for what the source has" 1 'mark early __attribute__' '!(mark|of) early\.part' \
         'note: clone: it is a piece of early'
 else
     skip "a piece: attributes are for what the source has" "this compiler splits nothing off here"
@@ -114,19 +92,19 @@ fi
 "$CC" -O2 -g -o pieces pieces.c
 check ./pieces early
 # Where the split-off piece was inlined again, that is the same copy.
-says "a copy in pieces is told of once" 1 'pieces.c:15: inlined into part_b' 'pieces.c:16: inlined into part_a' '!early.*inlined into early'
+told "a copy in pieces is told of once" 1 'pieces.c:15: inlined into part_b' 'pieces.c:16: inlined into part_a' '!early.*inlined into early'
 result "… in the order of the source" sh -c '[ "$(grep -c "inlined: " out)" = 2 ] && sed -n 2p out | grep -q part_b || { cat out; false; }'
 check ./pieces nobody
-says "nobody calls it: what helps is named" 1 'no-caller: .*mark nobody __attribute__\(\(noipa\)\)'
+told "nobody calls it: what helps is named" 1 'no-caller: .*mark nobody __attribute__\(\(noipa\)\)'
 
 echo 'static int __attribute__((noinline)) parse(int x) { __asm__ volatile(""); return x + 1; } int a(int x) { return parse(x); }' >one.c
 echo 'static int __attribute__((noinline)) parse(int x) { __asm__ volatile(""); return x + 2; }
 int a(int); int main(int c, char **v) { (void)v; return a(c) + parse(c); }' >two.c
 if "$CC" -O2 -g -flto -o promoted one.c two.c 2>why && nm promoted | grep -q ' parse\.lto_priv\.0$'; then
     check ./promoted parse
-    says "renamed by link-time optimization" 1 'parse.lto_priv.0 is what link-time optimization made .*redefine it by that name' '!noclone'
+    told "renamed by link-time optimization" 1 'parse.lto_priv.0 is what link-time optimization made .*redefine it by that name' '!noclone'
     check ./promoted parse.lto_priv.0
-    says "… and by that name it is no clone" 0 '!clone:'
+    told "… and by that name it is no clone" 0 '!clone:'
 else
     skip "renamed by link-time optimization" "this compiler renames nothing here"
 fi
@@ -136,9 +114,9 @@ fi
 "$CC" -O2 -g -pie -fPIE -o position pieces.c
 addr=$(nm position | sed -n 's/^0*\([0-9a-f]*\) T part_a$/\1/p')
 check ./position part_a
-says "the address is the file's, as other tools have it" 0 "part_a at 0x$addr,"
+told "the address is the file's, as other tools have it" 0 "part_a at 0x$addr,"
 check --json ./position part_a
-says "… in JSON" 0 "\"name\":\"part_a\",\"address\":$((0x$addr)),"
+told "… in JSON" 0 "\"name\":\"part_a\",\"address\":$((0x$addr)),"
 
 # ---- Symbols that were put aside ----
 
@@ -146,13 +124,13 @@ says "… in JSON" 0 "\"name\":\"part_a\",\"address\":$((0x$addr)),"
 named()
 {
     check "./$2" nobody
-    says "$1: check" 1 'nobody at 0x'
+    told "$1: check" 1 'nobody at 0x'
     run "$redefine" list "./$2" 'part_*'
-    says "$1: list" 0 ' part_a$' ' part_b$' '2 functions: '
+    told "$1: list" 0 ' part_a$' ' part_b$' '2 functions: '
     run "$redefine" show "./$2" nobody
-    says "$1: show" 0 '^nobody in '
+    told "$1: show" 0 '^nobody in '
     run "$redefine" list --names "./$2" 'nob*'
-    says "$1: completion's list" 0 '^nobody$'
+    told "$1: completion's list" 0 '^nobody$'
 }
 "$CC" -O2 -g -o linked pieces.c
 objcopy --only-keep-debug linked linked.debug
@@ -196,7 +174,7 @@ C
 inside()
 {
     run ./inside
-    says "$1" 0 '^1 leaf is inlined into host \(inside.c:5\)' '^inlined inside.c:5 .*mark leaf __attribute__'
+    told "$1" 0 '^1 leaf is inlined into host \(inside.c:5\)' '^inlined inside.c:5 .*mark leaf __attribute__'
 }
 if nm -D "$BUILD/libredefine.so" | grep -q '__asan'; then
     skip "redefine() refuses a copy" "a sanitized library cannot be loaded into a program that is not"
