@@ -21,7 +21,8 @@
 //
 // Functions and methods of any package, the standard library's and the runtime's included, exported or not (see
 // [Find]); instantiations of generic functions and methods, each for itself; functions that are running in any
-// number of goroutines at that moment. Not assembly, not plugins, not methods bound to a receiver (x.M).
+// number of goroutines at that moment. Not assembly, not what an open plugin has a copy of, not methods bound to a
+// receiver (x.M).
 //
 // # Originals
 //
@@ -41,6 +42,7 @@
 //
 //	go mod edit -require=redefine@v0.0.0 -replace=redefine=…/go
 //
-// It needs cgo, and Linux on x86-64 or arm64 (there "make aarch64" builds the library on another machine). The go
-// command does not notice when the library was rebuilt: clean its cache then (go clean -cache). Supported are Go 1.19 to 1.27; other releases are refused by [ErrVersion].
+// It needs cgo, and Linux on x86-64 or arm64 ("make aarch64" builds the library for arm64 on another machine). The
+// go command does not notice when the library was rebuilt: clean its cache then (go clean -cache). Supported are Go
+// 1.19 to 1.27; other releases are refused by [ErrVersion].
 package redefine

@@ -40,7 +40,7 @@ struct rdf_images {
     bool out_of_memory;  /* the arena was refused pages: what was not read may not be taken as absent */
 };
 
-/* Take a snapshot of the space's mappings and find the ELF images in it. Cheap: file contents
+/* Take a snapshot of the space's mappings and find the images in it. Cheap: file contents
  * (.symtab, section headers) are read only when a question needs them.
  * rdf_images_free closes what was opened; the arena is the caller's. */
 redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *arch, struct rdf_arena *arena,
