@@ -193,7 +193,10 @@ static void with_each(void (*check)())
         CHECK_INT(counts.left, counts.entered);
         CHECK(counts.entered > 0);
     }
+    // What a sanitizer puts into a function uses registers of its own.
+#ifndef __SANITIZE_ADDRESS__
     CHECK(with_frame >= WITH_FRAME); // clang relies on no more than the ABI; that is not what this tests
+#endif
 }
 
 // ---- What the replacements do ----
