@@ -17,9 +17,9 @@ enum {
 struct line {
     uint64_t addr;
     size_t len_bytes;
-    bool has_arrow; /* a branch to another line … */
-    size_t to;      /* … this one */
+    size_t to; /* where its arrow leads: another line */
     int lane;
+    bool has_arrow;
 };
 
 /* What is drawn in one place: the directions in which a line leaves it. */
@@ -161,8 +161,9 @@ static size_t read_lines(const struct cli_view *view, uint64_t start, struct rdf
     for (size_t off = 0; off < code.len_bytes && count < INSNS_SHOWN; count++) {
         char text[160];
         struct rdf_span at = rdf_span_slice(code, off, code.len_bytes - off);
-        lines[count] = (struct line){start + off, length_at(view, start + off, at, text, sizeof text), false,
-                                     0, -1};
+        lines[count] = (struct line){.addr = start + off,
+                                     .len_bytes = length_at(view, start + off, at, text, sizeof text),
+                                     .lane = -1};
         off += lines[count].len_bytes;
     }
     for (size_t i = 0; i < count; i++) {
@@ -207,12 +208,13 @@ json_t *cli_json_code(const struct cli_view *view, uint64_t start, struct rdf_sp
         char text[160], bytes[2 * 16 + 1] = "";
         struct rdf_insn insn;
         struct rdf_span at = rdf_span_slice(code, off, code.len_bytes - off);
-        size_t len = length_at(view, start + off, at, text, sizeof text);
+        uint64_t addr = start + off;
+        size_t len = length_at(view, addr, at, text, sizeof text);
         for (size_t i = 0; i < len && i < 16; i++)
             (void)snprintf(bytes + 2 * i, 3, "%02x", at.data[i]);
-        json_t *object = json_pack("{s:I, s:s, s:s, s:b}", "address", (json_int_t)(start + off), "bytes",
-                                   bytes, "text", text, "marked", start + off < marked_end);
-        if (view->arch->decode(at, start + off, &insn) && insn.has_target)
+        json_t *object = json_pack("{s:I, s:s, s:s, s:b}", "address", (json_int_t)addr, "bytes", bytes,
+                                   "text", text, "marked", addr < marked_end);
+        if (view->arch->decode(at, addr, &insn) && insn.has_target)
             (void)json_object_set_new(object, "target", json_integer((json_int_t)insn.target));
         (void)json_array_append_new(array, object);
         off += len;

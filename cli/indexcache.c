@@ -181,7 +181,7 @@ static void prune(void)
     if (list)
         qsort(list, count, sizeof *list, by_use);
     /* The first one is what was just written. */
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; list && i < count; i++) {
         bytes += list[i].bytes;
         if (i > 0 && bytes > folder_bytes_max)
             (void)unlinkat(dirfd(folder), list[i].name, 0);

@@ -382,7 +382,7 @@ const char *redefine_describe(void *target)
                        redef->is_active ? "" : "restored: ", rdf_strategy_name(redef->strategy),
                        (unsigned long long)rdf_redef_edit(redef), (unsigned)redef->window_bytes,
                        (unsigned long long)redef->entry,
-                       (unsigned long long)(redef->entry + redef->function_bytes),
+                       (unsigned long long)redef->entry + redef->function_bytes,
                        (unsigned long long)rdf_redef_relay(redef),
                        (unsigned long long)rdf_redef_trampoline(redef), rdf_write_method_name(redef->method),
                        engine.last_safety == RDF_SAFE_BY_STOP ? engine.last_stop.thread_count : 0,

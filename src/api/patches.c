@@ -105,7 +105,7 @@ static redefine_status apply(struct rdf_api_names *names, const void *owner,
         hide_patch(&names->images, owner);
         status = find_all(&names->images, change, count, err);
     }
-    for (size_t i = 0; status == REDEFINE_OK && i < count; i++)
+    for (size_t i = 0; list && status == REDEFINE_OK && i < count; i++)
         list[i] = (struct rdf_change){.kind = RDF_CHANGE_REDEFINE,
                                       .target = rdf_api_address(change[i].target),
                                       .replacement = rdf_api_address(change[i].replacement),

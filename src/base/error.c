@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-redefine_status rdf_fail(struct rdf_error *err, redefine_status status, const char *format, ...)
+redefine_status(rdf_fail)(struct rdf_error *err, redefine_status status, const char *format, ...)
 {
     if (err && err->status == REDEFINE_OK) {
         va_list args;

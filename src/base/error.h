@@ -26,6 +26,10 @@ static inline void rdf_error_clear(struct rdf_error *err)
  * The first failure wins: what comes after it while unwinding is a consequence. `err` may be null. */
 redefine_status rdf_fail(struct rdf_error *err, redefine_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The analyser does not see which status comes back, and would go on as if nothing had failed. */
+#ifdef __clang_analyzer__
+#define rdf_fail(err, status, ...) (rdf_fail((err), (status), __VA_ARGS__), (status))
+#endif
 
 /* "EPERM (Operation not permitted)" style text for an errno value; static storage, never null. */
 const char *rdf_errno_name(int errno_value);
