@@ -392,6 +392,50 @@ static bool is_followed_current(const struct commit *commit)
     return true;
 }
 
+/* What was read of an object that is not there any more is no ground for anything, not even where it was
+ * enough for a plan: another one of the same file may be there when the world stands still. */
+static redefine_status refuse_gone(struct commit *commit)
+{
+    *commit->err = (struct rdf_error){0};
+    return rdf_fail(
+        commit->err, REDEFINE_EBUSY,
+        "%s could not be read any more while the change was planned (another thread unloads it?); "
+        "nothing was changed; try again when it is loaded",
+        commit->images->gone);
+}
+
+/* The addresses that a commit is about. Of many only as many as say that there are too many to ask for. */
+enum { ASKED_MAX = 24 };
+
+static size_t list_addresses(const struct rdf_engine *engine, const struct rdf_change *change, size_t count,
+                             uint64_t ret[ASKED_MAX + 3])
+{
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < ASKED_MAX; i++) {
+        const struct rdf_redef *redef = rdf_registry_find(&engine->registry, change[i].target);
+        ret[used++] = change[i].target;
+        if (redef)
+            ret[used++] = redef->entry;
+        if (change[i].replacement)
+            ret[used++] = change[i].replacement;
+    }
+    return used;
+}
+
+/* Half of an object may be there while it is loaded or unloaded, and what is said of that is not to be
+ * believed. */
+static redefine_status believe(struct commit *commit, const struct rdf_change *change, size_t count,
+                               redefine_status status)
+{
+    struct rdf_engine *engine = commit->engine;
+    uint64_t addr[ASKED_MAX + 3];
+    if (!rdf_snapshot_is_outdated(&engine->snapshot, addr, list_addresses(engine, change, count, addr)))
+        return status;
+    engine->is_stale = true;
+    *commit->err = (struct rdf_error){0};
+    return rdf_fail(commit->err, REDEFINE_EBUSY, "objects are being loaded and unloaded; try again");
+}
+
 static redefine_status run(struct commit *commit, const struct rdf_change *change, size_t count,
                            uint64_t caller_sp)
 {
@@ -405,8 +449,12 @@ static redefine_status run(struct commit *commit, const struct rdf_change *chang
         status = rdf_fail(commit->err, REDEFINE_EBUSY, "objects are being loaded and unloaded; try again");
     if (status == REDEFINE_OK)
         status = rdf_commit_inspect(commit);
+    if (commit->images->gone)
+        status = refuse_gone(commit);
     /* A refusal that rests on what was there earlier: look again. */
-    engine->is_stale |= status != REDEFINE_OK && engine->snapshot.uses;
+    engine->is_stale |= status != REDEFINE_OK && (engine->snapshot.uses || commit->images->gone);
+    if (status != REDEFINE_OK && !engine->is_stale)
+        status = believe(commit, change, count, status);
     if (status == REDEFINE_OK &&
         !rdf_registry_reserve(&engine->registry, commit->new_count + commit->alias_count,
                               rdf_commit_layers(commit)))
@@ -418,21 +466,11 @@ static redefine_status run(struct commit *commit, const struct rdf_change *chang
     return status;
 }
 
-/* The addresses that a commit is about. Of many only as many as say that there are too many to ask for. */
 static redefine_status take_snapshot(struct rdf_engine *engine, const struct rdf_change *change, size_t count,
                                      struct rdf_error *err)
 {
-    enum { ASKED_MAX = 24 };
     uint64_t addr[ASKED_MAX + 3];
-    size_t used = 0;
-    for (size_t i = 0; i < count && used < ASKED_MAX; i++) {
-        const struct rdf_redef *redef = rdf_registry_find(&engine->registry, change[i].target);
-        addr[used++] = change[i].target;
-        if (redef)
-            addr[used++] = redef->entry;
-        if (change[i].replacement)
-            addr[used++] = change[i].replacement;
-    }
+    size_t used = list_addresses(engine, change, count, addr);
     return rdf_snapshot_refresh(&engine->snapshot, engine->space, engine->arch, engine->snapshot_pages, addr,
                                 used, err);
 }

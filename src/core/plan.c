@@ -32,15 +32,19 @@ const char *rdf_strategy_word(enum rdf_strategy strategy)
     return "none";
 }
 
-int rdf_plan_read(const struct rdf_images *images, uint64_t addr, void *ret_bytes, size_t len_bytes)
+int rdf_plan_read(struct rdf_images *images, uint64_t addr, void *ret_bytes, size_t len_bytes)
 {
     struct rdf_space *space = images->space;
     bool is_readable = rdf_maps_allow(&images->maps, addr, len_bytes, RDF_PROT_READ);
-    const void *view = is_readable ? space->ops->view(space, addr, len_bytes) : NULL;
-    if (!view)
-        return space->ops->read(space, addr, ret_bytes, len_bytes);
-    rdf_bytes_copy(ret_bytes, view, len_bytes);
-    return 0;
+    const void *view = is_readable ? rdf_images_view(images, addr, len_bytes) : NULL;
+    int status = 0;
+    if (view)
+        rdf_bytes_copy(ret_bytes, view, len_bytes);
+    else
+        status = space->ops->read(space, addr, ret_bytes, len_bytes);
+    if (status < 0 && is_readable)
+        rdf_images_note_gone(images, addr);
+    return status;
 }
 
 /* Nothing is displaced but no-operations: the original is what lies behind them. */

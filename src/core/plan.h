@@ -149,7 +149,7 @@ redefine_status rdf_plan_make(struct rdf_near *near, struct rdf_images *images,
 
 /* Copy code that the snapshot of mappings shows as readable: in place where the space has views, which saves
  * a system call for each function of a batch. 0 or -errno. */
-int rdf_plan_read(const struct rdf_images *images, uint64_t addr, void *ret_bytes, size_t len_bytes);
+int rdf_plan_read(struct rdf_images *images, uint64_t addr, void *ret_bytes, size_t len_bytes);
 
 /* Where a thread at `pc` must continue once the edit is made: `pc` itself where it may stay, 0 when it
  * stands inside the overwritten bytes but at no instruction's start. */

@@ -65,6 +65,21 @@ bool rdf_snapshot_is_current(const struct rdf_snapshot *snapshot, const uint64_t
     return true;
 }
 
+bool rdf_snapshot_is_outdated(const struct rdf_snapshot *snapshot, const uint64_t *addr, size_t count)
+{
+    struct rdf_map now;
+    struct rdf_space *space = snapshot->images.space;
+    for (size_t i = 0; snapshot->is_loaded && space->ops->maps_at && i < count; i++) {
+        const struct rdf_map *kept = rdf_maps_find(&snapshot->images.maps, addr[i]);
+        if (space->ops->maps_at(space, &addr[i], 1, &now) < 0)
+            return false;
+        bool is_of_file = (kept && kept->ino) || (now.end && now.ino);
+        if (is_of_file && !same_map(kept, now.end ? &now : NULL))
+            return true;
+    }
+    return false;
+}
+
 redefine_status rdf_snapshot_refresh(struct rdf_snapshot *snapshot, struct rdf_space *space,
                                      const struct rdf_arch *arch, const struct rdf_page_source *pages,
                                      const uint64_t *addr, size_t count, struct rdf_error *err)
@@ -77,6 +92,9 @@ redefine_status rdf_snapshot_refresh(struct rdf_snapshot *snapshot, struct rdf_s
     rdf_arena_init(&snapshot->arena, pages);
     redefine_status status = rdf_images_load(space, arch, &snapshot->arena, &snapshot->images, err);
     snapshot->is_loaded = status == REDEFINE_OK;
+    /* Copies come and go with each commit; what the room gives is given back newest first. */
+    if (snapshot->is_loaded && pages == &rdf_snapshot_pages)
+        rdf_arena_init(&snapshot->images.copies, &rdf_os_pages);
     if (!snapshot->is_loaded)
         rdf_arena_free(&snapshot->arena); /* images is what it was: nothing */
     return status;
@@ -99,6 +117,7 @@ void rdf_snapshot_forget(struct rdf_snapshot *snapshot)
             room[i] = 0;
         room_used = outside = 0;
     }
+    rdf_arena_free(&snapshot->images.copies);
     *snapshot = (struct rdf_snapshot){0};
 }
 

@@ -25,6 +25,9 @@ redefine_status rdf_snapshot_refresh(struct rdf_snapshot *snapshot, struct rdf_s
 /* Whether it is still right about `count` addresses. */
 bool rdf_snapshot_is_current(const struct rdf_snapshot *snapshot, const uint64_t *addr, size_t count);
 
+/* Whether it is known to be wrong about one of them: another object is there, or none. */
+bool rdf_snapshot_is_outdated(const struct rdf_snapshot *snapshot, const uint64_t *addr, size_t count);
+
 void rdf_snapshot_drop(struct rdf_snapshot *snapshot);
 
 /* Room for one snapshot that is part of the library's own data: keeping it adds no mapping to the process, so

@@ -18,6 +18,32 @@ bool rdf_store_is(const struct rdf_write *write, uint64_t addr, const uint8_t *b
     return write->space->ops->read(write->space, addr, copy, len) == 0 && rdf_bytes_equal(copy, bytes, len);
 }
 
+static bool is_same_map(const struct rdf_map *planned, const struct rdf_map *now)
+{
+    return now->start <= planned->start && now->end >= planned->end && now->ino == planned->ino &&
+           now->dev == planned->dev && now->prot & RDF_PROT_READ;
+}
+
+/* Where the system does not tell what is mapped somewhere, it tells by each reading that something is. *seen:
+ * the mapping of what is there, or null. */
+static bool is_gone(const struct rdf_write *write, const struct rdf_edit *edit, const struct rdf_map **seen)
+{
+    const struct rdf_space_ops *ops = write->space->ops;
+    struct rdf_map now;
+    uint8_t bytes[RDF_EDIT_BYTES_MAX];
+    *seen = ops->maps_at ? rdf_maps_find(write->maps, edit->addr) : NULL;
+    if (*seen && ops->maps_at(write->space, &(*seen)->start, 1, &now) < 0)
+        *seen = NULL;
+    return *seen ? !is_same_map(*seen, &now)
+                 : ops->read(write->space, edit->addr, bytes, edit->len_bytes) == -EFAULT;
+}
+
+bool rdf_store_is_gone(const struct rdf_write *write, const struct rdf_write_item *item)
+{
+    const struct rdf_map *seen;
+    return write->may_go && is_gone(write, &item->edit, &seen);
+}
+
 /* The page that the item begins in (0) or ends in (1); false when it has no second one. */
 static bool page_of(const struct rdf_write_item *item, size_t which, uint64_t *ret_start)
 {
@@ -78,6 +104,17 @@ static int store_by(const struct rdf_write *write, struct rdf_write_item *item, 
                                     item->edit.len_bytes);
 }
 
+/* Whether the system writes what cannot be written: asked with a byte of the engine's own. Where it does and
+ * did not, nothing was mapped at that moment: a store may find the same, and would be a fault. */
+static bool can_force(const struct rdf_write *write)
+{
+    uint64_t addr = (uint64_t)(uintptr_t)&rdf_store_is;
+    uint8_t byte;
+    return write->methods & 1u << RDF_WRITE_SELF_MEM &&
+           write->space->ops->read(write->space, addr, &byte, sizeof byte) == 0 &&
+           write->space->ops->write(write->space, NULL, RDF_WRITE_SELF_MEM, addr, &byte, sizeof byte) == 0;
+}
+
 /* The first method that works and whose bytes can be read back. A method that stored something else than
  * it was given is put right by the next one, or by the undo. */
 static int store(const struct rdf_write *write, struct rdf_write_item *item, struct rdf_world *world,
@@ -88,6 +125,8 @@ static int store(const struct rdf_write *write, struct rdf_write_item *item, str
         bool needs_tracer = method == RDF_WRITE_TRACER_MEM || method == RDF_WRITE_TRACER_POKE;
         if (!(write->methods & 1u << method) || (needs_tracer && !world->os))
             continue;
+        if (method == RDF_WRITE_PROTECT && write->keeps_exec && write->may_go && can_force(write))
+            return -ENOMEM;
         err = store_by(write, item, world, method, bytes);
         if (err == 0 && !rdf_store_is(write, item->edit.addr, bytes, item->edit.len_bytes))
             err = -EIO; /* it said yes and the bytes are others */
@@ -270,31 +309,17 @@ static size_t store_pieces(struct rdf_write *write, struct rdf_world *world)
     return stored;
 }
 
-static bool is_same_map(const struct rdf_map *planned, const struct rdf_map *now)
-{
-    return now->start <= planned->start && now->end >= planned->end && now->ino == planned->ino &&
-           now->dev == planned->dev && now->prot & RDF_PROT_READ;
-}
-
-/* Where the system does not tell what is mapped somewhere, it tells by each reading that something is. */
 size_t rdf_store_find_gone(const struct rdf_write *write)
 {
-    const struct rdf_space_ops *ops = write->space->ops;
     const struct rdf_map *seen = NULL;
-    size_t i = 0;
-    for (bool is_there = true; is_there && i < write->count; i += is_there) {
+    for (size_t i = 0; write->may_go && i < write->count; i++) {
         const struct rdf_edit *edit = &write->item[i].edit;
         if (seen && edit->addr >= seen->start && edit->addr + edit->len_bytes <= seen->end)
             continue;
-        struct rdf_map now;
-        uint8_t bytes[RDF_EDIT_BYTES_MAX];
-        seen = ops->maps_at ? rdf_maps_find(write->maps, edit->addr) : NULL;
-        if (seen && ops->maps_at(write->space, &seen->start, 1, &now) < 0)
-            seen = NULL;
-        is_there = seen ? is_same_map(seen, &now)
-                        : ops->read(write->space, edit->addr, bytes, edit->len_bytes) == 0;
+        if (is_gone(write, edit, &seen))
+            return i;
     }
-    return i;
+    return write->count;
 }
 
 size_t rdf_store_find_changed(const struct rdf_write *write)

@@ -238,7 +238,8 @@ static bool take_step(struct unstopped *unstopped, bool (*is_meant)(const struct
         for (size_t at = 1; step != CLOSE && at < item->edit.len_bytes; at++)
             item->now[at] = bytes[at];
         /* Not from what it was to be: a step that failed is taken once more. */
-        item->is_due = !rdf_store_is(write, item->edit.addr, item->now, item->edit.len_bytes);
+        item->is_due = !rdf_store_is(write, item->edit.addr, item->now, item->edit.len_bytes) &&
+                       !rdf_store_is_gone(write, item);
     }
     return rdf_store_due(write, &nobody);
 }
@@ -448,19 +449,24 @@ redefine_status rdf_write_check_traps(struct rdf_write *write, struct rdf_error 
                     addr, reason_of(write, &report, text, sizeof text));
 }
 
-/* Everything back, in the careful way. */
+/* Everything back, in the careful way. What cannot be written may be an object on its way out, or in again:
+ * once more then. What counts is what is there in the end. */
 static void undo(struct unstopped *unstopped)
 {
     struct rdf_write *write = unstopped->write;
-    /* All three, whether one of them fails or not. */
-    bool padding = change(unstopped, is_dead_padding, false);
-    bool entrances = change(unstopped, is_entrance, false);
-    bool closed = change(unstopped, is_closed_early, false);
-    write->undone = padding && entrances && closed;
-    if (write->undone && rdf_store_find_changed(write) < write->count)
-        write->undone = false;
-    for (size_t i = 0; i < write->count; i++)
-        write->undone &= !write->item[i].is_open;
+    static bool (*const order[])(const struct rdf_write_item *) = {is_dead_padding, is_entrance,
+                                                                   is_closed_early};
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+        if (!change(unstopped, order[i], false))
+            (void)change(unstopped, order[i], false);
+    write->undone = true;
+    for (size_t i = 0; i < write->count; i++) {
+        const struct rdf_write_item *item = &write->item[i];
+        const struct rdf_edit *edit = &item->edit;
+        write->undone &= (!item->is_open &&
+                          rdf_store_is(write, edit->addr, edit->old_bytes, edit->len_bytes)) ||
+                         rdf_store_is_gone(write, item);
+    }
     if (!write->undone)
         return;
     for (size_t i = 0; i < write->count; i++) {
@@ -493,7 +499,8 @@ static bool prepare(struct unstopped *unstopped, struct rdf_stop_report *report)
         write->space->ops->ask_threads(write->space, RDF_DEADLINE_MS, is_out, unstopped, report) < 0)
         return false;
     write->stop.thread_count = report->thread_count;
-    return take_step(unstopped, is_entrance, TAIL, true) && change(unstopped, is_dead_padding, true);
+    return take_step(unstopped, is_entrance, TAIL, true) && change(unstopped, is_dead_padding, true) &&
+           rdf_store_find_gone(write) == write->count;
 }
 
 /* Steps 6 to 9. What has been written already can be written again: once more, if one call failed. */
@@ -525,12 +532,20 @@ static redefine_status write_by_traps(struct unstopped *unstopped, struct rdf_er
     if (status != REDEFINE_OK)
         return status;
     if (!prepare(unstopped, &report)) {
+        /* Pages that are not there cannot be made writable, nor read back; by now they may be there again. */
+        bool was_gone = write->err == -ENOMEM || write->err == -EIO;
+        size_t unloaded = was_gone ? write->failed_item : rdf_store_find_gone(write);
+        bool is_unloaded = write->may_go && !report.err && unloaded < write->count;
         undo(unstopped);
         if (!write->undone)
             return rdf_fail(err, REDEFINE_EROLLBACK,
                             "the code at 0x%" PRIx64
                             " could not be written (%s): SOME BYTES COULD NOT BE PUT BACK",
                             write->item[write->failed_item].edit.addr, rdf_errno_name(write->err));
+        if (is_unloaded) {
+            write->failed_item = unloaded;
+            return rdf_write_explain_gone(write, err);
+        }
         if (report.err == -EAGAIN)
             return refuse(unstopped,
                           "this thread itself would return into the bytes that would be overwritten",
@@ -558,7 +573,7 @@ static redefine_status write_somehow(struct unstopped *unstopped, struct rdf_err
     if (report.err < 0)
         return refuse(unstopped, reason_of(write, &report, text, sizeof text), REDEFINE_EDENIED, err);
     write->keeps_exec = true;
-    write->failed_item = write->may_go ? rdf_store_find_gone(write) : write->count;
+    write->failed_item = rdf_store_find_gone(write);
     if (write->failed_item < write->count)
         return rdf_write_explain_gone(write, err);
     write->failed_item = rdf_store_find_changed(write);

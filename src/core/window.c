@@ -36,17 +36,12 @@ static const void *view_code(struct rdf_images *images, uint64_t addr, size_t le
         rdf_fail(err, REDEFINE_EUNSUPPORTED, "the code at 0x%" PRIx64 " may be executed but not read", addr);
         return NULL;
     }
-    const void *view = images->space->ops->view(images->space, addr, len);
-    if (view)
-        return view;
-    uint8_t *copy = rdf_arena_alloc(images->arena, len);
-    if (!copy)
+    const void *code = rdf_images_bytes(images, addr, len);
+    if (!code && images->out_of_memory)
         rdf_fail(err, REDEFINE_ENOMEM, "no memory to read %zu bytes of code", len);
-    int status = copy ? images->space->ops->read(images->space, addr, copy, len) : 0;
-    if (status < 0)
-        rdf_fail(err, REDEFINE_ESYSTEM, "the code at 0x%" PRIx64 " could not be read (%s)", addr,
-                 rdf_errno_name(status));
-    return status < 0 ? NULL : copy;
+    else if (!code)
+        rdf_fail(err, REDEFINE_ESYSTEM, "the code at 0x%" PRIx64 " could not be read", addr);
+    return code;
 }
 
 static redefine_status read_body(struct rdf_images *images, const struct rdf_function *function,

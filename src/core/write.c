@@ -82,7 +82,7 @@ static int body(struct rdf_world *world, void *ctx)
     write->was_not_ready = write->is_ready && !write->is_ready(write->publish_ctx, world);
     if (write->was_not_ready)
         return -EAGAIN;
-    write->failed_item = write->may_go ? rdf_store_find_gone(write) : write->count;
+    write->failed_item = rdf_store_find_gone(write);
     if (write->failed_item < write->count)
         return BODY_GONE;
     bool by_pieces = rdf_store_pieces_are_current(write);

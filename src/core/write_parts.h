@@ -27,6 +27,7 @@ bool rdf_store_is(const struct rdf_write *write, uint64_t addr, const uint8_t *b
 /* The first item that lies in another mapping than when the change was planned, or in none; write->count:
  * none. While the world stands still what is there then can be read in place. */
 size_t rdf_store_find_gone(const struct rdf_write *write);
+bool rdf_store_is_gone(const struct rdf_write *write, const struct rdf_write_item *item);
 /* The first item whose old bytes are not there; write->count: none. */
 size_t rdf_store_find_changed(const struct rdf_write *write);
 /* Put together what can be written a page at a time, as far as that is worth it and there is memory: with it

@@ -34,10 +34,14 @@ struct rdf_images {
     struct rdf_maps maps;
     struct rdf_image **image; /* the program first, then in the loader's order, then the rest */
     size_t count;
-    size_t linked_count; /* the first of them: in the loader's list, so not the vDSO, not dlmopen's */
-    void *search;        /* of rdf_images_find, kept for the next one */
-    bool scope_known;    /* the global scope has been worked out */
-    bool out_of_memory;  /* the arena was refused pages: what was not read may not be taken as absent */
+    size_t linked_count;     /* the first of them: in the loader's list, so not the vDSO, not dlmopen's */
+    struct rdf_arena copies; /* of what may be unloaded while it is read: until files are closed */
+    uint64_t stays_from;     /* a part of an object that stays: the last one that was asked about, … */
+    uint64_t stays_to;       /* … up to here */
+    const char *gone;   /* path of what was mapped, and was not there any more when it was read; or null */
+    void *search;       /* of rdf_images_find, kept for the next one */
+    bool scope_known;   /* the global scope has been worked out */
+    bool out_of_memory; /* the arena was refused pages: what was not read may not be taken as absent */
 };
 
 /* Take a snapshot of the space's mappings and find the images in it. Cheap: file contents
@@ -50,11 +54,24 @@ void rdf_images_free(struct rdf_images *images);
 /* Who knows better which image is the program: it becomes the first. */
 void rdf_images_begin_with(struct rdf_images *images, struct rdf_image *program);
 
-/* Close the files that were opened: what comes from them is read again when it is asked for again. */
+/* Close the files that were opened, and give back what was copied: what comes from them is read again when it
+ * is asked for again. */
 void rdf_images_close_files(struct rdf_images *images);
 
 /* Whether `addr` lies in an object that is never unloaded: the program, or what was loaded with it. */
 bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr);
+
+/* A pointer through which [addr, addr+len) can be read in place; null where this space has none, and where
+ * another thread may unload the object that lies there (dlclose): then use the space's read, of which EFAULT
+ * is an answer. The caller has checked that `images->maps` has it readable. */
+const void *rdf_images_view(struct rdf_images *images, uint64_t addr, size_t len_bytes);
+
+/* Say in images->gone that `addr` cannot be read, though it is in `maps`. */
+void rdf_images_note_gone(struct rdf_images *images, uint64_t addr);
+
+/* The same, or a copy that stays until files are closed. Null: it could not be read, and images->gone says
+ * what it was; or there is no memory, and images->out_of_memory is set. */
+const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes);
 
 /* Leave this image out of name searches (a patch file, the agent, the engine itself). */
 void rdf_image_hide(struct rdf_image *image);

@@ -31,3 +31,23 @@ uint64_t rdf_image_bias(const struct rdf_image *image)
 {
     return object_of(image)->bias;
 }
+
+void rdf_images_note_gone(struct rdf_images *images, uint64_t addr)
+{
+    const struct rdf_map *map = rdf_maps_find(&images->maps, addr);
+    if (map && !images->gone)
+        images->gone = map->path[0] ? map->path : "what was mapped there";
+}
+
+const void *rdf_object_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
+{
+    const void *view = rdf_images_view(images, addr, len_bytes);
+    if (view)
+        return view;
+    void *copy = rdf_arena_alloc(&images->copies, len_bytes);
+    images->out_of_memory |= !copy;
+    if (!copy || images->space->ops->read(images->space, addr, copy, len_bytes) == 0)
+        return copy;
+    rdf_images_note_gone(images, addr);
+    return NULL;
+}

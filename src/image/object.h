@@ -15,4 +15,7 @@ struct rdf_object {
     bool is_hidden;
 };
 
+/* rdf_images_bytes, piece by piece. */
+const void *rdf_object_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes);
+
 #endif

@@ -5,8 +5,8 @@
  */
 #include "deny.h"
 #include "entries.h"
+#include "objects.h"
 
-#include <dlfcn.h>
 #include <spawn.h>
 #include <stdatomic.h>
 
@@ -257,46 +257,6 @@ static void executes(void)
 }
 
 /* ---- objects that go ---- */
-
-typedef int function_type(int);
-
-/* An object with `int function(int)`: value + plus; or null. At most MADE_MAX. */
-static const char *make_object(const char *name, int plus)
-{
-    enum { MADE_MAX = 4 }; /* in one case */
-    static char path[MADE_MAX][64];
-    static size_t made;
-    static char folder[] = "/tmp/processes-XXXXXX";
-    if (made == 0 && !mkdtemp(folder))
-        live_skip("%s: %s", folder, strerror(errno));
-    char command[512];
-    char *to = path[made++];
-    snprintf(to, sizeof path[0], "%s/%s.so", folder, name);
-    snprintf(command, sizeof command,
-             "echo 'int function(int v) { __asm__ volatile(\"\"); return v + %d; } void (*original)(void);' |"
-             " ${CC:-cc} -O1 -shared -fPIC -Wl,-soname,%s -x c - -o %s",
-             plus, name, to);
-    if (system(command))
-        live_skip("no compiler");
-    return to;
-}
-
-static void *load(const char *path, function_type **ret)
-{
-    void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    CHECK(object);
-    *ret = (function_type *)(uintptr_t)dlsym(object, "function");
-    CHECK(*ret);
-    return object;
-}
-
-/* musl never does. */
-static void unload(void *object, const char *path)
-{
-    CHECK(!dlclose(object));
-    if (dlopen(path, RTLD_NOW | RTLD_NOLOAD))
-        live_skip("this libc unloads nothing");
-}
 
 /* The target's object is unloaded and loaded again, or another one in its place: it is as in the file, can be
  * redefined anew, and a restore of what has gone is nothing to do. */

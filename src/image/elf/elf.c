@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "image/elf/internal.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* Never through a view: a mapping can be there and still not be readable (a file that was truncated, a
@@ -33,8 +34,32 @@ static uint64_t readable_prefix(const struct rdf_maps *maps, uint64_t addr, uint
     return got < len_bytes ? got : len_bytes;
 }
 
-/* In place where the space allows it; else one copy, kept. */
-static struct rdf_span segment_bytes(struct rdf_images *images, struct rdf_segment *segment)
+/* The program, what was loaded with it, and the kernel's own object are there as long as the process. What
+ * dlopen brought may be unmapped by another thread between two instructions of this one; holding the loader's
+ * lock against that would mean calling what may be what is being redefined. */
+static bool stays(struct rdf_images *images, const struct rdf_image *image)
+{
+    if (image->is_vdso || image->is_in_global || image == images->image[0])
+        return true;
+    rdf_images_find_scope(images);
+    return image->is_in_global;
+}
+
+const void *rdf_images_view(struct rdf_images *images, uint64_t addr, size_t len_bytes)
+{
+    const struct rdf_image *image = NULL;
+    if (addr < images->stays_from || addr >= images->stays_to)
+        image = rdf_images_at(images, addr);
+    if (image && stays(images, image))
+        rdf_image_pages(image, addr, &images->stays_from, &images->stays_to);
+    if (addr < images->stays_from || addr >= images->stays_to || len_bytes > images->stays_to - addr)
+        return NULL;
+    return images->space->ops->view(images->space, addr, len_bytes);
+}
+
+/* In place where that can be done; else one copy of all. */
+static struct rdf_span segment_bytes(struct rdf_images *images, struct rdf_image *image,
+                                     struct rdf_segment *segment)
 {
     if (segment->tried)
         return segment->bytes;
@@ -42,19 +67,40 @@ static struct rdf_span segment_bytes(struct rdf_images *images, struct rdf_segme
     uint64_t len = readable_prefix(&images->maps, segment->start, segment->file_end - segment->start);
     if (!len || len > SIZE_MAX / 4)
         return segment->bytes;
-    const uint8_t *data = images->space->ops->view(images->space, segment->start, (size_t)len);
-    if (!data) {
-        uint8_t *copy = rdf_arena_alloc(images->arena, (size_t)len);
-        if (!copy) {
-            images->out_of_memory = true;
-            return segment->bytes;
-        }
-        if (images->space->ops->read(images->space, segment->start, copy, (size_t)len) != 0)
-            return segment->bytes;
-        data = copy;
-    }
-    segment->bytes = (struct rdf_span){data, (size_t)len};
+    const uint8_t *data = stays(images, image)
+                              ? images->space->ops->view(images->space, segment->start, (size_t)len)
+                              : NULL;
+    segment->is_copy = !data;
+    if (!data)
+        data = rdf_object_bytes(images, segment->start, (size_t)len);
+    if (data)
+        segment->bytes = (struct rdf_span){data, (size_t)len};
     return segment->bytes;
+}
+
+void rdf_images_drop_copies(struct rdf_images *images)
+{
+    for (size_t i = 0; i < images->count; i++) {
+        struct rdf_image *image = images->image[i];
+        bool is_copied = false;
+        for (size_t j = 0; j < image->segment_count; j++) {
+            struct rdf_segment *segment = &image->segment[j];
+            is_copied |= segment->is_copy;
+            if (segment->is_copy) {
+                segment->tried = segment->is_copy = false;
+                segment->bytes = (struct rdf_span){NULL, 0};
+            }
+        }
+        if (!is_copied)
+            continue;
+        image->dynsym_tried = false;
+        image->dynsym = (struct rdf_symbols){0};
+        image->unwind = (struct rdf_unwind){0};
+        image->go_asked = image->is_go = image->go_refused = false;
+        image->go = NULL;
+    }
+    rdf_arena_free(&images->copies);
+    images->gone = NULL;
 }
 
 const struct rdf_segment *rdf_image_segment(const struct rdf_image *image, uint64_t addr)
@@ -77,7 +123,7 @@ struct rdf_span rdf_image_bytes(struct rdf_images *images, struct rdf_image *ima
     struct rdf_segment *segment = (struct rdf_segment *)rdf_image_segment(image, addr);
     if (!segment)
         return (struct rdf_span){NULL, 0};
-    return rdf_span_slice(segment_bytes(images, segment), addr - segment->start, len_bytes);
+    return rdf_span_slice(segment_bytes(images, image, segment), addr - segment->start, len_bytes);
 }
 
 struct rdf_span rdf_image_tail(struct rdf_images *images, struct rdf_image *image, uint64_t addr)
@@ -85,10 +131,17 @@ struct rdf_span rdf_image_tail(struct rdf_images *images, struct rdf_image *imag
     struct rdf_segment *segment = (struct rdf_segment *)rdf_image_segment(image, addr);
     if (!segment)
         return (struct rdf_span){NULL, 0};
-    struct rdf_span bytes = segment_bytes(images, segment);
+    struct rdf_span bytes = segment_bytes(images, image, segment);
     uint64_t off = addr - segment->start;
     return off < bytes.len_bytes ? rdf_span_slice(bytes, off, bytes.len_bytes - off)
                                  : (struct rdf_span){NULL, 0};
+}
+
+const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
+{
+    struct rdf_image *image = rdf_images_at(images, addr);
+    const void *bytes = image ? rdf_image_bytes(images, image, addr, len_bytes).data : NULL;
+    return bytes ? bytes : rdf_object_bytes(images, addr, len_bytes);
 }
 
 /* glibc adds the bias to the addresses in a writable dynamic section (dl_relocate_ld); musl, and the
@@ -96,6 +149,45 @@ struct rdf_span rdf_image_tail(struct rdf_images *images, struct rdf_image *imag
 static uint64_t runtime_address(const struct rdf_image *image, uint64_t value)
 {
     return value >= image->object.start && value < image->object.end ? value : value + image->object.bias;
+}
+
+/* What is asked of every object, to find out which ones stay. One that has gone is of no interest, unless it
+ * is the one that the question is about (rdf_image_expect); to fail otherwise is to know too little of any.
+ */
+static bool read_early(struct rdf_images *images, struct rdf_image *image, uint64_t addr, void *ret,
+                       size_t len)
+{
+    if (!rdf_maps_allow(&images->maps, addr, len, RDF_PROT_READ))
+        return false;
+    int status = images->space->ops->read(images->space, addr, ret, len);
+    image->has_gone |= status == -EFAULT;
+    if (status < 0 && status != -EFAULT)
+        rdf_images_note_gone(images, addr);
+    return status == 0;
+}
+
+void rdf_image_expect(struct rdf_images *images, const struct rdf_image *image)
+{
+    if (image->has_gone)
+        rdf_images_note_gone(images, image->object.start);
+}
+
+/* A copy of its own, of every object. */
+static struct rdf_span dynamic_section(struct rdf_images *images, struct rdf_image *image)
+{
+    enum { ENTRIES_MAX = 4096 }; /* real ones have about 40 */
+    const struct rdf_segment *segment = rdf_image_segment(image, image->dynamic_addr);
+    if (!segment || image->dynamic_addr >= segment->file_end)
+        return (struct rdf_span){NULL, 0};
+    uint64_t len = segment->file_end - image->dynamic_addr;
+    len = image->dynamic_bytes < len ? image->dynamic_bytes : len;
+    len = readable_prefix(&images->maps, image->dynamic_addr, len);
+    len = len < ENTRIES_MAX * sizeof(Elf64_Dyn) ? len : ENTRIES_MAX * sizeof(Elf64_Dyn);
+    uint8_t *copy = rdf_arena_alloc(images->arena, (size_t)len);
+    images->out_of_memory |= !copy;
+    return copy && read_early(images, image, image->dynamic_addr, copy, (size_t)len)
+               ? (struct rdf_span){copy, (size_t)len}
+               : (struct rdf_span){NULL, 0};
 }
 
 const struct rdf_dynamic *rdf_image_dynamic(struct rdf_images *images, struct rdf_image *image)
@@ -106,12 +198,11 @@ const struct rdf_dynamic *rdf_image_dynamic(struct rdf_images *images, struct rd
     image->dynamic_tried = true;
     if (!image->dynamic_addr)
         return dynamic;
-    struct rdf_span tail = rdf_image_tail(images, image, image->dynamic_addr);
-    size_t len = tail.len_bytes < image->dynamic_bytes ? tail.len_bytes : (size_t)image->dynamic_bytes;
+    struct rdf_span section = dynamic_section(images, image);
     size_t count = 0;
-    for (; (count + 1) * sizeof(Elf64_Dyn) <= len; count++) {
+    for (; (count + 1) * sizeof(Elf64_Dyn) <= section.len_bytes; count++) {
         Elf64_Dyn entry;
-        memcpy(&entry, tail.data + count * sizeof entry, sizeof entry);
+        memcpy(&entry, section.data + count * sizeof entry, sizeof entry);
         uint64_t value = entry.d_un.d_val;
         uint64_t addr = runtime_address(image, value);
         switch (entry.d_tag) {
@@ -136,7 +227,7 @@ const struct rdf_dynamic *rdf_image_dynamic(struct rdf_images *images, struct rd
         if (entry.d_tag == DT_NULL)
             break;
     }
-    dynamic->entries = rdf_span_slice(tail, 0, count * sizeof(Elf64_Dyn));
+    dynamic->entries = rdf_span_slice(section, 0, count * sizeof(Elf64_Dyn));
     return dynamic;
 }
 
@@ -156,19 +247,36 @@ const char *rdf_image_dynstr(struct rdf_images *images, struct rdf_image *image,
     return rdf_span_string(dynamic_strings(images, image), off);
 }
 
+/* Asked of every object, also of those of which nothing else is: by itself, not with its whole segment. */
 const char *rdf_image_soname(struct rdf_images *images, struct rdf_image *image)
 {
-    uint64_t off = rdf_image_dynamic(images, image)->soname;
-    const char *soname = off ? rdf_image_dynstr(images, image, off) : NULL;
-    return soname && *soname ? soname : NULL;
+    enum { NAME_MAX_BYTES = 256 };
+    const struct rdf_dynamic *dynamic = rdf_image_dynamic(images, image);
+    const struct rdf_segment *segment = rdf_image_segment(image, dynamic->strtab + dynamic->soname);
+    if (image->soname_tried || !dynamic->soname || !segment || dynamic->strtab_bytes <= dynamic->soname)
+        return image->soname;
+    image->soname_tried = true;
+    char name[NAME_MAX_BYTES];
+    uint64_t addr = dynamic->strtab + dynamic->soname;
+    uint64_t len = dynamic->strtab_bytes - dynamic->soname;
+    len = len < segment->end - addr ? len : segment->end - addr;
+    len = len < sizeof name ? len : sizeof name;
+    if (!read_early(images, image, addr, name, (size_t)len))
+        return NULL;
+    const char *text = rdf_span_string((struct rdf_span){(const uint8_t *)name, (size_t)len}, 0);
+    if (!text || !*text)
+        return NULL;
+    image->soname = rdf_arena_copy(images->arena, text, rdf_text_len(text));
+    images->out_of_memory |= !image->soname;
+    return image->soname;
 }
 
-static struct rdf_span vdso_file(struct rdf_images *images, const struct rdf_image *image)
+static struct rdf_span vdso_file(struct rdf_images *images, struct rdf_image *image)
 {
     const struct rdf_map *map = rdf_maps_find(&images->maps, image->object.start);
     struct rdf_segment whole = {.start = image->object.start,
                                 .file_end = map ? map->end : image->object.start};
-    return segment_bytes(images, &whole);
+    return segment_bytes(images, image, &whole);
 }
 
 /* The file, if it is the one that is mapped: the operating system compares device and inode, and the

@@ -258,6 +258,8 @@ redefine_status rdf_images_follow_as(struct rdf_images *images, uint64_t addr, e
             *ret_addr = at;
             return REDEFINE_OK;
         }
+        (void)rdf_image_dynamic(images, image);
+        rdf_image_expect(images, image);
         if (as == RDF_FOLLOW_IFUNC || (as == RDF_FOLLOW_ANY && is_resolver(images, image, at))) {
             as = RDF_FOLLOW_FUNC;
             status = call_resolver(images, at, &next, err);

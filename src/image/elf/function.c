@@ -195,7 +195,8 @@ redefine_status rdf_images_function(struct rdf_images *images, uint64_t addr, st
                         "nothing tells where the code at 0x%llx ends: it is executable, but %s%s; only "
                         "functions of loaded objects can be redefined",
                         hex(addr),
-                        image ? "behind the code of " : "belongs to no loaded object (made at run time?)",
+                        image ? "behind the code of "
+                              : "belongs to no loaded object (made at run time? being loaded?)",
                         image ? rdf_image_short_name(image) : "");
     struct rdf_function function;
     redefine_status status = bounds(images, image, addr, &function, err);

@@ -238,6 +238,7 @@ redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *
                                 struct rdf_images *ret, struct rdf_error *err)
 {
     struct rdf_images images = {.space = space, .arch = arch, .arena = arena};
+    rdf_arena_init(&images.copies, arena->source);
     int failed = space->ops->maps(space, arena, &images.maps);
     if (failed)
         return rdf_fail(err, failed == -12 /* ENOMEM */ ? REDEFINE_ENOMEM : REDEFINE_ESYSTEM,
@@ -274,6 +275,7 @@ void rdf_images_close_files(struct rdf_images *images)
         image->file = image->sections = image->section_names = (struct rdf_span){0};
         image->symtab = (struct rdf_symbols){0};
     }
+    rdf_images_drop_copies(images);
 }
 
 void rdf_images_free(struct rdf_images *images)
@@ -348,18 +350,27 @@ bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
     return image && image->is_in_global;
 }
 
+/* Whole pages: what lies behind a segment's end on its last page is mapped with it. */
+bool rdf_image_pages(const struct rdf_image *image, uint64_t addr, uint64_t *ret_start, uint64_t *ret_end)
+{
+    for (size_t i = 0; i < image->segment_count; i++) {
+        uint64_t start = page_down(image->segment[i].start);
+        uint64_t last = page_down(image->segment[i].end - 1) + RDF_IMAGE_PAGE_BYTES - 1;
+        if (addr < start || addr > last)
+            continue;
+        *ret_start = start;
+        *ret_end = last + 1;
+        return true;
+    }
+    return false;
+}
+
 struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
 {
-    for (size_t i = 0; i < images->count; i++) {
-        struct rdf_image *image = images->image[i];
-        /* Whole pages: what lies behind a segment's end on its last page is mapped with it. */
-        for (size_t j = 0; j < image->segment_count; j++) {
-            uint64_t start = page_down(image->segment[j].start);
-            uint64_t last = page_down(image->segment[j].end - 1) + RDF_IMAGE_PAGE_BYTES - 1;
-            if (addr >= start && addr <= last)
-                return image;
-        }
-    }
+    uint64_t start, end;
+    for (size_t i = 0; i < images->count; i++)
+        if (rdf_image_pages(images->image[i], addr, &start, &end))
+            return images->image[i];
     return NULL;
 }
 

@@ -28,6 +28,7 @@ struct rdf_segment {
     uint64_t file_end; /* behind the last byte that comes from the file */
     uint32_t flags;    /* PF_R, PF_W, PF_X */
     bool tried;
+    bool is_copy; /* … given back when files are closed: then this is as if it had never been asked for */
     struct rdf_span bytes; /* [start, file_end) as far as readable; fetched when first asked for */
 };
 
@@ -88,10 +89,12 @@ struct rdf_image {
     uint64_t eh_hdr_addr, eh_hdr_bytes;
 
     /* Filled when first asked for. */
-    bool dynamic_tried, dynsym_tried, file_tried, symtab_tried, irelative_tried;
+    bool dynamic_tried, soname_tried, dynsym_tried, file_tried, symtab_tried, irelative_tried;
+    bool has_gone;     /* it was not there any more when something was asked of it */
     bool file_is_open; /* to be closed */
     bool has_irelative;
     struct rdf_dynamic dynamic;
+    const char *soname;
     struct rdf_span file;     /* empty: unreadable, or not what is mapped */
     struct rdf_span sections; /* whole Elf64_Shdr entries */
     struct rdf_span section_names;
@@ -103,6 +106,10 @@ struct rdf_image {
 
 /* elf.c: reading */
 
+/* It is this object that is asked about: images->gone is set where it has gone. */
+void rdf_image_expect(struct rdf_images *images, const struct rdf_image *image);
+/* Forget what lies in copies, and give those back. */
+void rdf_images_drop_copies(struct rdf_images *images);
 /* Copy out of the space; false when a byte is not readable. */
 bool rdf_images_read(const struct rdf_images *images, uint64_t addr, void *ret_bytes, size_t len_bytes);
 /* Bytes of the image as the file gave them; empty when not wholly inside one segment. */
@@ -124,7 +131,9 @@ struct rdf_symbols *rdf_image_dynsym(struct rdf_images *images, struct rdf_image
 struct rdf_symbols *rdf_image_symtab(struct rdf_images *images, struct rdf_image *image);
 const char *rdf_image_short_name(const struct rdf_image *image); /* behind the last slash */
 
-/* images.c: the global scope (System V gABI, "Dynamic Linking"): the program and what it needs */
+/* images.c: the pages of the segment that holds `addr`; false: none does */
+bool rdf_image_pages(const struct rdf_image *image, uint64_t addr, uint64_t *ret_start, uint64_t *ret_end);
+/* The global scope (System V gABI, "Dynamic Linking"): the program and what it needs */
 void rdf_images_find_scope(struct rdf_images *images);
 /* The object that `by` means with DT_NEEDED `needed`; null when it is not loaded. */
 struct rdf_image *rdf_images_needed(struct rdf_images *images, const char *needed,
@@ -196,10 +205,10 @@ struct rdf_stub {
     uint64_t slot;  /* where the address is kept; 0: a lazy half that pushes an index */
     uint32_t index; /* of the relocation in DT_JMPREL, for a lazy half */
 };
-bool rdf_stub_read(const struct rdf_images *images, const struct rdf_image *image, uint64_t addr,
+bool rdf_stub_read(struct rdf_images *images, const struct rdf_image *image, uint64_t addr,
                    struct rdf_stub *ret);
 /* The head of the table, where slots lead that are not bound yet. */
-bool rdf_stub_is_plt_head(const struct rdf_images *images, const struct rdf_image *image, uint64_t addr);
+bool rdf_stub_is_plt_head(struct rdf_images *images, const struct rdf_image *image, uint64_t addr);
 bool rdf_stub_fills_slot(const struct rdf_image *image, uint64_t rela_info);
 bool rdf_stub_is_irelative(const struct rdf_image *image, uint64_t rela_info);
 

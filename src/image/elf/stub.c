@@ -129,12 +129,12 @@ static bool read_stub_riscv64(struct rdf_span code, uint64_t addr, struct rdf_st
 }
 
 /* The bytes at `addr`, as many as there are of STUB_BYTES. */
-static struct rdf_span read_code(const struct rdf_images *images, uint64_t addr, uint8_t ret[STUB_BYTES])
+static struct rdf_span read_code(struct rdf_images *images, uint64_t addr, uint8_t ret[STUB_BYTES])
 {
     size_t len = STUB_BYTES;
     /* In place where that can be done: each function of a batch is asked about. */
     const uint8_t *view = rdf_maps_allow(&images->maps, addr, len, RDF_PROT_READ)
-                              ? images->space->ops->view(images->space, addr, len)
+                              ? rdf_images_view(images, addr, len)
                               : NULL;
     if (view)
         return (struct rdf_span){view, len};
@@ -143,7 +143,7 @@ static struct rdf_span read_code(const struct rdf_images *images, uint64_t addr,
     return (struct rdf_span){ret, len};
 }
 
-bool rdf_stub_read(const struct rdf_images *images, const struct rdf_image *image, uint64_t addr,
+bool rdf_stub_read(struct rdf_images *images, const struct rdf_image *image, uint64_t addr,
                    struct rdf_stub *ret)
 {
     uint8_t code[STUB_BYTES];
@@ -159,7 +159,7 @@ bool rdf_stub_read(const struct rdf_images *images, const struct rdf_image *imag
 }
 
 /* [bti c] stp x16, x30, [sp, #-16]!; adrp x16, …   and   auipc t2, …; sub t1, t1, t3; … */
-bool rdf_stub_is_plt_head(const struct rdf_images *images, const struct rdf_image *image, uint64_t addr)
+bool rdf_stub_is_plt_head(struct rdf_images *images, const struct rdf_image *image, uint64_t addr)
 {
     const uint32_t bti_c = 0xd503245f, stp_x16_x30 = 0xa9bf7bf0, sub_t1_t1_t3 = 0x41c30333;
     uint8_t code[STUB_BYTES];

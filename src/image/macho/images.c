@@ -146,6 +146,7 @@ redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *
                                 struct rdf_images *ret, struct rdf_error *err)
 {
     struct rdf_images images = {.space = space, .arch = arch, .arena = arena};
+    rdf_arena_init(&images.copies, arena->source);
     int status = space->ops->maps(space, arena, &images.maps);
     if (status < 0)
         return rdf_fail(err, REDEFINE_ESYSTEM, "the mappings of this process cannot be read (%s)",
@@ -179,11 +180,12 @@ redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *
 /* None is open. */
 void rdf_images_close_files(struct rdf_images *images)
 {
-    (void)images;
+    rdf_arena_free(&images->copies);
 }
 
 void rdf_images_free(struct rdf_images *images)
 {
+    rdf_images_close_files(images);
     *images = (struct rdf_images){0};
 }
 
@@ -200,6 +202,17 @@ struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
 }
 
 /* The loader does not tell what it has loaded with the program from what came later. */
+/* What is unloaded meanwhile is not looked for here. */
+const void *rdf_images_view(struct rdf_images *images, uint64_t addr, size_t len_bytes)
+{
+    return images->space->ops->view(images->space, addr, len_bytes);
+}
+
+const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
+{
+    return rdf_object_bytes(images, addr, len_bytes);
+}
+
 bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
 {
     const struct rdf_image *image = rdf_images_at(images, addr);

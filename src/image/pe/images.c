@@ -124,6 +124,7 @@ redefine_status rdf_images_load(struct rdf_space *space, const struct rdf_arch *
                                 struct rdf_images *ret, struct rdf_error *err)
 {
     struct rdf_images images = {.space = space, .arch = arch, .arena = arena};
+    rdf_arena_init(&images.copies, arena->source);
     int status = space->ops->maps(space, arena, &images.maps);
     if (status < 0)
         return rdf_fail(err, REDEFINE_ESYSTEM, "the mappings of this process cannot be read (%s)",
@@ -165,6 +166,7 @@ void rdf_images_close_files(struct rdf_images *images)
         image->names_tried = false; /* some of them lay in the file */
         image->name_count = 0;
     }
+    rdf_arena_free(&images->copies);
 }
 
 void rdf_images_free(struct rdf_images *images)
@@ -179,6 +181,17 @@ struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
         if (addr >= images->image[i]->object.start && addr < images->image[i]->object.end)
             return images->image[i];
     return NULL;
+}
+
+/* What is unloaded meanwhile is not looked for here. */
+const void *rdf_images_view(struct rdf_images *images, uint64_t addr, size_t len_bytes)
+{
+    return images->space->ops->view(images->space, addr, len_bytes);
+}
+
+const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
+{
+    return rdf_object_bytes(images, addr, len_bytes);
 }
 
 bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)

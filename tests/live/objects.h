@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Shared objects made by the compiler while a test runs, to be loaded and unloaded.
+ */
+#ifndef TESTS_LIVE_OBJECTS_H
+#define TESTS_LIVE_OBJECTS_H
+
+#include "live.h"
+
+#include <dlfcn.h>
+
+typedef int function_type(int);
+
+/* An object with `int function(int)`: value + plus; and with `others` functions more, of some size. Its path:
+ * at most MADE_MAX of them in one case. */
+__attribute__((unused)) static const char *make_object_with(const char *name, int plus, int others)
+{
+    enum { MADE_MAX = 4 };
+    static char path[MADE_MAX][64];
+    static size_t made;
+    static char folder[] = "/tmp/objects-XXXXXX";
+    if (made == 0 && !mkdtemp(folder))
+        live_skip("%s: %s", folder, strerror(errno));
+    char *to = path[made++];
+    snprintf(to, sizeof path[0], "%s/%s.so", folder, name);
+    char command[256];
+    snprintf(command, sizeof command, "${CC:-cc} -O1 -shared -fPIC -Wl,-soname,%s -x c - -o %s", name, to);
+    FILE *compiler = popen(command, "w");
+    if (!compiler)
+        live_skip("no compiler");
+    fprintf(compiler,
+            "int function(int v) { __asm__ volatile(\"\"); return v + %d; } void (*original)(void);\n", plus);
+    for (int i = 0; i < others; i++)
+        fprintf(
+            compiler,
+            "int f%d(volatile int *v) { for (int i = *v; i > 0; i--) { *v += i; if (*v & %d) *v ^= *v << 3; }"
+            " return *v + function(%d); }\n",
+            i, i, i);
+    if (pclose(compiler))
+        live_skip("no compiler");
+    return to;
+}
+
+__attribute__((unused)) static const char *make_object(const char *name, int plus)
+{
+    return make_object_with(name, plus, 0);
+}
+
+__attribute__((unused)) static void *load(const char *path, function_type **ret)
+{
+    void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    CHECK(object);
+    *ret = (function_type *)(uintptr_t)dlsym(object, "function");
+    CHECK(*ret);
+    return object;
+}
+
+/* musl never does. */
+__attribute__((unused)) static void unload(void *object, const char *path)
+{
+    CHECK(!dlclose(object));
+    if (dlopen(path, RTLD_NOW | RTLD_NOLOAD))
+        live_skip("this libc unloads nothing");
+}
+
+#endif
