@@ -201,7 +201,6 @@ struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
     return NULL;
 }
 
-/* The loader does not tell what it has loaded with the program from what came later. */
 /* What is unloaded meanwhile is not looked for here. */
 const void *rdf_images_view(struct rdf_images *images, uint64_t addr, size_t len_bytes)
 {
@@ -213,6 +212,7 @@ const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t le
     return rdf_object_bytes(images, addr, len_bytes);
 }
 
+/* The loader does not tell what it has loaded with the program from what came later. */
 bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
 {
     const struct rdf_image *image = rdf_images_at(images, addr);
