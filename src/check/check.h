@@ -8,6 +8,7 @@
  *   verdict.c  facts → hazards → verdict
  *   clone.c    which clones a replacement would do for as well (clone.h)
  *   compare.c  two functions' types, as debug data describes them → hazards (compare.h)
+ *   array.c    rows and columns of theirs (array.h)
  */
 #ifndef RDF_CHECK_CHECK_H
 #define RDF_CHECK_CHECK_H

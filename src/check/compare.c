@@ -6,6 +6,7 @@
  */
 #include "check/compare.h"
 
+#include "check/array.h"
 #include "check/text.h"
 
 #include <stdio.h>
@@ -18,15 +19,17 @@ enum {
     FUNCTIONS_MAX = 8,  /* functions that take functions that take … */
     NAME_BYTES = 200,
     FUNCTION_NAME_BYTES = 60, /* of a parameter's type in a function's */
-    FIELD_BYTES = 280,
+    ROWS_TEXT_BYTES = 64,
+    FIELD_BYTES = 320,
     TABLE_LINES = 24, /* of the fields side by side */
 };
 
 /* A field that is no structure itself, with its place in the outermost one. */
 struct leaf {
     uint64_t bit_off, bits;
-    const struct rdf_type *type;
-    uint64_t count; /* of an array */
+    const struct rdf_type *type;  /* of an array: of its elements */
+    const struct rdf_type *whole; /* the array */
+    uint64_t count;
     const char *name;
 };
 
@@ -68,21 +71,23 @@ static const char *class_word(const struct rdf_type *type)
 /* Without what a function behind it takes. */
 static void simple_text(const struct rdf_type *type, char *ret, size_t bytes)
 {
-    const char *stars[] = {"", " *", " **", " ***"};
+    static const char *const stars[] = {"", "*", "**", "***"};
+    char rows[ROWS_TEXT_BYTES] = "";
     const char *end = "";
-    size_t depth = 0;
+    size_t before = 0, behind = 0; /* pointers to an array, and those in it */
     for (int step = 0; step < 8; step++) {
-        if (type->kind == RDF_TYPE_POINTER && type->target && depth < 3)
-            depth++;
+        size_t *depth = *rows ? &behind : &before;
+        if (type->kind == RDF_TYPE_POINTER && type->target && *depth < 3)
+            ++*depth;
         else if (type->kind == RDF_TYPE_REFERENCE && type->target)
-            end = " &";
+            end = "&";
         else if (type->kind == RDF_TYPE_RVALUE_REFERENCE && type->target)
-            end = " &&";
-        else if (type->kind == RDF_TYPE_ARRAY && type->target)
-            end = "[]";
+            end = "&&";
+        else if (type->kind == RDF_TYPE_ARRAY && type->target && !*rows)
+            rdf_array_text(type, rows, sizeof rows);
         else if (type->kind == RDF_TYPE_MEMBER_POINTER && type->target)
-            end = " (of a class) *";
-        else
+            end = "(of a class) *";
+        else if (type->kind != RDF_TYPE_ARRAY || !type->target)
             break;
         type = type->target;
     }
@@ -90,7 +95,13 @@ static void simple_text(const struct rdf_type *type, char *ret, size_t bytes)
                        : type->kind == RDF_TYPE_FUNCTION ? "function"
                        : type->kind == RDF_TYPE_VOID     ? "void"
                                                          : "(unnamed)";
-    (void)snprintf(ret, bytes, "%s%.80s%s%s", type->name ? class_word(type) : "", name, stars[depth], end);
+    const char *word = type->name ? class_word(type) : "";
+    if (!*rows)
+        (void)snprintf(ret, bytes, "%s%.80s%s%s%s%s", word, name, before ? " " : "", stars[before],
+                       *end ? " " : "", end);
+    else
+        (void)snprintf(ret, bytes, "%s%.80s %s%s%s%s%s%s", word, name, stars[behind],
+                       before || *end ? "(" : "", stars[before], end, before || *end ? ")" : "", rows);
 }
 
 static void function_text(const struct rdf_type *type, const char *stars, char *ret, size_t bytes)
@@ -123,11 +134,10 @@ static void type_text(const struct rdf_type *type, char *ret, size_t bytes)
 
 static void leaf_text(const struct leaf *leaf, char *ret, size_t bytes)
 {
-    char type[NAME_BYTES], count[24] = "";
+    char type[NAME_BYTES], rows[ROWS_TEXT_BYTES];
     type_text(leaf->type, type, sizeof type);
-    if (leaf->count != 1)
-        (void)snprintf(count, sizeof count, "[%llu]", (unsigned long long)leaf->count);
-    (void)snprintf(ret, bytes, "%s %.40s%s", type, leaf->name ? leaf->name : "", count);
+    rdf_array_text(leaf->whole, rows, sizeof rows);
+    (void)snprintf(ret, bytes, "%s %.40s%s", type, leaf->name ? leaf->name : "", rows);
 }
 
 static void add(struct compare *compare, enum rdf_hazard_kind kind, enum rdf_severity severity,
@@ -238,10 +248,10 @@ static bool targets_fit(struct compare *compare, const struct rdf_type *target,
                         const struct rdf_type *replacement)
 {
     for (int depth = 0; depth < DEPTH_MAX; depth++) {
-        while (target->kind == RDF_TYPE_ARRAY && target->target)
-            target = target->target;
-        while (replacement->kind == RDF_TYPE_ARRAY && replacement->target)
-            replacement = replacement->target;
+        if (!rdf_array_fits(target, replacement))
+            return false;
+        target = rdf_array_element(target, NULL);
+        replacement = rdf_array_element(replacement, NULL);
         if (!is_pointer(target) || !is_pointer(replacement) || !target->target || !replacement->target)
             break;
         target = target->target;
@@ -278,6 +288,9 @@ static bool fits(struct compare *compare, const struct rdf_type *target, const s
         want(compare, target, replacement);
         return true;
     }
+    if (target->kind == RDF_TYPE_ARRAY && replacement->kind == RDF_TYPE_ARRAY) /* a vector */
+        return target->size_bytes == replacement->size_bytes &&
+               fits(compare, target->target, replacement->target);
     return target->kind == replacement->kind && target->size_bytes == replacement->size_bytes &&
            target->encoding == replacement->encoding;
 }
@@ -285,8 +298,7 @@ static bool fits(struct compare *compare, const struct rdf_type *target, const s
 /* Also for the sake of a base or a member; *budget: of fields that are still looked at. */
 static bool has_own_copying(const struct rdf_type *type, unsigned *budget)
 {
-    while (type->kind == RDF_TYPE_ARRAY && type->target)
-        type = type->target;
+    type = rdf_array_element(type, NULL);
     bool found = type->is_by_reference;
     for (size_t i = 0; !found && is_composite(type) && i < type->field_count && *budget; i++) {
         --*budget;
@@ -320,6 +332,7 @@ static void flatten(struct leaves *leaves, const struct rdf_type *type, uint64_t
     for (size_t i = 0; i < type->field_count; i++) {
         const struct rdf_field *field = &type->field[i];
         const struct rdf_type *of = field->type;
+        uint64_t count;
         if (of->kind == RDF_TYPE_STRUCT && depth < DEPTH_MAX) {
             flatten(leaves, of, bit_off + field->bit_off, depth + 1);
             continue;
@@ -328,14 +341,11 @@ static void flatten(struct leaves *leaves, const struct rdf_type *type, uint64_t
             leaves->is_cut_off = true;
             return;
         }
-        uint64_t count = 1;
-        while (of->kind == RDF_TYPE_ARRAY && of->target) {
-            count *= of->size_bytes;
-            of = of->target;
-        }
+        of = rdf_array_element(of, &count);
         leaves->leaf[leaves->count++] = (struct leaf){.bit_off = bit_off + field->bit_off,
                                                       .bits = field->bits ? field->bits : of->size_bytes * 8,
                                                       .type = of,
+                                                      .whole = field->type,
                                                       .count = count,
                                                       .name = field->name};
     }
@@ -343,7 +353,8 @@ static void flatten(struct leaves *leaves, const struct rdf_type *type, uint64_t
 
 static bool same_place(const struct leaf *a, const struct leaf *b)
 {
-    return a->bit_off == b->bit_off && a->bits == b->bits && a->count == b->count;
+    return a->bit_off == b->bit_off && a->bits == b->bits && a->count == b->count &&
+           rdf_array_fits(a->whole, b->whole);
 }
 
 static bool leaf_fits(struct compare *compare, const struct leaf *target, const struct leaf *replacement)
@@ -464,6 +475,30 @@ static const char *way_text(const struct rdf_type *type)
     return is_by_reference(type) ? ", passed by its address, as it cannot be copied byte by byte" : "";
 }
 
+/* A parameter of Fortran, as its caller passes it: the value is described, and an address is passed. */
+static void compare_addressed(struct compare *compare, size_t number, const struct rdf_field *target,
+                              const struct rdf_field *replacement)
+{
+    char a[NAME_BYTES], b[NAME_BYTES];
+    struct rdf_text text = {.used = 0};
+    bool is_address = is_pointer(replacement->type);
+    /* An array whose shape is passed along is described as the array. */
+    if (is_address &&
+        (target->is_artificial || targets_fit(compare, target->type, replacement->type->target)))
+        return;
+    type_text(target->type, a, sizeof a);
+    type_text(replacement->type, b, sizeof b);
+    rdf_text_add(
+        &text,
+        "parameter %zu%s%s is the address of %s in the target, unless it was declared VALUE, and %s in the "
+        "replacement: declare it as a pointer to that",
+        number, target->name ? ", " : "", target->name ? target->name : "", a, b);
+    add(compare, RDF_HAZARD_SIGNATURE,
+        !is_address && is_passed_alike(compare, target->type, replacement->type) ? RDF_SEVERITY_WARNING
+                                                                                 : RDF_SEVERITY_BLOCKER,
+        text.text);
+}
+
 static void compare_parameter(struct compare *compare, size_t number, const struct rdf_field *target,
                               const struct rdf_field *replacement)
 {
@@ -554,7 +589,10 @@ redefine_status rdf_check_compare(const struct rdf_type *target, const struct rd
     compare_counts(&compare, target, replacement);
     compare_result(&compare, target->target, replacement->target);
     for (size_t i = 0; i < target->field_count && i < replacement->field_count; i++)
-        compare_parameter(&compare, i + 1, &target->field[i], &replacement->field[i]);
+        if (target->passes_addresses && !replacement->passes_addresses && !is_pointer(target->field[i].type))
+            compare_addressed(&compare, i + 1, &target->field[i], &replacement->field[i]);
+        else
+            compare_parameter(&compare, i + 1, &target->field[i], &replacement->field[i]);
     /* Comparing one pair may name others, which come behind it. */
     for (size_t i = 0; i < compare.pair_count; i++)
         compare_layouts(&compare, &compare.pair[i]);

@@ -143,13 +143,14 @@ struct rdf_type {
     enum rdf_type_kind kind;
     uint8_t encoding; /* DW_ATE_* */
     bool is_variadic, is_noreturn, is_method;
+    bool passes_addresses;         /* a function of Fortran: of its arguments, unless it says VALUE */
     bool is_nocall;                /* the compiler chose another way to call it: DWARF 5, 3.3.1.1 */
     bool is_by_reference;          /* a class with a copy constructor or destructor of its own: passed so */
     bool is_cut_off;               /* so large that the rest was not looked at */
     struct rdf_debug *debug;       /* of a named type that is only declared here: where to look further */
     const char *name;              /* null: none */
-    uint64_t size_bytes;           /* of an array: how many elements; 0: not known */
-    const struct rdf_type *target; /* pointed to, element, result */
+    uint64_t size_bytes;           /* of an array: how many elements, or rows; 0: not known */
+    const struct rdf_type *target; /* pointed to, element or row, result */
     const struct rdf_field *field; /* members and bases by offset; parameters in their order */
     size_t field_count;
 };

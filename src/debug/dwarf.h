@@ -52,6 +52,7 @@ enum {
     DW_AT_sibling = 0x01,
     DW_AT_location = 0x02,
     DW_AT_name = 0x03,
+    DW_AT_ordering = 0x09,
     DW_AT_byte_size = 0x0b,
     DW_AT_bit_offset = 0x0c,
     DW_AT_bit_size = 0x0d,
@@ -61,6 +62,7 @@ enum {
     DW_AT_comp_dir = 0x1b,
     DW_AT_const_value = 0x1c,
     DW_AT_inline = 0x20,
+    DW_AT_lower_bound = 0x22,
     DW_AT_prototyped = 0x27,
     DW_AT_upper_bound = 0x2f,
     DW_AT_abstract_origin = 0x31,
@@ -100,6 +102,24 @@ enum {
 };
 
 enum { DW_CC_NOCALL = 3, DW_CC_PASS_BY_REFERENCE = 4 };
+
+enum { DW_ORD_col_major = 1 };
+
+/* Those whose indices begin with 1. */
+enum {
+    DW_LANG_Ada83 = 0x03,
+    DW_LANG_Cobol74 = 0x05,
+    DW_LANG_Cobol85 = 0x06,
+    DW_LANG_Fortran77 = 0x07,
+    DW_LANG_Fortran90 = 0x08,
+    DW_LANG_Pascal83 = 0x09,
+    DW_LANG_Modula2 = 0x0a,
+    DW_LANG_Ada95 = 0x0d,
+    DW_LANG_Fortran95 = 0x0e,
+    DW_LANG_PLI = 0x0f,
+    DW_LANG_Fortran03 = 0x22,
+    DW_LANG_Fortran08 = 0x23,
+};
 
 enum {
     DW_FORM_addr = 0x01,

@@ -235,22 +235,77 @@ static bool read_fields(struct types *types, const struct die *parent, struct rd
     return true;
 }
 
-/* How many elements; 0: not known. */
+static bool is_fortran(const struct unit *unit)
+{
+    switch (unit->language) {
+    case DW_LANG_Fortran77:
+    case DW_LANG_Fortran90:
+    case DW_LANG_Fortran95:
+    case DW_LANG_Fortran03:
+    case DW_LANG_Fortran08: return true;
+    default: return false;
+    }
+}
+
+/* Where indices begin that do not say so: DWARF 5, table 7.17. */
+static uint64_t first_index(const struct unit *unit)
+{
+    switch (unit->language) {
+    case DW_LANG_Ada83:
+    case DW_LANG_Ada95:
+    case DW_LANG_Cobol74:
+    case DW_LANG_Cobol85:
+    case DW_LANG_Pascal83:
+    case DW_LANG_Modula2:
+    case DW_LANG_PLI: return 1;
+    default: return is_fortran(unit);
+    }
+}
+
+/* How many elements one dimension has; 0: not known. */
+static uint64_t elements_of(const struct die *range)
+{
+    struct value value;
+    if (range->abbrev->tag != DW_TAG_subrange_type)
+        return 0; /* by the values of an enumeration */
+    if (!rdf_debug_attr(range, DW_AT_upper_bound, &value))
+        return number_of(range, DW_AT_count, 0);
+    if (rdf_debug_attr(range, DW_AT_lower_bound, &value) && !is_constant(&value))
+        return 0;
+    uint64_t first = number_of(range, DW_AT_lower_bound, first_index(range->unit));
+    return number_of(range, DW_AT_upper_bound, first - 1) - first + 1;
+}
+
+/* Each dimension is an array of the next one's, as in C: the last varies fastest. */
 static bool read_dimensions(struct types *types, const struct die *parent, struct rdf_type *type)
 {
     struct die die;
-    uint64_t count = 1;
+    struct rdf_type *last = type;
+    const struct rdf_type *element = type->target;
+    bool is_by_column = number_of(parent, DW_AT_ordering, 0) == DW_ORD_col_major;
+    size_t count = 0;
     if (!rdf_debug_child(types->debug, parent, &die))
         return false;
-    while (die.abbrev && ++types->entries < ENTRIES_MAX) {
-        if (die.abbrev->tag == DW_TAG_subrange_type) {
-            uint64_t bound = number_of(&die, DW_AT_upper_bound, UINT64_MAX);
-            count *= number_of(&die, DW_AT_count, bound + 1);
+    type->size_bytes = 0;
+    for (; die.abbrev && count < FIELDS_MAX && ++types->entries < ENTRIES_MAX; count++) {
+        uint64_t elements = elements_of(&die);
+        if (count) {
+            struct rdf_type *row = rdf_arena_alloc(types->debug->arena, sizeof *row);
+            if (!row)
+                return no_memory(types);
+            *row = *type; /* the outermost so far, or a new innermost */
+            if (is_by_column) {
+                type->target = row;
+            } else {
+                row->target = element;
+                last->target = row;
+                last = row;
+            }
         }
+        (is_by_column ? type : last)->size_bytes = elements;
         if (!rdf_debug_next(types->debug, &die, &die))
             return false;
     }
-    type->size_bytes = count;
     return true;
 }
 
@@ -344,7 +399,8 @@ static bool fill_function(struct types *types, struct die die, struct rdf_type *
             break;
         die = declaration;
     }
-    type->is_method = type->field_count && type->field[0].is_artificial;
+    type->passes_addresses = is_fortran(die.unit);
+    type->is_method = !type->passes_addresses && type->field_count && type->field[0].is_artificial;
     return true;
 }
 

@@ -202,14 +202,36 @@ static bool put_fields(struct type_text *text, Dwarf_Die *type, int levels)
     return true;
 }
 
-static uint64_t elements_of(Dwarf_Die *array)
+static uint64_t elements_of(Dwarf_Die *array, Dwarf_Die *range)
+{
+    Dwarf_Die unit;
+    Dwarf_Sword first = 0;
+    uint64_t end = number_of(range, DW_AT_upper_bound, UINT64_MAX) + 1;
+    if (dwarf_tag(range) != DW_TAG_subrange_type)
+        return 0;
+    (void)dwarf_default_lower_bound(dwarf_srclang(dwarf_diecu(array, &unit, NULL, NULL)), &first);
+    if (!end)
+        return number_of(range, DW_AT_count, 0);
+    return end - number_of(range, DW_AT_lower_bound, (uint64_t)first);
+}
+
+static bool put_array(struct type_text *text, Dwarf_Die *array, int levels)
 {
     Dwarf_Die range;
-    uint64_t count = 1;
+    uint64_t rows[TYPE_LEVELS];
+    int count = 0;
     for (int more = dwarf_child(array, &range); more == 0; more = dwarf_siblingof(&range, &range))
-        if (dwarf_tag(&range) == DW_TAG_subrange_type)
-            count *= number_of(&range, DW_AT_count, number_of(&range, DW_AT_upper_bound, UINT64_MAX) + 1);
-    return count;
+        if (count < TYPE_LEVELS)
+            rows[count++] = elements_of(array, &range);
+    if (count == 0)
+        rows[count++] = 0;
+    bool is_by_column = number_of(array, DW_AT_ordering, DW_ORD_row_major) == DW_ORD_col_major;
+    for (int i = 0; i < count; i++, levels--)
+        if (levels == 0)
+            return type_text_add(text, "~");
+        else if (!type_text_add(text, "[%llu]", (unsigned long long)rows[is_by_column ? count - 1 - i : i]))
+            return false;
+    return put(text, array, levels);
 }
 
 static bool put_parameters(struct type_text *text, Dwarf_Die *function, int levels, bool *ret_any,
@@ -290,9 +312,7 @@ static bool put(struct type_text *text, Dwarf_Die *from, int levels)
     case DW_TAG_union_type:
         return type_text_add(text, "%s#%llu{", tag == DW_TAG_union_type ? "union" : "struct", size) &&
                put_fields(text, &type, levels) && type_text_add(text, "}");
-    case DW_TAG_array_type:
-        return type_text_add(text, "[%llu]", (unsigned long long)elements_of(&type)) &&
-               put(text, &type, levels - 1);
+    case DW_TAG_array_type: return put_array(text, &type, levels);
     case DW_TAG_subprogram:
     case DW_TAG_subroutine_type: return put_function(text, type, levels);
     default: return type_text_add(text, "opaque");

@@ -81,6 +81,26 @@ pair "a smaller structure, by value" 'signature: parameter 1, p is struct five \
     'int mine(struct two p) { return p.b; }'
 pair "a larger structure, returned" 'signature: the target returns struct two' 'struct two f(int x) { struct two r = {x, x}; return r; }' \
     'struct l { long a, b, c; } mine2; static struct l mine(int x) { struct l r = {x, x, x}; return r; }'
+rows='signature: parameter 1, m is int \(\*\)\[3\] .* int \(\*\)\[2\]'
+pair "rows of another length" "$rows" 'int f(int m[2][3]) { return m[1][2]; }' 'int mine(int m[3][2]) { return m[2][1]; }'
+pair "… of bytes" 'signature: ' 'int f(char m[2][30]) { return m[1][2]; }' 'int mine(char m[2][20]) { return m[1][2]; }'
+pair "… of arrays of rows" 'signature: .*\[3\]\[4\].*\[2\]\[6\]' 'int f(int m[2][3][4]) { return m[1][2][3]; }' \
+    'int mine(int m[2][2][6]) { return m[1][1][5]; }'
+pair "… as a typedef" "$rows" 'int f2; typedef int row[3]; __attribute__((noinline, used)) int f(row *m) { return m[1][2]; }' \
+    'int mine2; typedef int row[2]; static int mine(row *m) { return m[1][1]; }'
+pair "… in a field" 'layout: .*differ from offset 8 on' \
+    'struct grid { long n; int m[2][3]; }; __attribute__((noinline, used)) int f(struct grid *g) { return g->m[1][2]; }' \
+    'struct grid { long n; int m[3][2]; }; static int mine(struct grid *g) { return g->m[2][1]; }'
+pair "the same rows" fits 'int f(int m[2][3]) { return m[1][2]; }' 'int mine(int (*m)[3]) { return m[0][2]; }'
+pair "… without a look at rows" fits 'int f(int m[2][3]) { return m[1][2]; }' 'int mine(int *m) { return m[5]; }'
+pair "… two of them as one" fits 'int f(int m[9][2][3]) { return m[1][1][2]; }' 'int mine(int m[9][6]) { return m[1][5]; }'
+pair "… in a field, at a stretch" fits \
+    'struct grid { long n; int m[2][3]; }; __attribute__((noinline, used)) int f(struct grid *g) { return g->m[1][2]; }' \
+    'struct grid { long n; int m[6]; }; static int mine(struct grid *g) { return g->m[5]; }'
+pair "… whose length is known at run time only" fits 'int f(int n, int m[n][n]) { return m[1][n - 1]; }' \
+    'int mine(int n, int m[2][3]) { return m[1][2]; }'
+pair "vectors of another element" 'signature: ' 'int f2; typedef int v __attribute__((vector_size(16))); __attribute__((noinline, used)) int f(v a) { return a[0]; }' \
+    'int mine2; typedef float v __attribute__((vector_size(16))); static int mine(v a) { return a[0] > 0; }'
 pair "a stream of the library, whose fields are the same" fits 'int f(FILE *p) { return p != 0; }' 'int mine(FILE *p) { return p == 0; }'
 
 language=cc
@@ -94,6 +114,56 @@ pair_gcc "… as a member" "$class" 'int f(holds p) { return p.o.a; }' 'int mine
 pair_gcc "… and twice the same" fits 'int f(own p) { return p.a; }' 'int mine(own p) { return p.a; }'
 pair "C++: a member's address is named" 'signature: parameter 1, m is int \(of a class\) \*' 'int f(int plain::*m) { return m != nullptr; }' \
     'int mine(long m) { return m != 0; }'
+
+# ---- Fortran: columns before rows, indices from 1, and addresses of arguments ----
+
+cat >target.f90 <<'F'
+module shapes
+    type grid
+        integer :: n(3)
+        real(8) :: cells(0:1, 4)
+    end type
+end module
+subroutine f(m, n, g)
+    use shapes
+    integer, intent(inout) :: m(2, 3)
+    integer, intent(in) :: n
+    type(grid), intent(inout) :: g
+    m(1, 1) = n
+    g%cells(1, 2) = g%n(3)
+end subroutine
+program caller
+    use shapes
+    integer :: m(2, 3)
+    type(grid) :: g
+    m = 1
+    g%n = 1
+    call f(m, 3, g)
+    print *, m(1, 1)
+end program
+F
+fortran()
+{
+    printf '#include <redefine/patch.h>\nstruct grid { %s };\nstatic void mine(%s, struct grid *g) { g->n[0] = 1; }\nREDEFINE_PATCH("f_", mine);\n' \
+        "$4" "$3" >mine.c
+    patch mine.so mine.c -g
+    run "$redefine" check --patch mine.so ./fortran
+    result "Fortran: $1" is_judged "$2"
+}
+if command -v gfortran >/dev/null && gfortran -g -O0 -w -o fortran target.f90; then
+    grid='int n[3]; double cells[4][2];'
+    fortran "C that says the same" fits 'int m[3][2], int *n' "$grid"
+    fortran "rows for columns" 'signature: parameter 1, m is the address of integer.* \[3\]\[2\].* int \(\*\)\[3\]' 'int m[2][3], int *n' "$grid"
+    fortran "a value for an address" 'signature: parameter 2, n' 'int m[3][2], long n' "$grid"
+    fortran "rows for columns in a field" 'layout: ' 'int m[3][2], int *n' 'int n[3]; double cells[2][4];'
+    printf '#include <redefine/patch.h>\nstatic void mine(int *m, int n, void *g) { m[0] = n; }\nREDEFINE_PATCH("f_", mine);\n' >mine.c
+    patch mine.so mine.c -g
+    run "$redefine" check --patch mine.so ./fortran
+    result "Fortran: what could be a value is no blocker" sh -c \
+        'grep -q "warning: signature: parameter 2, n is the address of .*VALUE" out && ! grep -q blocker: out || { cat out; false; }'
+else
+    skip "Fortran" "no gfortran"
+fi
 
 # ---- What another unit defines ----
 

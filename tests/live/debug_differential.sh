@@ -180,6 +180,44 @@ for version in 4 5; do
     fi
 done
 
+if command -v gfortran >/dev/null; then
+    cat >three.f90 <<'F'
+module shapes
+    type grid
+        integer :: n(3)
+        real(8) :: cells(0:1, 4), cube(2, -1:1, 5)
+        character(len=7) :: name
+    end type
+contains
+    subroutine whole(g, m, name, some)
+        type(grid), intent(inout) :: g
+        integer, intent(inout) :: m(2, 3)
+        character(len=*), intent(in) :: name
+        real, intent(in) :: some(:, :)
+        g%name = name
+        m(1, 1) = int(some(1, 1)) + sum(g%n)
+    end subroutine
+    integer function last(list, n)
+        integer, intent(in) :: n, list(n)
+        last = list(n)
+    end function
+end module
+program caller
+    use shapes
+    type(grid) :: g
+    integer :: m(2, 3)
+    real :: some(1, 1)
+    call whole(g, m, "x", some)
+    print *, last([1, 2, 3], m(1, 1))
+end program
+F
+    gfortran -g -O1 -w -o fortran three.f90 && "$dump" own fortran >own.txt && "$dump" libdw fortran >libdw.txt
+    result "Fortran: arrays by columns, that begin anywhere" sh -c \
+        'diff own.txt libdw.txt && grep -q "cells@128:0=\[4\]\[2\]real.* cube@640:0=\[5\]\[3\]\[2\]" own.txt'
+else
+    skip "Fortran" "no gfortran"
+fi
+
 objcopy --only-keep-debug gcc52 gcc52.debug
 cp gcc52 linked && strip -g linked && objcopy --add-gnu-debuglink=gcc52.debug linked
 same "a separate file by debuglink" linked
