@@ -201,8 +201,10 @@ static bool is_folded(const struct known *where, const struct rdf_debug_function
         return false;
     rdf_arena_init(&arena, &rdf_os_pages);
     if (rdf_images_load(&space, rdf_arch_native(), &arena, &images, NULL) == REDEFINE_OK) {
-        const struct rdf_image *image = rdf_images_at(&images, where->start);
-        folded = image && rdf_check_is_folded(&where->index, function, &images, image);
+        struct rdf_image *image = rdf_images_at(&images, where->start);
+        struct rdf_twins twins;
+        folded = image && rdf_twins_find(&images, image, &where->index, &arena, &twins) &&
+                 rdf_check_is_folded(&where->index, function, &images, image, &twins);
         rdf_images_free(&images);
     }
     rdf_arena_free(&arena);
@@ -219,7 +221,7 @@ static redefine_status refuse_sites(const struct known *where, const struct rdf_
         return rdf_fail(
             err, REDEFINE_EINLINED,
             "%s was inlined, where the replacement would not be called, and its copies folded away, "
-            "so that debug data does not tell where: mark it __attribute__((noinline)), or accept "
+            "so that debug data does not tell where: mark it __attribute__((noipa)), or accept "
             "it with redefine_set_inlined_ok(1)",
             where->index.text + function->plain);
     if (count == 0)

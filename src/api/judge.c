@@ -22,7 +22,9 @@ struct rdf_judge_object {
     struct rdf_debug *debug; /* null: not opened; with an index that was kept it is, for types, later */
     struct rdf_debug_index index;
     bool has_index;
-    struct rdf_error why; /* why not */
+    bool has_twins; /* they were looked for */
+    struct rdf_twins twins;
+    struct rdf_error why; /* why there is no index */
     struct rdf_arena arena;
 };
 
@@ -236,17 +238,41 @@ static const char *plain_name(struct rdf_arena *arena, const char *name)
     return copy ? copy : name;
 }
 
-bool rdf_judge_sites(struct rdf_judge *judge, const struct rdf_image *image,
-                     const struct rdf_debug_index *index, const struct rdf_debug_function *function,
-                     struct rdf_check_debug *ret)
+/* Of an object with an index; null: no memory. */
+static const struct rdf_twins *twins_of(struct rdf_judge *judge, struct rdf_image *image)
+{
+    struct rdf_judge_object *object = object_of(judge, image);
+    if (object && !object->has_twins)
+        object->has_twins = rdf_twins_find(judge->images, image, &object->index, &object->arena,
+                                           &object->twins);
+    return object && object->has_twins ? &object->twins : NULL;
+}
+
+bool rdf_judge_sites(struct rdf_judge *judge, struct rdf_image *image, const struct rdf_debug_index *index,
+                     const struct rdf_debug_function *function, struct rdf_check_debug *ret)
 {
     size_t sites_max = judge->is_brief ? SITES_BRIEF : SITES_MAX;
-    if (!rdf_check_sites(index, function, sites_max, judge->arena, ret))
+    const struct rdf_twins *twins = twins_of(judge, image);
+    if (!twins || !rdf_check_sites(index, function, sites_max, judge->arena, ret))
         return false;
-    ret->is_folded = rdf_check_is_folded(index, function, judge->images, image);
+    ret->is_folded = rdf_check_is_folded(index, function, judge->images, image, twins);
     struct rdf_check_inlined *site = (struct rdf_check_inlined *)(uintptr_t)ret->inlined;
     for (size_t i = 0; !judge->is_brief && i < ret->inlined_count; i++)
         site[i].caller = plain_name(judge->arena, site[i].caller);
+    return true;
+}
+
+static bool judge_twins(struct rdf_judge *judge, const struct rdf_function *function, struct rdf_facts *facts)
+{
+    const struct rdf_twins *twins = twins_of(judge, function->image);
+    const struct rdf_twin *own = twins ? rdf_twins_at(twins, function->start) : NULL;
+    struct rdf_function kept;
+    struct rdf_error unused = {0};
+    if (!twins)
+        return false;
+    facts->twin = rdf_twins_of(twins, function->start, &facts->twin_count);
+    if (own && rdf_images_function(judge->images, own->kept, &kept, &unused) == REDEFINE_OK)
+        facts->kept_twin = kept.name;
     return true;
 }
 
@@ -264,6 +290,8 @@ static redefine_status judge_one(struct rdf_judge *judge, const struct rdf_funct
     if (known && !rdf_judge_sites(judge, function->image, index, known, &debug))
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
     judge_clones(judge, function, facts);
+    if (index && !judge_twins(judge, function, facts))
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
     if (known)
         judge_names(judge, index, known, function, facts);
     struct rdf_check_window window = {.status = rdf_plan_window(judge->images, function, &found, &why),

@@ -35,9 +35,8 @@ const struct rdf_debug_index *rdf_judge_index(struct rdf_judge *judge, struct rd
                                               const struct rdf_error **ret_why);
 
 /* Where the function of the object was inlined, with C++ names as people write them. False: no memory. */
-bool rdf_judge_sites(struct rdf_judge *judge, const struct rdf_image *image,
-                     const struct rdf_debug_index *index, const struct rdf_debug_function *function,
-                     struct rdf_check_debug *ret);
+bool rdf_judge_sites(struct rdf_judge *judge, struct rdf_image *image, const struct rdf_debug_index *index,
+                     const struct rdf_debug_function *function, struct rdf_check_debug *ret);
 
 /* The type of the function at `addr` of the object; null: not known. */
 const struct rdf_type *rdf_judge_type(struct rdf_judge *judge, struct rdf_image *image, uint64_t addr);

@@ -6,6 +6,7 @@
  *
  *   facts.c    what the code itself tells: who calls, clones, other names, registers left alone
  *   verdict.c  facts → hazards → verdict
+ *   twins.c    functions that the compiler found to be equal (twins.h)
  *   clone.c    which clones a replacement would do for as well (clone.h)
  *   compare.c  two functions' types, as debug data describes them → hazards (compare.h)
  *   array.c    rows and columns of theirs (array.h)

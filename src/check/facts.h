@@ -46,6 +46,8 @@ struct rdf_other_name {
                        guess from what people call aliases; where there is debug data, that tells */
 };
 
+struct rdf_twin;
+
 struct rdf_caller {
     const char *name; /* null: stripped */
     uint64_t addr;    /* of the call */
@@ -62,6 +64,10 @@ struct rdf_facts {
     size_t clone_count;
     struct rdf_other_name *other_name;
     size_t other_name_count;
+    /* Not known here; twins.h works them out. */
+    const struct rdf_twin *twin; /* equal functions whose calls go to this one … */
+    size_t twin_count;
+    const char *kept_twin; /* … or the one that calls of this one go to; null: none */
     /* ipa-ra: registers that a call may clobber, that this body leaves alone, and in which a caller keeps
      * something across its call (a bit for each, as the CPU's room numbers them) */
     uint64_t left_alone;

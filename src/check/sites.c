@@ -71,11 +71,12 @@ static bool stop_at_site(void *ctx, const struct rdf_debug_site *site, bool is_s
     return false;
 }
 
-/* gcc marks a function as inlined that it made a clone of, too, or that it split and put together again. The
- * former has a name of its own (one whose name is not known may be a clone); the latter is no body that could
- * be gone without a trace. */
-static bool may_fold(struct rdf_images *images, uint64_t addr)
+/* gcc marks a function as inlined that it made a clone of, too, that it split and put together again, or
+ * whose code it put into an equal one. The first has a name of its own (one whose name is not known may be a
+ * clone); the second is no body that could be gone without a trace. */
+static bool may_fold(struct rdf_images *images, const struct rdf_twins *twins, uint64_t addr)
 {
+    size_t twin_count;
     struct rdf_function body;
     struct rdf_error unused = {0};
     enum rdf_clone_kind kind;
@@ -83,11 +84,15 @@ static bool may_fold(struct rdf_images *images, uint64_t addr)
     if (rdf_images_function(images, addr, &body, &unused) != REDEFINE_OK || !body.name ||
         body.end - body.start > FOLDING_BYTES_MAX)
         return false;
+    (void)rdf_twins_of(twins, addr, &twin_count);
+    if (twin_count)
+        return false;
     return !rdf_clone_of(body.name, &kind, &base_bytes) || kind == RDF_CLONE_PROMOTED;
 }
 
 bool rdf_check_is_folded(const struct rdf_debug_index *index, const struct rdf_debug_function *function,
-                         struct rdf_images *images, const struct rdf_image *image)
+                         struct rdf_images *images, const struct rdf_image *image,
+                         const struct rdf_twins *twins)
 {
     bool has_site = false;
     uint32_t first = (uint32_t)(function - index->function), count = 1;
@@ -99,7 +104,7 @@ bool rdf_check_is_folded(const struct rdf_debug_index *index, const struct rdf_d
     for (uint32_t i = 0; i < index->entry_count && !has_site; i++) {
         const struct rdf_debug_entry *entry = &index->entry[i];
         if (entry->function >= first && entry->function - first < count &&
-            !may_fold(images, entry->addr + rdf_image_bias(image)))
+            !may_fold(images, twins, entry->addr + rdf_image_bias(image)))
             return false;
     }
     return !has_site;

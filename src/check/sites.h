@@ -3,6 +3,7 @@
 #define RDF_CHECK_SITES_H
 
 #include "check/check.h"
+#include "check/twins.h"
 #include "debug/debug.h"
 #include "image/image.h"
 
@@ -14,9 +15,10 @@ void rdf_check_each_site(const struct rdf_debug_index *index, const struct rdf_d
                          rdf_site_visit *visit, void *ctx);
 
 /* It was inlined, and of no copy it is known where. `image`: the object of this index, for the names
- * and lengths of bodies. */
+ * and lengths of bodies; `twins`: the object's. */
 bool rdf_check_is_folded(const struct rdf_debug_index *index, const struct rdf_debug_function *function,
-                         struct rdf_images *images, const struct rdf_image *image);
+                         struct rdf_images *images, const struct rdf_image *image,
+                         const struct rdf_twins *twins);
 
 /* All of them as records, at most `sites_max`; texts are the index's. False: no memory. */
 bool rdf_check_sites(const struct rdf_debug_index *index, const struct rdf_debug_function *function,

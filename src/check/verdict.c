@@ -5,6 +5,7 @@
 #include "check/check.h"
 
 #include "check/text.h"
+#include "check/twins.h"
 
 #include <string.h>
 
@@ -161,7 +162,7 @@ static void tell_inlined(struct making *making)
             (struct rdf_hazard){.kind = RDF_HAZARD_INLINED,
                                 .severity = nothing_left ? RDF_SEVERITY_BLOCKER : RDF_SEVERITY_WARNING},
             "inlined, where a replacement is not called, and its copies folded away, so that debug data does "
-            "not tell where: mark %s __attribute__((noinline))",
+            "not tell where: mark %s __attribute__((noipa))",
             making->source);
     if (nothing_left && subject->facts)
         add(making, (struct rdf_hazard){.kind = RDF_HAZARD_NO_CALLER, .severity = RDF_SEVERITY_BLOCKER},
@@ -208,7 +209,7 @@ static void tell_blind(struct making *making)
 {
     const struct rdf_facts *facts = making->subject->facts;
     const char *why = making->subject->no_debug_reason;
-    if (making->subject->debug)
+    if (making->subject->debug || (facts && facts->kept_twin))
         return;
     bool proven = facts && facts->is_complete && facts->direct_calls > 0;
     struct rdf_hazard hazard = {.kind = RDF_HAZARD_NO_DEBUG_INFO,
@@ -347,6 +348,29 @@ static void tell_names(struct making *making)
     }
 }
 
+static void tell_twins(struct making *making)
+{
+    const struct rdf_facts *facts = making->subject->facts;
+    struct rdf_hazard hazard = {.kind = RDF_HAZARD_FOLDED, .severity = RDF_SEVERITY_WARNING};
+    if (!facts)
+        return;
+    hazard.caller = facts->kept_twin;
+    if (facts->kept_twin)
+        add(making, hazard,
+            "%s has the same code, and the compiler let calls of %s in its own file go to that one: redefine "
+            "%s too, "
+            "or compile with -fno-ipa-icf, or mark %s __attribute__((noipa))",
+            facts->kept_twin, making->source, facts->kept_twin, making->source);
+    for (size_t i = 0; i < facts->twin_count; i++) {
+        hazard.caller = facts->twin[i].name;
+        add(making, hazard,
+            "%s has the same code, and the compiler let calls of it in its own file go to %s: a replacement "
+            "serves "
+            "those, too; compile with -fno-ipa-icf, or mark %s __attribute__((noipa))",
+            hazard.caller, making->subject->name, hazard.caller);
+    }
+}
+
 /* What the relay cannot see to goes on without it. */
 static void tell_ipa_ra(struct making *making)
 {
@@ -441,6 +465,7 @@ redefine_status rdf_check_verdict(const struct rdf_check_subject *subject, struc
     tell_way(&making);
     tell_clones(&making);
     tell_names(&making);
+    tell_twins(&making);
     tell_ipa_ra(&making);
     tell_window(&making);
     if (making.failed)

@@ -4,6 +4,7 @@
  * debug data.
  *
  *   references.c  calls, jumps and addresses taken
+ *   same.c        two functions of the same code
  *   reliance.c    registers that callers take for preserved (gcc's -fipa-ra), stacks that are not aligned
  */
 #ifndef RDF_IMAGE_CALLS_H
@@ -31,6 +32,15 @@ typedef void rdf_reference_visit(void *ctx, size_t index, uint64_t addr, enum rd
 redefine_status rdf_image_references(struct rdf_images *images, struct rdf_image *image,
                                      struct rdf_references *ask, size_t count, bool only_code,
                                      rdf_reference_visit *visit, void *ctx, struct rdf_error *err);
+
+/* Whether what begins at `a` does the same as what begins at `b`: instruction by instruction, with the same
+ * operands. */
+bool rdf_image_same_code(struct rdf_images *images, struct rdf_image *image, uint64_t a, uint64_t b,
+                         uint64_t len_bytes);
+
+/* Where a function goes that does nothing but go to another one; 0: it does more. */
+uint64_t rdf_image_jump_only(struct rdf_images *images, struct rdf_image *image, uint64_t start,
+                             uint64_t end);
 
 /* What callers expect of a function beyond the ABI. */
 struct rdf_reliance {

@@ -24,7 +24,7 @@ is()
     result "$is_name" is_verdict "$is_status" "$is_verdict" "${is_regex:-!folded away}"
 }
 
-folded='warning: inlined: inlined, where a replacement is not called.* folded away.*mark [^ ]* __attribute__\(\(noinline\)\)'
+folded='warning: inlined: inlined, where a replacement is not called.* folded away.*mark [^ ]* __attribute__\(\(noipa\)\)'
 
 cat >fold.c <<'C'
 #include <stdio.h>
@@ -56,7 +56,7 @@ for dwarf in 4 5; do
     gcc -g -gdwarf-$dwarf -O2 -o fold$dwarf fold.c || exit 1
     is "version $dwarf: a constant of which no copy is described" 1 partial "$folded" ./fold$dwarf answer
     is "… a word that is read" 1 partial "$folded" ./fold$dwarf read_it
-    is "… without a body" 1 unsafe 'blocker: inlined: .*folded away.*noinline' ./fold$dwarf everywhere
+    is "… without a body" 1 unsafe 'blocker: inlined: .*folded away.*noipa' ./fold$dwarf everywhere
     is "… copies that are described are listed instead" 1 partial '' ./fold$dwarf sited
     is "… one that is declared as inline, and was not" 0 ok '' ./fold$dwarf declared
     is "… one that was split and put together again" 0 ok '' ./fold$dwarf get
@@ -67,15 +67,50 @@ is "in a separate file" 1 partial "$folded" ./stripped answer
 for clone in $(nm fold5 | sed -n 's/.* \(factored\.[a-z]*\.[0-9]*\)$/\1/p'); do
     is "$clone is a clone, which is marked as well" 0 ok '' ./fold5 "$clone"
 done
+
+# ---- Functions that gcc found to be equal ----
+
 cat >merged.c <<'C'
 #include <stdio.h>
-int one(int x) { puts("first"); puts("second"); return x * 3; }
-int two(int x) { puts("first"); puts("second"); return x * 3; }
-int (*table[])(int) = {one, two};
-int main(int argc, char **argv) { (void)argv; return table[argc & 1](argc) > 1000000; }
+#include <stdlib.h>
+#define LOUD { puts("first"); puts("second"); return x * 3; }
+#define SHORT { return p[2]; }
+#define LONG { for (int i = 0; i < x; i++) { printf("%d\n", i * 7); if (getenv("A")) puts("x"); for (int j = 0; j < i; j++) { puts("u"); \
+    if (getenv("B")) printf("%d %d\n", i, j); if (getenv("C")) printf("%d %d\n", i, j * 7); if (getenv("D")) printf("%d %d\n", i, j * 7); } } return x; }
+int loud(int x) LOUD
+int loud_twin(int x) LOUD
+int read_it(const int *p) SHORT
+int read_twin(const int *p) SHORT
+int much(int x) LONG
+int much_twin(int x) LONG
+int (*table[])(int) = {loud, loud_twin, much, much_twin};
+int (*readers[])(const int *) = {read_it, read_twin};
+int main(int argc, char **argv)
+{
+    int v[4] = {argc, 2, 3, 4};
+    (void)argv;
+    return table[argc & 3](argc) + readers[argc & 1](v) + much_twin(argc) + read_twin(v) > 1000000;
+}
 C
 gcc -g -O2 -o merged merged.c || exit 1
-is "one that was copied over another that equals it" 0 ok '' ./merged one
+if objdump -d merged | grep -q 'jmp .*<much>'; then
+    for pair in "loud loud_twin" "read_it read_twin" "much much_twin"; do
+        kept=${pair% *}
+        twin=${pair#* }
+        is "$kept, whose calls are those of an equal one, too" 1 partial \
+            "warning: folded: $twin has the same code, and .* go to $kept.*mark $twin __attribute__\\(\\(noipa\\)\\)" ./merged "$kept"
+        result "… which is not what copies fold away to" sh -c '! grep "folded away" out'
+        is "$twin, whose calls go to another one" 1 partial \
+            "warning: folded: $kept has the same code, and .* calls of $twin .*redefine $kept too.*mark $twin __attribute__\\(\\(noipa\\)\\)" ./merged "$twin"
+        result "… which is not for want of -g" sh -c '! grep "compile its source with -g" out'
+    done
+    run "$redefine" list --json ./merged 'l*'
+    result "list says so" sh -c '[ "$(grep -o "\"because\":\"folded\"" out | wc -l)" = 2 ] || { cat out; false; }'
+    gcc -g -O2 -fno-ipa-icf -o unmerged merged.c
+    is "without -fipa-icf" 0 ok '' ./unmerged loud_twin
+else
+    skip "functions that gcc found to be equal" "this gcc does not merge them"
+fi
 gcc -g -O0 -o unoptimized fold.c || exit 1
 is "without optimization" 0 ok '' ./unoptimized answer
 
