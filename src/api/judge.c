@@ -150,9 +150,34 @@ redefine_status rdf_judge_types(struct rdf_judge *judge, struct rdf_report *repo
     return rdf_check_add(report, judge->arena, &hazard, err);
 }
 
+static const char *plain_name(struct rdf_arena *arena, const char *name)
+{
+    char text[1024];
+    if (!name || !rdf_image_demangle(name, text, sizeof text))
+        return name;
+    size_t len = 0;
+    while (text[len])
+        len++;
+    const char *copy = rdf_arena_copy(arena, text, len);
+    return copy ? copy : name;
+}
+
 /* ---- Clones ---- */
 
 /* Compare each clone with the function itself, as far as there is debug data. */
+static void judge_clone_callers(struct rdf_judge *judge, struct rdf_judge_object *object,
+                                struct rdf_clone *clone)
+{
+    uint64_t bias = rdf_image_bias(object->image);
+    for (size_t i = 0; i < clone->caller_count; i++) {
+        struct rdf_caller *caller = &clone->caller[i];
+        caller->name = plain_name(judge->arena, caller->name);
+        if (caller->start)
+            (void)rdf_debug_line(object->debug, &object->index, caller->start - bias, caller->addr - bias,
+                                 &caller->file, &caller->line);
+    }
+}
+
 static void judge_clones(struct rdf_judge *judge, const struct rdf_function *function,
                          struct rdf_facts *facts)
 {
@@ -166,8 +191,11 @@ static void judge_clones(struct rdf_judge *judge, const struct rdf_function *fun
     for (size_t i = 0; i < facts->clone_count; i++)
         rdf_clone_place(&object->index, function->start - bias, facts->clone[i].addr - bias, &facts->clone[i],
                         judge->arena);
-    if (judge->is_brief || !open_debug(judge, object) ||
-        rdf_debug_body(object->debug, &object->index, function->start - bias, &base, &ignored) != REDEFINE_OK)
+    if (judge->is_brief || !open_debug(judge, object))
+        return;
+    for (size_t i = 0; i < facts->clone_count; i++)
+        judge_clone_callers(judge, object, &facts->clone[i]);
+    if (rdf_debug_body(object->debug, &object->index, function->start - bias, &base, &ignored) != REDEFINE_OK)
         return;
     for (size_t i = 0; i < facts->clone_count; i++) {
         struct rdf_clone *clone = &facts->clone[i];
@@ -225,18 +253,6 @@ static void judge_names(struct rdf_judge *judge, const struct rdf_debug_index *i
 }
 
 /* ---- Verdicts ---- */
-
-static const char *plain_name(struct rdf_arena *arena, const char *name)
-{
-    char text[1024];
-    if (!name || !rdf_image_demangle(name, text, sizeof text))
-        return name;
-    size_t len = 0;
-    while (text[len])
-        len++;
-    const char *copy = rdf_arena_copy(arena, text, len);
-    return copy ? copy : name;
-}
 
 /* Of an object with an index; null: no memory. */
 static const struct rdf_twins *twins_of(struct rdf_judge *judge, struct rdf_image *image)

@@ -11,7 +11,8 @@
 #include <string.h>
 
 enum {
-    CALLERS_LISTED = 16, /* of each function */
+    CALLERS_LISTED = 16, /* of each clone … */
+    LISTED_MAX = 16,     /* … unless more functions than that are asked about */
     NAMES_TEXT_BYTES = 512,
 };
 
@@ -268,38 +269,35 @@ static bool starts_before(const void *a, const void *b)
     return ((const struct asked *)a)->references.start < ((const struct asked *)b)->references.start;
 }
 
-static const char *name_around(struct gather *gather, uint64_t addr)
+static struct rdf_caller caller_at(struct gather *gather, uint64_t addr)
 {
     struct rdf_function function;
     struct rdf_error unused = {0};
     uint64_t start = rdf_images_start_of(gather->images, addr);
     bool is_known = start && rdf_images_function(gather->images, start, &function, &unused) == REDEFINE_OK;
-    return is_known ? function.name : NULL;
+    return (struct rdf_caller){.name = is_known ? function.name : NULL, .addr = addr, .start = start};
 }
 
 static void list_caller(void *ctx, size_t index, uint64_t addr, enum rdf_reference kind)
 {
     struct calls *calls = ctx;
     struct gather *gather = calls->gather;
-    size_t function = calls->asked[index].function;
+    struct rdf_clone *clone = calls->asked[index].clone;
     (void)kind;
-    if (function == SIZE_MAX)
+    if (!clone)
         return;
-    struct rdf_facts *facts = &gather->facts[function];
-    if (!facts->caller)
-        facts->caller = take(gather, gather->arena, CALLERS_LISTED * sizeof *facts->caller);
-    if (!facts->caller || facts->caller_count == CALLERS_LISTED)
-        return;
-    struct rdf_caller *callers = (struct rdf_caller *)facts->caller;
-    callers[facts->caller_count++] = (struct rdf_caller){name_around(gather, addr), addr};
+    if (!clone->caller)
+        clone->caller = take(gather, gather->arena, CALLERS_LISTED * sizeof *clone->caller);
+    if (clone->caller && clone->caller_count < CALLERS_LISTED)
+        clone->caller[clone->caller_count++] = caller_at(gather, addr);
 }
 
-static redefine_status gather_callers(struct gather *gather, struct rdf_image *image, bool is_listed,
-                                      struct rdf_error *err)
+static redefine_status gather_callers(struct gather *gather, struct rdf_image *image, struct rdf_error *err)
 {
     size_t count = gather->count, put = 0;
     for (size_t i = 0; i < gather->count; i++)
         count += gather->facts[i].clone_count;
+    bool is_listed = gather->count <= LISTED_MAX && count > gather->count;
     struct asked *asked = take(gather, &gather->scratch, count * sizeof *asked);
     struct rdf_references *ask = take(gather, &gather->scratch, count * sizeof *ask);
     if (gather->out_of_memory)
@@ -351,7 +349,7 @@ static void keep_reliance(struct gather *gather, const struct rdf_reliance *reli
     char *names = take(gather, &gather->scratch, NAMES_TEXT_BYTES);
     if (!relying || !names)
         return;
-    *relying = (struct rdf_caller){name_around(gather, reliance->caller_addr), reliance->caller_addr};
+    *relying = caller_at(gather, reliance->caller_addr);
     facts->relying = relying;
     if (!facts->left_alone)
         return;
@@ -383,7 +381,7 @@ static redefine_status gather_all(struct gather *gather, bool with_code, struct 
     gather_names(gather, image);
     redefine_status status = REDEFINE_OK;
     if (with_code && !gather->out_of_memory)
-        status = gather_callers(gather, image, gather->count == 1, err);
+        status = gather_callers(gather, image, err);
     if (with_code && status == REDEFINE_OK && !gather->out_of_memory)
         status = gather_reliance(gather, image, err);
     rdf_arena_free(&gather->scratch);

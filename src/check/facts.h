@@ -28,13 +28,24 @@ enum rdf_clone_fit {
     RDF_CLONE_OTHER,   /* it is another function of that name, and no clone */
 };
 
+struct rdf_caller {
+    const char *name; /* null: stripped */
+    uint64_t addr;    /* of the call */
+    /* Where that is in the source, if debug data tells; not known here. */
+    const char *file; /* null: not told */
+    uint32_t line;
+    uint64_t start; /* of the caller; 0: not known */
+};
+
 struct rdf_clone {
     enum rdf_clone_kind kind;
     const char *name;
     uint64_t addr;
     uint64_t size_bytes;
-    size_t direct_calls; /* of this clone, from other functions */
-    const char *file;    /* of the group of local symbols that it is in; null: not told */
+    size_t direct_calls;       /* of this clone, from other functions … */
+    struct rdf_caller *caller; /* … some of them, where few functions were asked about */
+    size_t caller_count;
+    const char *file; /* of the group of local symbols that it is in; null: not told */
     /* Not known here; clone.h works them out. */
     enum rdf_clone_fit fit;
     const char *difference; /* "takes one parameter less: …", "is …"; null: none, or not told */
@@ -48,18 +59,11 @@ struct rdf_other_name {
 
 struct rdf_twin;
 
-struct rdf_caller {
-    const char *name; /* null: stripped */
-    uint64_t addr;    /* of the call */
-};
-
 struct rdf_facts {
     bool is_complete;       /* every executable byte of the object was looked at */
     size_t direct_calls;    /* calls and jumps to the entry from other functions */
     size_t taken_addresses; /* the entry's address as data, in a relocation, or computed by an instruction */
     bool is_exported;       /* other objects can call it by name */
-    const struct rdf_caller *caller; /* some of the direct calls */
-    size_t caller_count;
     struct rdf_clone *clone;
     size_t clone_count;
     struct rdf_other_name *other_name;

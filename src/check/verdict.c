@@ -310,6 +310,41 @@ static void tell_clone(struct making *making, const struct rdf_clone *clone)
             clone->direct_calls, calls, clone->name, what, clone_flag(clone->kind), making->subject->name);
 }
 
+/* Once for each line of the source. */
+static bool is_told(const struct rdf_clone *clone, size_t index)
+{
+    const struct rdf_caller *caller = &clone->caller[index];
+    for (size_t i = 0; i < index; i++)
+        if (clone->caller[i].start == caller->start && clone->caller[i].line == caller->line &&
+            clone->caller[i].file == caller->file)
+            return true;
+    return false;
+}
+
+/* Whose calls those are, as of copies. */
+static void tell_clone_callers(struct making *making, const struct rdf_clone *clone)
+{
+    bool is_handled = clone->fit == RDF_CLONE_OTHER || clone->kind == RDF_CLONE_COLD ||
+                      (clone->fit == RDF_CLONE_FITS && making->subject->takes_clones);
+    for (size_t i = 0; !is_handled && i < clone->caller_count; i++) {
+        const struct rdf_caller *caller = &clone->caller[i];
+        if (!caller->name || caller->start == making->subject->addr || is_told(clone, i))
+            continue;
+        add(making,
+            (struct rdf_hazard){.kind = RDF_HAZARD_CLONE,
+                                .severity = RDF_SEVERITY_WARNING,
+                                .file = caller->file,
+                                .line = caller->line,
+                                .caller = caller->name},
+            "%s calls %s, where a replacement is not called: do what is said of %s, or redefine %s instead",
+            caller->name, clone->name, clone->name, caller->name);
+    }
+    if (!is_handled && clone->caller_count && clone->direct_calls > clone->caller_count)
+        add(making, (struct rdf_hazard){.kind = RDF_HAZARD_CLONE, .severity = RDF_SEVERITY_WARNING},
+            "%s is called in %zu more places that are not listed: do what is said of it", clone->name,
+            clone->direct_calls - clone->caller_count);
+}
+
 static void tell_clones(struct making *making)
 {
     const struct rdf_facts *facts = making->subject->facts;
@@ -321,6 +356,7 @@ static void tell_clones(struct making *making)
             tell_fitting(making, clone);
         else
             tell_clone(making, clone);
+        tell_clone_callers(making, clone);
     }
 }
 

@@ -8,6 +8,7 @@
  *   elf.c      sections, unpacked by inflate.c
  *   unit.c     units, abbreviations, values, references
  *   line.c     names of source files
+ *   row.c      the source line of an instruction
  *   scan.c     every entry once → gather.c: an index
  *   index.c    the index: flat, checked, searched without allocating; can be kept in a file
  *   type.c     a function's type, down to the fields of what its pointers point to
@@ -189,5 +190,11 @@ struct rdf_debug_body {
 /* The body that begins at `addr`; lives in the debug data's arena, until it is closed. */
 redefine_status rdf_debug_body(struct rdf_debug *debug, const struct rdf_debug_index *index, uint64_t addr,
                                struct rdf_debug_body *ret, struct rdf_error *err);
+
+/* The source line of the instruction at `addr`, in the body that begins at `start`: the innermost one, where
+ * something was inlined. False: not known. Takes as long as a look at all lines of its unit; the text lives
+ * in the debug data's arena, until it is closed. */
+bool rdf_debug_line(struct rdf_debug *debug, const struct rdf_debug_index *index, uint64_t start,
+                    uint64_t addr, const char **ret_file, uint32_t *ret_line);
 
 #endif

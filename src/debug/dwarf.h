@@ -105,6 +105,17 @@ enum { DW_CC_NOCALL = 3, DW_CC_PASS_BY_REFERENCE = 4 };
 
 enum { DW_ORD_col_major = 1 };
 
+/* Of line tables */
+enum {
+    DW_LNS_copy = 1,
+    DW_LNS_advance_pc = 2,
+    DW_LNS_advance_line = 3,
+    DW_LNS_set_file = 4,
+    DW_LNS_const_add_pc = 8,
+    DW_LNS_fixed_advance_pc = 9,
+};
+enum { DW_LNE_end_sequence = 1, DW_LNE_set_address = 2 };
+
 /* Those whose indices begin with 1. */
 enum {
     DW_LANG_Ada83 = 0x03,

@@ -216,4 +216,16 @@ bool rdf_debug_find_die(struct rdf_debug *debug, const struct rdf_debug_function
 
 const char *rdf_debug_source(struct rdf_debug *debug, struct unit *unit, uint64_t index);
 
+/* What is said at the beginning of a unit's line table. */
+struct line_head {
+    struct rdf_span span; /* up to the table's end */
+    uint16_t version;
+    uint8_t offset_bytes, insn_bytes, line_range, opcodes;
+    int8_t line_base;
+    uint64_t lengths_off; /* how many operands each opcode has that the standard names */
+    uint64_t lists_off;   /* folders and files */
+    uint64_t program_off; /* that makes the lines */
+};
+bool rdf_debug_line_head(struct rdf_span section, uint64_t off, struct line_head *ret);
+
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The list of source files at the head of a unit's line table; the lines themselves are of no interest here.
+ * The list of source files at the head of a unit's line table. The lines themselves: row.c.
  *
  * Source: DWARF 5, 6.2.4; DWARF 4, 6.2.4.
  */
@@ -155,39 +155,65 @@ static bool read_new(struct table *table, struct unit *unit)
 
 /* ---- Both ---- */
 
+bool rdf_debug_line_head(struct rdf_span section, uint64_t off, struct line_head *ret)
+{
+    uint32_t length;
+    uint64_t bytes, rest = 0;
+    uint8_t line_base;
+    uint16_t version;
+    *ret = (struct line_head){.offset_bytes = 4};
+    if (!rdf_span_u32(section, off, &length))
+        return false;
+    off += 4;
+    bytes = length;
+    if (length == UINT32_MAX) {
+        ret->offset_bytes = 8;
+        if (!rdf_span_u64(section, off, &bytes))
+            return false;
+        off += 8;
+    }
+    if (bytes > section.len_bytes - off)
+        return false;
+    ret->span = (struct rdf_span){section.data, off + bytes};
+    if (!rdf_span_u16(ret->span, off, &version) || version < 2 || version > 5)
+        return false;
+    ret->version = version;
+    off += 2 + (version == 5 ? 2 : 0);
+    uint32_t narrow = 0;
+    if (ret->offset_bytes == 8 ? !rdf_span_u64(ret->span, off, &rest)
+                               : !rdf_span_u32(ret->span, off, &narrow))
+        return false;
+    off += ret->offset_bytes;
+    rest += narrow;
+    if (rest > ret->span.len_bytes - off)
+        return false;
+    ret->program_off = off + rest;
+    /* The shortest instruction, (the most operations,) is_stmt, line base and range */
+    if (!rdf_span_u8(ret->span, off, &ret->insn_bytes))
+        return false;
+    off += version >= 4 ? 3 : 2;
+    if (!rdf_span_u8(ret->span, off, &line_base) || !rdf_span_u8(ret->span, off + 1, &ret->line_range) ||
+        !rdf_span_u8(ret->span, off + 2, &ret->opcodes))
+        return false;
+    ret->line_base = (int8_t)line_base;
+    ret->lengths_off = off + 3;
+    off += 2 + (ret->opcodes ? ret->opcodes : 1);
+    ret->lists_off = off;
+    return off <= ret->span.len_bytes;
+}
+
 /* Up to the lists. */
 static bool read_head(struct table *table)
 {
-    uint32_t length;
-    uint64_t bytes;
-    uint8_t opcodes;
-    unsigned offset_bytes = 4;
-    struct rdf_span whole = table->span;
-    if (!rdf_span_u32(whole, table->off, &length))
+    struct line_head head;
+    if (!rdf_debug_line_head(table->span, table->off, &head))
         return false;
-    table->off += 4;
-    bytes = length;
-    if (length == UINT32_MAX) {
-        offset_bytes = 8;
-        if (!rdf_span_u64(whole, table->off, &bytes))
-            return false;
-        table->off += 8;
-    }
-    if (bytes > whole.len_bytes - table->off)
-        return false;
-    table->span.len_bytes = table->off + bytes;
-    table->as_unit.end = table->span.len_bytes;
-    table->as_unit.offset_bytes = (uint8_t)offset_bytes;
-    uint16_t version;
-    if (!rdf_span_u16(table->span, table->off, &version) || version < 2 || version > 5)
-        return false;
-    table->as_unit.version = version;
-    /* The header's length, the shortest instruction, (the most operations,) is_stmt, line base and range */
-    table->off += 2 + (version == 5 ? 2 : 0) + offset_bytes + 1 + (version >= 4 ? 1 : 0) + 3;
-    if (!rdf_span_u8(table->span, table->off, &opcodes))
-        return false;
-    table->off += opcodes ? opcodes : 1;
-    return table->off <= table->span.len_bytes;
+    table->span = head.span;
+    table->off = head.lists_off;
+    table->as_unit.end = head.span.len_bytes;
+    table->as_unit.offset_bytes = head.offset_bytes;
+    table->as_unit.version = head.version;
+    return true;
 }
 
 /* Type units have the same list as the unit they belong to. */

@@ -137,6 +137,17 @@ static void ask_bodies(struct rdf_debug *debug, const struct rdf_debug_index *in
         rdf_clone_compare(&body, &other, NULL, &clone, arena);
 }
 
+static void ask_line(struct rdf_debug *debug, const struct rdf_debug_index *index, uint64_t start,
+                     uint8_t off)
+{
+    const char *file = NULL;
+    uint32_t line = 0;
+    if (rdf_debug_line(debug, index, start, start + off, &file, &line))
+        require(line && strlen(file) < SIZE_MAX);
+    else
+        require(!file && !line);
+}
+
 /* The same index with some of its bytes changed, and its sum made right again. */
 static void ask_damaged_index(const struct rdf_debug_index *index, const uint8_t *choice)
 {
@@ -173,6 +184,8 @@ static void ask(struct rdf_debug *debug, const uint8_t *choice, struct rdf_arena
     for (uint32_t i = 0; i < index.entry_count && i < TYPES_ASKED; i++)
         ask_bodies(debug, &index, index.entry[(i * 5u + choice[2]) % index.entry_count].addr,
                    index.entry[(i * 3u + choice[3]) % index.entry_count].addr, arena);
+    for (uint32_t i = 0; i < index.entry_count && i < TYPES_ASKED; i++)
+        ask_line(debug, &index, index.entry[i].addr, choice[4 + i % 4]);
     ask_damaged_index(&index, choice);
     put_pages(NULL, (void *)(uintptr_t)index.blob.data, index.blob.len_bytes);
 }

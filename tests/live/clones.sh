@@ -92,6 +92,10 @@ for form in "-gdwarf-5" "-gdwarf-4" "-gdwarf-5 -gsplit-dwarf" "-gdwarf-4 -gsplit
     gcc -O3 -fno-ipa-icf $form -o program program.c || { echo "Bail out! program.c"; exit 1; }
     says_of last.constprop.0 \
         'warning: clone: 3 direct calls go to last.constprop.0, which takes one parameter less: factor is always -10; compile with -fno-ipa-cp, or mark last __attribute__\(\(noclone\)\)'
+    line=$(grep -n 'THRICE(last)' program.c | cut -d: -f1)
+    says_of last.constprop.0 \
+        "warning: clone: program.c:$line: often calls last.constprop.0, where a replacement is not called: .*redefine often instead"
+    result "… each line once" sh -c '[ "$(grep -c ": often calls last.constprop.0" out)" = 1 ] || { cat out; false; }'
     says_of middle.constprop.0 'middle.constprop.0, which takes one parameter less: factor is always -10'
     says_of whole.constprop.0 \
         'warning: clone: 3 direct calls go to whole.constprop.0, which takes the same parameters: redefine it too, with the same replacement'
@@ -111,7 +115,13 @@ else
     skip "clones in a package" "no dwp"
 fi
 place=
+gcc -O3 -fno-ipa-icf -g0 -o program program.c
+says_of last.constprop.0 'warning: clone: often calls last.constprop.0, where'
 gcc -O3 -fno-ipa-icf -g -o program program.c
+if made last.constprop.0; then
+    run "$redefine" check --json ./program last
+    says "JSON has the caller, its file and line" '"kind":"clone","severity":"warning","file":"program.c","line":[0-9]+,"caller":"often"'
+fi
 run "$redefine" check ./program chilly
 says "chilly.cold" 'note: clone: chilly.cold is a piece of the body, its unlikely blocks'
 run "$redefine" check ./program quiet
@@ -132,6 +142,7 @@ else
     skip "a function that is inlined but for a piece" "this gcc leaves it whole"
 fi
 says_of pieces.part.0 'pieces.part.0 is a piece of the body, and [0-9]+ direct calls? .* -fno-partial-inlining, or mark pieces __attribute__\(\(noipa\)\)'
+result "… its own calls of pieces are not told of" sh -c '! grep "pieces calls" out'
 
 # ---- --clones ----
 

@@ -113,7 +113,7 @@ static void test_names_and_entries(void **state)
     (void)state;
     const struct rdf_check_debug debug = {0};
     struct rdf_other_name names[] = {{"g", true}, {"f2", false}};
-    const struct rdf_caller relying = {"f_caller", 128};
+    const struct rdf_caller relying = {.name = "f_caller", .addr = 128};
     struct rdf_facts facts = {.direct_calls = 1, .other_name = names, .other_name_count = 2};
     judge((struct rdf_check_subject){.addr = 64, .debug = &debug, .facts = &facts}, 2);
     for (unsigned i = 0; i < 8; i++) {
