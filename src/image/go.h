@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What is known of Go code: the tables that its runtime carries in every program, stripped or not. They name
- * each function with its exact bounds, file and line; every inlined copy; and the types that are reachable
- * by reflection. Works on an address space, so on this process, a traced one and a file alike.
+ * each function with its exact bounds, file and line; every inlined copy; and types. Works on an address
+ * space, so on this process, a traced one and a file alike.
  *
  *   go.c         which images hold Go code, of which version; the module's record
  *   go_module.c  pclntab and moduledata: found, laid out by version, checked against each other
@@ -10,7 +10,6 @@
  *   go_inline.c  inlined copies
  *   go_call.c    direct calls
  *   go_type.c    types, read from their descriptors
- *   go_types.c   all types of a module, by name
  *   go_layout.c  two types compared, field by field
  *
  * The layouts differ by release (docs/limits.md says which are known). A release that is not known, and
@@ -40,11 +39,9 @@ redefine_status rdf_go_open(struct rdf_images *images, struct rdf_image *image, 
 const struct rdf_go *rdf_go_at(struct rdf_images *images, uint64_t pc);
 
 const char *rdf_go_version(const struct rdf_go *go); /* "go1.26.3" */
-unsigned rdf_go_minor(const struct rdf_go *go);      /* 26 */
 struct rdf_image *rdf_go_image(const struct rdf_go *go);
 uint64_t rdf_go_text(const struct rdf_go *go); /* [text, etext): all Go functions of the module */
 uint64_t rdf_go_text_end(const struct rdf_go *go);
-uint64_t rdf_go_moduledata(const struct rdf_go *go); /* address of runtime.moduledata */
 
 /* ---- Functions ---- */
 
@@ -215,20 +212,6 @@ redefine_status rdf_go_type_param(struct rdf_images *images, const struct rdf_go
                                   uint64_t *ret_type, struct rdf_error *err);
 redefine_status rdf_go_type_method(struct rdf_images *images, const struct rdf_go_type *type, uint32_t index,
                                    struct rdf_go_method *ret, struct rdf_error *err);
-
-/* All types that the module lists, and those they consist of, each once. */
-typedef bool rdf_go_type_visit(void *ctx, const struct rdf_go_type *type); /* false: stop */
-redefine_status rdf_go_each_type(struct rdf_images *images, const struct rdf_go *go, rdf_go_type_visit *visit,
-                                 void *ctx, struct rdf_error *err);
-/* By name: "main.counter", "*main.counter". Names of types have the package's last element only, so several
- * types may have one: the first is returned and *ret_count (may be null) says how many there are. */
-redefine_status rdf_go_type_named(struct rdf_images *images, const struct rdf_go *go, const char *name,
-                                  struct rdf_go_type *ret, size_t *ret_count, struct rdf_error *err);
-
-/* The concrete types with their itabs: interface, type, address of the itab. */
-typedef bool rdf_go_itab_visit(void *ctx, uint64_t itab, uint64_t interface_type, uint64_t type);
-redefine_status rdf_go_each_itab(struct rdf_images *images, const struct rdf_go *go, rdf_go_itab_visit *visit,
-                                 void *ctx, struct rdf_error *err);
 
 /* Whether memory of type `a` may be used as if it were of type `b`: the same sizes, and at every offset the
  * same sort of value; names do not matter, what pointers point to does. REDEFINE_ETYPE names the first field

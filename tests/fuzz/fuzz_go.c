@@ -43,15 +43,13 @@ struct release {
     const char *version;
     uint32_t magic;
     unsigned func_bytes, inlined_bytes;
-    unsigned types, etypes, gofunc, typelinks, itablinks, typedesclen, itaboffset; /* words; 0: none */
+    unsigned types, etypes, gofunc; /* words */
 };
 
 static const struct release releases[] = {
-    {"go1.19.8", 0xfffffff0, 40, 20, 35, 36, 38, 42, 45, 0, 0},
-    {"go1.21.1", 0xfffffff1, 44, 16, 37, 38, 40, 44, 47, 0, 0},
-    {"go1.25.1", 0xfffffff1, 44, 16, 37, 38, 40, 44, 47, 0, 0},
-    {"go1.26.1", 0xfffffff1, 44, 16, 37, 38, 40, 45, 48, 0, 0},
-    {"go1.27.1", 0xfffffff1, 44, 16, 37, 39, 43, 0, 0, 38, 40},
+    {"go1.19.8", 0xfffffff0, 40, 20, 35, 36, 38}, {"go1.21.1", 0xfffffff1, 44, 16, 37, 38, 40},
+    {"go1.25.1", 0xfffffff1, 44, 16, 37, 38, 40}, {"go1.26.1", 0xfffffff1, 44, 16, 37, 38, 40},
+    {"go1.27.1", 0xfffffff1, 44, 16, 37, 39, 43},
 };
 
 struct file {
@@ -205,8 +203,6 @@ enum {
     T_ARRAY = T_INTERFACE + 80 + 8,
     T_MAP = T_ARRAY + 72,
     T_END = T_MAP + 136,
-    LINKS = 0x2d00,
-    ITAB = 0x2d80,
 };
 
 static void put_types(struct file *file)
@@ -246,12 +242,6 @@ static void put_types(struct file *file)
     put_type(file, T_MAP, RDF_GO_MAP, 8, 0, name_other);
     point(file, T_MAP + 48, T_INT64);
     point(file, T_MAP + 56, T_ARRAY);
-    put(file, LINKS, T_POINTER - TYPES, 4);
-    put(file, LINKS + 4, T_FUNC - TYPES, 4);
-    point(file, LINKS + 8, ITAB);
-    point(file, ITAB, T_INTERFACE);
-    point(file, ITAB + 8, T_POINTER);
-    point(file, ITAB + 24, TEXT + 0x40);
 }
 
 static void put_module(struct file *file)
@@ -271,14 +261,6 @@ static void put_module(struct file *file)
     point(file, MODULEDATA + release->types * 8, TYPES);
     point(file, MODULEDATA + release->etypes * 8, ETYPES);
     point(file, MODULEDATA + release->gofunc * 8, GOFUNC);
-    if (release->typelinks) {
-        slice(file, MODULEDATA + release->typelinks * 8, LINKS, 2);
-        slice(file, MODULEDATA + release->itablinks * 8, LINKS + 8, 1);
-    } else {
-        put(file, MODULEDATA + release->typedesclen * 8, T_END - TYPES, 8);
-        put(file, MODULEDATA + release->itaboffset * 8, ITAB - TYPES, 8);
-        put(file, MODULEDATA + release->itaboffset * 8 + 8, 32, 8);
-    }
     put(file, DYNAMIC, DT_RELA, 8);
     put(file, DYNAMIC + 8, RELA, 8);
     put(file, DYNAMIC + 16, DT_RELASZ, 8);
@@ -308,27 +290,24 @@ static bool see_site(void *ctx, const struct rdf_go_site *site)
     return ++((struct session *)ctx)->visits < 1000;
 }
 
-static bool see_type(void *ctx, const struct rdf_go_type *type)
+static void ask_type(struct session *session, uint64_t addr)
 {
-    struct session *session = ctx;
-    require(type->name && type->kind > RDF_GO_INVALID && type->kind < RDF_GO_KINDS);
+    struct rdf_go_type type;
     struct rdf_go_field field;
     struct rdf_go_method method;
+    struct rdf_error err = {0};
     uint64_t param;
-    for (uint32_t i = 0; i < 8; i++) {
-        (void)rdf_go_type_field(&session->images, type, i, &field, NULL);
-        (void)rdf_go_type_param(&session->images, type, i, &param, NULL);
-        (void)rdf_go_type_method(&session->images, type, i, &method, NULL);
+    if (rdf_go_type(&session->images, session->go, addr, &type, &err) != REDEFINE_OK) {
+        require(err.sentence[0]);
+        return;
     }
-    if (session->type_count < 8)
-        session->type[session->type_count++] = *type;
-    return ++session->visits < 1000;
-}
-
-static bool see_itab(void *ctx, uint64_t itab, uint64_t interface_type, uint64_t type)
-{
-    (void)itab, (void)interface_type, (void)type;
-    return ++((struct session *)ctx)->visits < 1000;
+    require(type.name && type.kind > RDF_GO_INVALID && type.kind < RDF_GO_KINDS);
+    for (uint32_t i = 0; i < 8; i++) {
+        (void)rdf_go_type_field(&session->images, &type, i, &field, NULL);
+        (void)rdf_go_type_param(&session->images, &type, i, &param, NULL);
+        (void)rdf_go_type_method(&session->images, &type, i, &method, NULL);
+    }
+    session->type[session->type_count++] = type;
 }
 
 static enum rdf_visit see_name(void *ctx, struct rdf_image *image, const char *name, const char *readable,
@@ -371,10 +350,11 @@ static void ask_functions(struct session *session)
 
 static void ask_types(struct session *session)
 {
-    struct rdf_error err = {0};
-    if (rdf_go_each_type(&session->images, session->go, see_type, session, &err) != REDEFINE_OK)
-        require(err.sentence[0]);
-    (void)rdf_go_each_itab(&session->images, session->go, see_itab, session, NULL);
+    static const unsigned places[] = {T_INT64, T_STRUCT, T_POINTER, T_FUNC, T_INTERFACE, T_ARRAY, T_MAP};
+    struct rdf_error err;
+    session->type_count = 0;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        ask_type(session, LAYOUT_BASE + places[i]);
     for (unsigned i = 0; i < session->type_count; i++) {
         for (unsigned j = 0; j < session->type_count; j++) {
             err = (struct rdf_error){0};

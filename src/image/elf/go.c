@@ -198,11 +198,6 @@ const char *rdf_go_version(const struct rdf_go *go)
     return go->version;
 }
 
-unsigned rdf_go_minor(const struct rdf_go *go)
-{
-    return go->minor;
-}
-
 struct rdf_image *rdf_go_image(const struct rdf_go *go)
 {
     return go->image;
@@ -216,9 +211,4 @@ uint64_t rdf_go_text(const struct rdf_go *go)
 uint64_t rdf_go_text_end(const struct rdf_go *go)
 {
     return go->etext;
-}
-
-uint64_t rdf_go_moduledata(const struct rdf_go *go)
-{
-    return go->moduledata;
 }

@@ -15,9 +15,7 @@ struct rdf_go_layout {
     uint8_t func_bytes;              /* of runtime._func without what varies */
     uint8_t inlined_bytes;           /* of runtime.inlinedCall */
     uint8_t word_types, word_etypes, word_gofunc, word_textsectmap;
-    uint8_t word_typelinks, word_itablinks;    /* slices; 0: this release has none … */
-    uint8_t word_typedesclen, word_itaboffset; /* … but these: types and itabs lie one behind the other */
-    uint8_t map_bytes;                         /* of abi.MapType */
+    uint8_t map_bytes; /* of abi.MapType */
 };
 
 enum {
@@ -81,13 +79,8 @@ redefine_status rdf_go_fail_inlined(const struct rdf_go *go, const char *name, s
 
 /* go_type.c */
 
-/* Where the next descriptor of a release that has them one behind the other lies. */
-uint64_t rdf_go_type_end(const struct rdf_go_type *type);
 /* The type's name as it lies in the module; empty when it cannot be told. */
 struct rdf_span rdf_go_type_name(const struct rdf_go *go, const struct rdf_go_type *type);
-/* The type of a struct's field or of a func's parameter or result, without anything else. */
-bool rdf_go_part_type(struct rdf_images *images, const struct rdf_go_type *type, uint32_t index,
-                      uint64_t *ret_type);
 /* rdf_go_type without a copy of the name. */
 redefine_status rdf_go_type_read(struct rdf_images *images, const struct rdf_go *go, uint64_t addr,
                                  struct rdf_go_type *ret, struct rdf_error *err);

@@ -22,8 +22,6 @@ static const struct rdf_go_layout layouts[] = {
         .word_etypes = 36,
         .word_gofunc = 38,
         .word_textsectmap = 39,
-        .word_typelinks = 42,
-        .word_itablinks = 45,
         .map_bytes = 88,
     },
     {
@@ -36,8 +34,6 @@ static const struct rdf_go_layout layouts[] = {
         .word_etypes = 38,
         .word_gofunc = 40,
         .word_textsectmap = 41,
-        .word_typelinks = 44,
-        .word_itablinks = 47,
         .map_bytes = 88,
     },
     {
@@ -50,8 +46,6 @@ static const struct rdf_go_layout layouts[] = {
         .word_etypes = 38,
         .word_gofunc = 40,
         .word_textsectmap = 41,
-        .word_typelinks = 44,
-        .word_itablinks = 47,
         .map_bytes = 112,
     },
     {
@@ -64,12 +58,10 @@ static const struct rdf_go_layout layouts[] = {
         .word_etypes = 38,
         .word_gofunc = 40,
         .word_textsectmap = 42,
-        .word_typelinks = 45,
-        .word_itablinks = 48,
         .map_bytes = 112,
     },
     {
-        .first_minor = 27, /* descriptors and itabs one behind the other, no lists of them */
+        .first_minor = 27, /* two words more, and another sort of map */
         .last_minor = 27,
         .magic = 0xfffffff1,
         .func_bytes = 44,
@@ -78,8 +70,6 @@ static const struct rdf_go_layout layouts[] = {
         .word_etypes = 39,
         .word_gofunc = 43,
         .word_textsectmap = 45,
-        .word_typedesclen = 38,
-        .word_itaboffset = 40,
         .map_bytes = 136,
     },
 };

@@ -237,17 +237,6 @@ redefine_status rdf_go_type_read(struct rdf_images *images, const struct rdf_go 
     return REDEFINE_OK;
 }
 
-uint64_t rdf_go_type_end(const struct rdf_go_type *type)
-{
-    uint64_t end = type->addr + base_bytes(type->go, type->kind);
-    uint8_t tflag = 0;
-    (void)rdf_span_u8(type->go->type_bytes, type->addr - type->go->types + TYPE_TFLAG, &tflag);
-    end += tflag & TFLAG_UNCOMMON ? UNCOMMON_BYTES : 0;
-    end += (uint64_t)type->field_count * FIELD_BYTES + ((uint64_t)type->in_count + type->out_count) * 8;
-    return end +
-           (uint64_t)type->method_count * (type->kind == RDF_GO_INTERFACE ? IMETHOD_BYTES : METHOD_BYTES);
-}
-
 struct rdf_span rdf_go_type_name(const struct rdf_go *go, const struct rdf_go_type *type)
 {
     struct rdf_span descriptor, none = {NULL, 0};
@@ -296,7 +285,8 @@ redefine_status rdf_go_type(struct rdf_images *images, const struct rdf_go *go, 
 
 /* ---- members ---- */
 
-bool rdf_go_part_type(struct rdf_images *images, const struct rdf_go_type *type, uint32_t index,
+/* The type of a struct's field or of a func's parameter or result, without anything else. */
+static bool part_type(struct rdf_images *images, const struct rdf_go_type *type, uint32_t index,
                       uint64_t *ret_type)
 {
     bool is_struct = type->kind == RDF_GO_STRUCT;
@@ -319,7 +309,7 @@ redefine_status rdf_go_type_field(struct rdf_images *images, const struct rdf_go
     uint64_t at = type->members_addr + (uint64_t)index * FIELD_BYTES, name_addr;
     uint8_t flags;
     if (index >= type->field_count || !read_pointer(images, type->go, at, &name_addr) ||
-        !rdf_go_part_type(images, type, index, &field.type) ||
+        !part_type(images, type, index, &field.type) ||
         !read_bytes(images, type->go, at + 16, &field.offset_bytes, 8))
         return fail_member(type, "field", index, err);
     field.name = pointed_name(images, type->go, name_addr, &flags);
@@ -334,7 +324,7 @@ redefine_status rdf_go_type_param(struct rdf_images *images, const struct rdf_go
                                   uint64_t *ret_type, struct rdf_error *err)
 {
     uint64_t param;
-    if (type->kind != RDF_GO_FUNC || !rdf_go_part_type(images, type, index, &param))
+    if (type->kind != RDF_GO_FUNC || !part_type(images, type, index, &param))
         return fail_member(type, "parameter", index, err);
     *ret_type = param;
     return REDEFINE_OK;
