@@ -200,7 +200,7 @@ static redefine_status show(const struct cli_view *view, struct cli_target *targ
         status = rdf_plan_window(&target->images, &function, &window, err);
     struct rdf_reliance reliance;
     if (status == REDEFINE_OK)
-        status = rdf_image_reliance(&target->images, function.image, &function, 1, &reliance, err);
+        status = rdf_image_reliance(&target->images, function.image, &function, 1, NULL, &reliance, err);
     if (status == REDEFINE_OK)
         (void)rdf_plan_keep(view->arch, &reliance, &window);
     struct rdf_near *near = rdf_arena_alloc(&target->arena, sizeof *near);

@@ -261,7 +261,12 @@ struct asked {
 
 struct calls {
     struct gather *gather;
-    struct asked *asked;
+    struct asked
+        *asked; /* of one start, all, one behind the other: a clone may be asked for by itself, too */
+    size_t count;
+    bool is_listed;             /* the callers of clones */
+    struct rdf_call_site *site; /* all calls of functions */
+    size_t site_count, site_room;
 };
 
 static bool starts_before(const void *a, const void *b)
@@ -278,26 +283,47 @@ static struct rdf_caller caller_at(struct gather *gather, uint64_t addr)
     return (struct rdf_caller){.name = is_known ? function.name : NULL, .addr = addr, .start = start};
 }
 
-static void list_caller(void *ctx, size_t index, uint64_t addr, enum rdf_reference kind)
+static void list_caller(struct gather *gather, struct rdf_clone *clone, uint64_t addr)
 {
-    struct calls *calls = ctx;
-    struct gather *gather = calls->gather;
-    struct rdf_clone *clone = calls->asked[index].clone;
-    (void)kind;
-    if (!clone)
-        return;
     if (!clone->caller)
         clone->caller = take(gather, gather->arena, CALLERS_LISTED * sizeof *clone->caller);
     if (clone->caller && clone->caller_count < CALLERS_LISTED)
         clone->caller[clone->caller_count++] = caller_at(gather, addr);
 }
 
-static redefine_status gather_callers(struct gather *gather, struct rdf_image *image, struct rdf_error *err)
+static void keep_site(struct calls *calls, const struct rdf_call_site *site)
+{
+    if (calls->site_count == calls->site_room) {
+        size_t room = calls->site_room ? 2 * calls->site_room : 256;
+        struct rdf_call_site *more = take(calls->gather, &calls->gather->scratch, room * sizeof *more);
+        if (!more)
+            return;
+        if (calls->site_count)
+            memcpy(more, calls->site, calls->site_count * sizeof *more);
+        calls->site = more;
+        calls->site_room = room;
+    }
+    calls->site[calls->site_count++] = *site;
+}
+
+static void visit_call(void *ctx, size_t index, uint64_t addr, enum rdf_reference kind)
+{
+    struct calls *calls = ctx;
+    const struct asked *asked = calls->asked;
+    uint64_t start = asked[index].references.start;
+    for (; index < calls->count && asked[index].references.start == start; index++)
+        if (asked[index].function != SIZE_MAX)
+            keep_site(calls, &(struct rdf_call_site){addr, asked[index].function, kind});
+        else if (calls->is_listed)
+            list_caller(calls->gather, asked[index].clone, addr);
+}
+
+static redefine_status gather_callers(struct gather *gather, struct rdf_image *image, struct calls *calls,
+                                      struct rdf_error *err)
 {
     size_t count = gather->count, put = 0;
     for (size_t i = 0; i < gather->count; i++)
         count += gather->facts[i].clone_count;
-    bool is_listed = gather->count <= LISTED_MAX && count > gather->count;
     struct asked *asked = take(gather, &gather->scratch, count * sizeof *asked);
     struct rdf_references *ask = take(gather, &gather->scratch, count * sizeof *ask);
     if (gather->out_of_memory)
@@ -316,10 +342,15 @@ static redefine_status gather_callers(struct gather *gather, struct rdf_image *i
     rdf_sort(asked, count, sizeof *asked, starts_before);
     for (size_t i = 0; i < count; i++)
         ask[i] = asked[i].references;
-    struct calls calls = {gather, asked};
-    redefine_status status = rdf_image_references(gather->images, image, ask, count, false,
-                                                  is_listed ? list_caller : NULL, &calls, err);
+    *calls = (struct calls){.gather = gather,
+                            .asked = asked,
+                            .count = count,
+                            .is_listed = gather->count <= LISTED_MAX};
+    redefine_status status = rdf_image_references(gather->images, image, ask, count, false, visit_call, calls,
+                                                  err);
     for (size_t i = 0; i < count && status == REDEFINE_OK; i++) {
+        if (i && ask[i].start == ask[i - 1].start)
+            ask[i] = ask[i - 1];
         if (asked[i].clone) {
             asked[i].clone->direct_calls = ask[i].calls + ask[i].jumps;
             continue;
@@ -358,13 +389,15 @@ static void keep_reliance(struct gather *gather, const struct rdf_reliance *reli
     gather->out_of_memory |= !facts->left_alone_names;
 }
 
-static redefine_status gather_reliance(struct gather *gather, struct rdf_image *image, struct rdf_error *err)
+static redefine_status gather_reliance(struct gather *gather, struct rdf_image *image,
+                                       const struct calls *calls, struct rdf_error *err)
 {
+    const struct rdf_call_sites sites = {calls->site, calls->site_count};
     struct rdf_reliance *reliance = take(gather, &gather->scratch, gather->count * sizeof *reliance);
     if (!reliance)
         return REDEFINE_OK;
     redefine_status status = rdf_image_reliance(gather->images, image, gather->functions, gather->count,
-                                                reliance, err);
+                                                &sites, reliance, err);
     for (size_t i = 0; i < gather->count && status == REDEFINE_OK; i++)
         keep_reliance(gather, &reliance[i], &gather->facts[i]);
     return status;
@@ -377,13 +410,14 @@ static redefine_status gather_all(struct gather *gather, bool with_code, struct 
     if (gather->count == 0)
         return REDEFINE_OK;
     struct rdf_image *image = gather->functions[0].image;
+    struct calls calls;
     rdf_arena_init(&gather->scratch, gather->arena->source);
     gather_names(gather, image);
     redefine_status status = REDEFINE_OK;
     if (with_code && !gather->out_of_memory)
-        status = gather_callers(gather, image, err);
+        status = gather_callers(gather, image, &calls, err);
     if (with_code && status == REDEFINE_OK && !gather->out_of_memory)
-        status = gather_reliance(gather, image, err);
+        status = gather_reliance(gather, image, &calls, err);
     rdf_arena_free(&gather->scratch);
     return gather->out_of_memory
                ? rdf_fail(err, REDEFINE_ENOMEM, "no memory for the facts of %zu functions", gather->count)

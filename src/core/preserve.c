@@ -65,7 +65,8 @@ static redefine_status ask_image(struct commit *commit, struct rdf_image *image,
         return rdf_commit_no_memory(commit);
     for (size_t i = 0; i < count; i++)
         functions[i] = touched[i]->function;
-    redefine_status status = rdf_image_reliance(commit->images, image, functions, count, reliance, &why);
+    redefine_status status = rdf_image_reliance(commit->images, image, functions, count, NULL, reliance,
+                                                &why);
     if (status != REDEFINE_OK)
         return rdf_fail(commit->err, status, "%s", why.sentence);
     for (size_t i = 0; i < count; i++)

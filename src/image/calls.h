@@ -53,12 +53,25 @@ struct rdf_reliance {
     uint64_t caller_addr;  /* a call that is the reason; 0: none */
 };
 
+/* Calls and jumps to functions, as rdf_image_references found them and in that order. */
+struct rdf_call_site {
+    uint64_t addr;
+    size_t function; /* its number among those */
+    enum rdf_reference kind;
+};
+struct rdf_call_sites {
+    const struct rdf_call_site *site;
+    size_t count;
+};
+
 /* Work it out for functions of one image, which ascend by start: what is proven, with work in proportion to
- * their number. Compilers rely on a body only where they see it, so whatever calls the unknown (another
- * object, a pointer) is taken to change everything. Errors: REDEFINE_ENOMEM */
+ * their number. `sites`: all calls of them, where somebody has looked for those; null: nobody has. Compilers
+ * rely on a body only where they see it, so whatever calls the unknown (another object, a pointer) is taken
+ * to change everything. Errors: REDEFINE_ENOMEM */
 redefine_status rdf_image_reliance(struct rdf_images *images, struct rdf_image *image,
                                    const struct rdf_function *functions, size_t count,
-                                   struct rdf_reliance *ret, struct rdf_error *err);
+                                   const struct rdf_call_sites *sites, struct rdf_reliance *ret,
+                                   struct rdf_error *err);
 
 /* "rcx, rdx and xmm1" */
 void rdf_register_names(const struct rdf_arch *arch, uint64_t registers, char *ret_text, size_t text_bytes);

@@ -6,9 +6,10 @@
 
 redefine_status rdf_image_reliance(struct rdf_images *images, struct rdf_image *image,
                                    const struct rdf_function *functions, size_t count,
-                                   struct rdf_reliance *ret, struct rdf_error *err)
+                                   const struct rdf_call_sites *sites, struct rdf_reliance *ret,
+                                   struct rdf_error *err)
 {
-    (void)images, (void)image, (void)functions, (void)err;
+    (void)images, (void)image, (void)functions, (void)sites, (void)err;
     for (size_t i = 0; i < count; i++)
         ret[i] = (struct rdf_reliance){0};
     return REDEFINE_OK;

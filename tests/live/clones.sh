@@ -144,6 +144,16 @@ fi
 says_of pieces.part.0 'pieces.part.0 is a piece of the body, and [0-9]+ direct calls? .* -fno-partial-inlining, or mark pieces __attribute__\(\(noipa\)\)'
 result "… its own calls of pieces are not told of" sh -c '! grep "pieces calls" out'
 
+# ---- list: a clone is a function, too ----
+
+gcc -O3 -fno-ipa-icf -g -o program program.c
+if made last.constprop.0; then
+    run "$redefine" list ./program '*.constprop.*'
+    result "list: what is called is not told to have no caller" sh -c '! grep no-caller out && grep -q last.constprop.0 out || { cat out; false; }'
+else
+    skip "list of clones" "this gcc makes no last.constprop.0"
+fi
+
 # ---- --clones ----
 
 gcc -O3 -fno-ipa-icf -g -o program program.c

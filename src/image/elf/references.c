@@ -90,7 +90,8 @@ static void note(void *ctx, uint64_t field_addr, uint64_t target, enum rdf_refer
     if (!ask || (field_addr >= ask->start && field_addr < ask->end))
         return;
     uint64_t addr = field_addr;
-    bool is_exact = scan->visit || ask->calls + ask->jumps + ask->addresses < CONFIRMED_MIN;
+    bool is_visited = scan->visit && kind != RDF_REFERENCE_VALUE;
+    bool is_exact = is_visited || ask->calls + ask->jumps + ask->addresses < CONFIRMED_MIN;
     if (is_exact && !is_confirmed(scan, field_addr, target, kind, &addr))
         return;
     if (kind == RDF_REFERENCE_VALUE)
@@ -99,7 +100,7 @@ static void note(void *ctx, uint64_t field_addr, uint64_t target, enum rdf_refer
         ask->calls++;
     else
         ask->jumps++;
-    if (scan->visit && kind != RDF_REFERENCE_VALUE)
+    if (is_visited)
         scan->visit(scan->ctx, (size_t)(ask - scan->ask), addr, kind);
 }
 

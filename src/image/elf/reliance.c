@@ -118,14 +118,34 @@ static bool starts_before(const void *a, const void *b)
     return ((const struct placed *)a)->start < ((const struct placed *)b)->start;
 }
 
-/* The callers of every node, whose callers become nodes in their turn. */
-static redefine_status find_sites(struct analysis *analysis, struct rdf_error *err)
+/* Those of the first nodes, which are the functions that were asked for. */
+static void take_sites(struct analysis *analysis, const struct rdf_function *functions,
+                       const struct rdf_call_sites *sites)
 {
+    size_t count = analysis->node_count;
+    for (size_t i = 0; i < sites->count && !analysis->bodies.out_of_memory; i++) {
+        const struct rdf_call_site *site = &sites->site[i];
+        analysis->order[0].node = node_of(analysis, &functions[site->function]);
+        note_site(analysis, 0, site->addr, site->kind);
+    }
+    for (size_t i = 0; i < count; i++)
+        analysis->node[i].is_scanned = true;
+}
+
+/* The callers of every node, whose callers become nodes in their turn. */
+static redefine_status find_sites(struct analysis *analysis, const struct rdf_function *functions,
+                                  const struct rdf_call_sites *sites, struct rdf_error *err)
+{
+    int first_round = 0;
     struct rdf_references *ask = rdf_arena_alloc(&analysis->bodies.arena, analysis->node_max * sizeof *ask);
     analysis->order = rdf_arena_alloc(&analysis->bodies.arena, analysis->node_max * sizeof *analysis->order);
     analysis->bodies.out_of_memory |= !ask || !analysis->order;
     redefine_status status = REDEFINE_OK;
-    for (int round = 0; status == REDEFINE_OK && !analysis->bodies.out_of_memory; round++) {
+    if (sites && !analysis->bodies.out_of_memory) {
+        take_sites(analysis, functions, sites);
+        first_round++;
+    }
+    for (int round = first_round; status == REDEFINE_OK && !analysis->bodies.out_of_memory; round++) {
         size_t count = 0;
         for (size_t i = 0; i < analysis->node_count; i++) {
             if (analysis->node[i].is_scanned || !analysis->node[i].reliance.left_alone)
@@ -217,7 +237,8 @@ static bool is_go(struct rdf_images *images, struct rdf_image *image)
 
 redefine_status rdf_image_reliance(struct rdf_images *images, struct rdf_image *image,
                                    const struct rdf_function *functions, size_t count,
-                                   struct rdf_reliance *ret, struct rdf_error *err)
+                                   const struct rdf_call_sites *sites, struct rdf_reliance *ret,
+                                   struct rdf_error *err)
 {
     struct analysis analysis = {.bodies = {.images = images, .image = image, .arch = images->arch}};
     for (size_t i = 0; i < count; i++)
@@ -234,7 +255,8 @@ redefine_status rdf_image_reliance(struct rdf_images *images, struct rdf_image *
     analysis.bodies.out_of_memory = !analysis.node || !analysis.bodies.known;
     for (size_t i = 0; i < count && !analysis.bodies.out_of_memory; i++)
         (void)node_of(&analysis, &functions[i]);
-    redefine_status status = analysis.bodies.out_of_memory ? REDEFINE_OK : find_sites(&analysis, err);
+    redefine_status status = analysis.bodies.out_of_memory ? REDEFINE_OK
+                                                           : find_sites(&analysis, functions, sites, err);
     if (status == REDEFINE_OK && !analysis.bodies.out_of_memory)
         look_at_calls(&analysis);
     for (size_t i = 0; i < count && !analysis.bodies.out_of_memory; i++)
