@@ -169,6 +169,10 @@ static struct object *add_elf(struct cli_filespace *files, const char *path, con
         return NULL;
     segments.count = elf.e_phnum;
     segments.off = elf.e_phoff;
+    if (cli_segments_lack_code(&segments)) {
+        errno = ENOEXEC;
+        return NULL;
+    }
     if (!cli_segments_choose(&segments, rdf_os_page_bytes()))
         return NULL;
     uint64_t low = segments.low, high = segments.high;
@@ -477,6 +481,11 @@ struct cli_filespace *cli_filespace_new(const char *path, struct rdf_space *ret_
     if (!add_file(files, program.path, ret_machine)) {
         if (errno == ENOMEM)
             cli_say("%s: no memory to read it; is there a limit? (ulimit -d, ulimit -v)", program.path);
+        else if (errno == ENOEXEC)
+            cli_say("%s holds only the debug data of a program (objcopy --only-keep-debug), and none of its "
+                    "code: name "
+                    "the program itself",
+                    program.path);
         else
             cli_say("%s is not an ELF program or library for a 64-bit little-endian CPU, or it is damaged",
                     program.path);

@@ -46,6 +46,20 @@ static void leave_out_far(struct cli_segments *segments)
     }
 }
 
+bool cli_segments_lack_code(const struct cli_segments *segments)
+{
+    bool lacks = false;
+    for (size_t i = 0; i < segments->count; i++) {
+        const Elf64_Phdr *header = &segments->header[i];
+        if (header->p_type != PT_LOAD || !(header->p_flags & PF_X) || !header->p_memsz)
+            continue;
+        if (header->p_filesz)
+            return false;
+        lacks = true;
+    }
+    return lacks;
+}
+
 /* What no reader of code asks for: its place in the table can be taken. */
 static bool is_spare(const Elf64_Phdr *header)
 {

@@ -26,6 +26,9 @@ struct cli_segments {
  * are no longer PT_LOAD. False: there are none, or what they say is no layout. */
 bool cli_segments_choose(struct cli_segments *segments, uint64_t page_bytes);
 
+/* Whether the code was left out of the file, as objcopy --only-keep-debug does. */
+bool cli_segments_lack_code(const struct cli_segments *segments);
+
 /* What is in the page that was added. */
 void cli_segments_write_head(const struct cli_segments *segments, const Elf64_Ehdr *elf, uint8_t *ret_page);
 

@@ -339,6 +339,9 @@ refused "a pipe with a name" 125 "no regular file"
 "$CC" -O1 -c program.c
 show ./program.o parse
 refused "an object file, not linked" 125 "not an ELF program or library"
+objcopy --only-keep-debug program program.debug
+show ./program.debug parse
+refused "what was put aside of a program, without its code" 125 "only the debug data of a program"
 ar rc archive.a program.o
 show ./archive.a parse
 refused "an archive" 125 "not an ELF"
