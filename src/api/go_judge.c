@@ -222,6 +222,42 @@ static void tell_target(struct judging *judging, struct rdf_report *report, cons
     }
 }
 
+/* The other bodies that the package would redefine with an instantiation, or refuse it for. Each takes a look
+ * at all code: only where one function is asked about. */
+static void tell_others(struct judging *judging, struct rdf_report *report, const struct rdf_go_plan *plan)
+{
+    struct rdf_images *images = judging->judge->images;
+    struct rdf_go_others others;
+    struct rdf_error why = {0};
+    char flag[RDF_SENTENCE_BYTES];
+    if (rdf_go_target_others(images, plan->abi, &plan->target, judging->judge->arena, &others, &why) !=
+        REDEFINE_OK) {
+        judging->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < others.count; i++) {
+        const struct rdf_go_func *func = &others.func[i];
+        struct rdf_go_target other;
+        bool fits = rdf_go_target_other(images, plan->abi, &plan->target, func, &other, &why) == REDEFINE_OK;
+        tell(judging, report,
+             (struct rdf_hazard){.kind = RDF_HAZARD_CLONE,
+                                 .severity = fits ? RDF_SEVERITY_NOTE : RDF_SEVERITY_BLOCKER,
+                                 .caller = func->name},
+             "%s at 0x%" PRIx64
+             " is another body of it, which generic functions call with types made of their "
+             "parameters: %s",
+             func->name, func->entry, fits ? "nothing is to be done, it is redefined with it" : why.sentence);
+    }
+    if (others.inlined) {
+        rdf_go_inlining_flag(others.inlined, "", flag, sizeof flag);
+        tell(judging, report,
+             (struct rdf_hazard){.kind = RDF_HAZARD_INLINED, .severity = RDF_SEVERITY_BLOCKER},
+             "%s, another body of it, was inlined, where a replacement is not called: build with %s, or put "
+             "//go:noinline above it",
+             others.inlined, flag);
+    }
+}
+
 static void judge_one(struct judging *judging, size_t index)
 {
     struct rdf_report *report = judging->report[index];
@@ -233,6 +269,8 @@ static void judge_one(struct judging *judging, size_t index)
         tell_target(judging, report, &plan);
         if (!plan.target.is_generic)
             tell_callers(judging, index, &plan.target);
+        else if (judging->count == 1)
+            tell_others(judging, report, &plan);
         return;
     }
     bool is_other = status == REDEFINE_EWRAPPER || status == REDEFINE_EBOUND;

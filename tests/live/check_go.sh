@@ -165,6 +165,29 @@ GO
         'passes its dictionary to main\.generic\[.*, whose entry is changed with its own'
     run "$redefine" show instances "$instance"
     result "$release: an instantiation is shown" is_said 0 '^  changes     main\.generic\[' '^selection \(of other dictionaries'
+    cat >derived.go <<'GO'
+package main
+
+import "fmt"
+
+type B struct{ x int }
+
+//go:noinline
+func inner[T any](v T, n int) string { return fmt.Sprint(n, v) }
+
+//go:noinline
+func outer[T any](v T) string { return inner([]T{v}, 3) }
+
+var f = inner[[]*B]
+
+func main() { fmt.Println(outer(&B{1}), f([]*B{{2}}, 4)) }
+GO
+    GOFLAGS='' GOPROXY=off GOTOOLCHAIN=local GO111MODULE=off HOME="${HOME:-$PWD}" "$go" build -o derived derived.go
+    instance='main.inner[[]*main.B]'
+    [ "$release" = "${release#go1.19}" ] || instance='main.glob..func1'
+    run "$redefine" check derived "$instance"
+    result "$release: a second body, for a type made of a parameter" is_said 0 \
+        'note: clone: main\.inner\[.* is another body of it.*redefined with it'
 done
 
 if ! command -v "$CC" >/dev/null || ! build go_cgo cgo 2>why; then
