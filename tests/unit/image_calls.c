@@ -82,7 +82,8 @@ static struct rdf_reliance reliance_of(const char *name)
 {
     struct rdf_function function = function_named(name);
     struct rdf_reliance reliance;
-    assert_int_equal(rdf_image_reliance(&loaded.images, function.image, &function, 1, NULL, &reliance, &loaded.err),
+    assert_int_equal(rdf_image_reliance(&loaded.images, function.image, &function, 1, NULL, &reliance,
+                                        &loaded.err),
                      REDEFINE_OK);
     return reliance;
 }
