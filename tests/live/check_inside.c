@@ -79,7 +79,7 @@ static void refused_without_place(void)
     CHECK_INT(three_more(1), 4);
     CHECK_STATUS(redefine_func(ADDRESS(three_pointer), ADDRESS(instead)), REDEFINE_EINLINED);
     CHECK_SAYS("three was inlined");
-    CHECK_SAYS("__attribute__((noinline))");
+    CHECK_SAYS("__attribute__((noipa))");
     (void)redefine_set_inlined_ok(1);
     CHECK_OK(redefine_func(ADDRESS(three_pointer), ADDRESS(instead)));
     CHECK_INT(three_more(1), 4);
