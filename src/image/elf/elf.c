@@ -183,8 +183,8 @@ static struct rdf_span dynamic_section(struct rdf_images *images, struct rdf_ima
     len = image->dynamic_bytes < len ? image->dynamic_bytes : len;
     len = readable_prefix(&images->maps, image->dynamic_addr, len);
     len = len < ENTRIES_MAX * sizeof(Elf64_Dyn) ? len : ENTRIES_MAX * sizeof(Elf64_Dyn);
-    uint8_t *copy = rdf_arena_alloc(images->arena, (size_t)len);
-    images->out_of_memory |= !copy;
+    uint8_t *copy = len ? rdf_arena_alloc(images->arena, (size_t)len) : NULL;
+    images->out_of_memory |= len && !copy;
     return copy && read_early(images, image, image->dynamic_addr, copy, (size_t)len)
                ? (struct rdf_span){copy, (size_t)len}
                : (struct rdf_span){NULL, 0};
