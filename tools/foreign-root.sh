@@ -3,23 +3,14 @@
 #
 # foreign-root.sh CPU DIR: the libraries of Debian for another CPU that building and testing needs (section
 # `foreign` of tools/packages.txt), unpacked into DIR.
-#
-# riscv64 became an architecture of Debian in its 13th release, trixie: what is older has no such packages.
 set -eu
 cpu=$1
 dir=$2
 cd "$(dirname "$0")/.."
 . tools/private-apt.sh
 
-case $cpu in
-    aarch64) arch=arm64 suite=bookworm ;;
-    riscv64) arch=riscv64 suite=trixie ;;
-    *)
-        echo "foreign-root: no Debian architecture is known for $cpu" >&2
-        exit 2
-        ;;
-esac
-packages=$(awk '$1 == "foreign" { printf "%s ", $2 }' tools/packages.txt)
+debian_for "$cpu"
+packages=$(wanted_packages foreign)
 
 # Complete, and for the packages that are asked for now? Then nothing is to be done.
 [ "$(cat "$dir/.packages" 2>/dev/null)" != "$suite $packages" ] || exit 0

@@ -13,6 +13,26 @@ mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)'
     exit 1
 }
 
+# debian_for CPU: sets $arch, what Debian calls it, and $suite, the release whose packages for it are used. riscv64
+# became an architecture of Debian in its 13th release, trixie: what is older has no such packages.
+debian_for()
+{
+    case $1 in
+        aarch64) arch=arm64 suite=bookworm ;;
+        riscv64) arch=riscv64 suite=trixie ;;
+        *)
+            echo "${0##*/}: no Debian architecture is known for $1" >&2
+            exit 2
+            ;;
+    esac
+}
+
+# wanted_packages SECTION: the packages of that section of tools/packages.txt, in one line.
+wanted_packages()
+{
+    awk -v section="$1" '$1 == section { printf "%s ", $2 }' tools/packages.txt
+}
+
 # private_apt_begin FOLDER ARCHITECTURE LINE: what LINE of a sources.list names is looked up.
 private_apt_begin()
 {
