@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# foreign-root.sh CPU DIR: the libraries of Debian for another CPU that building and testing needs (section
-# `foreign` of tools/packages.txt), unpacked into DIR.
+# foreign-root.sh CPU DIR: as much of Debian for another CPU as building and testing needs (section `foreign` of
+# tools/packages.txt), unpacked into DIR. Nothing is installed, and no root is needed. In DIR.emulator: what runs
+# its programs without a library of this system's (tools/emulated.sh).
 set -eu
 cpu=$1
 dir=$2
@@ -10,27 +11,58 @@ cd "$(dirname "$0")/.."
 . tools/private-apt.sh
 
 debian_for "$cpu"
-packages=$(wanted_packages foreign)
+packages=$(awk '$1 == "foreign" { printf "%s ", $2 }' tools/packages.txt)
 
 # Complete, and for the packages that are asked for now? Then nothing is to be done.
 [ "$(cat "$dir/.packages" 2>/dev/null)" != "$suite $packages" ] || exit 0
 
-echo "foreign-root: fetching libraries for $cpu" >&2
+echo "foreign-root: fetching libraries and programs for $cpu" >&2
 rm -rf "$dir"
 mkdir -p "$dir"
+
+fetched()
+{
+    if ! "$@" >"$state/log" 2>&1; then
+        cat "$state/log" >&2
+        echo "foreign-root: the packages for $cpu could not be fetched; DEBIAN_MIRROR names another mirror" >&2
+        exit 1
+    fi
+}
+
 private_apt_begin "$dir.apt" "$arch" "deb [arch=$arch] $mirror $suite main"
+fetched private_apt update
 # shellcheck disable=SC2086
-if ! { private_apt update && private_apt install -y --no-install-recommends --download-only $packages; } \
-    >"$state/log" 2>&1; then
-    cat "$state/log" >&2
-    echo "foreign-root: the packages for $cpu could not be fetched; DEBIAN_MIRROR names another mirror" >&2
-    exit 1
-fi
+fetched private_apt install -y --no-install-recommends --download-only $packages
+# As an installed system has it: these lead below /usr, whatever a package thinks.
+for folder in bin sbin lib; do
+    mkdir -p "$dir/usr/$folder"
+    ln -s "usr/$folder" "$dir/$folder"
+done
 for package in "$state"/cache/archives/*.deb; do
-    dpkg-deb -x "$package" "$dir"
+    # What is for people, and what the compilers have for link time optimization and sanitizers, would be half of it.
+    dpkg-deb --fsys-tarfile "$package" | tar -x -C "$dir" --keep-directory-symlink --no-same-owner \
+        --exclude=./usr/share/doc --exclude=./usr/share/man --exclude=./usr/share/info --exclude=./usr/share/locale \
+        --exclude=lto1 --exclude='*lto-dump*' --exclude='lib*san.*'
 done
-# Since trixie packages have everything below /usr, and an installed system has these links.
-for name in lib bin sbin; do
-    [ -e "$dir/$name" ] || ln -s "usr/$name" "$dir/$name"
-done
+
+# What the packages' scripts would have made.
+while read -r name target; do
+    [ -e "$dir/usr/bin/$name" ] || ln -s "$target" "$dir/usr/bin/$name"
+done <<END
+sh dash
+awk mawk
+cc gcc
+c++ g++
+END
+printf '%s\n' root:x:0:0::/root:/bin/sh nobody:x:65534:65534::/:/bin/sh >"$dir/etc/passwd"
+printf '%s\n' root:x:0: tty:x:5: nogroup:x:65534: >"$dir/etc/group"
+mkdir -p "$dir/dev" "$dir/proc" "$dir/sys" "$dir/tmp" "$dir/root"
+
+host=$(dpkg --print-architecture)
+private_apt_begin "$dir.apt" "$host" "deb [arch=$host] $mirror bookworm main"
+fetched private_apt update
+(cd "$state" && fetched private_apt download qemu-user-static)
+dpkg-deb --fsys-tarfile "$state"/qemu-user-static_*.deb | tar -x -O "./usr/bin/qemu-$cpu-static" >"$dir.emulator"
+chmod +x "$dir.emulator"
+"$dir.emulator" "$dir/sbin/ldconfig" -r "$dir" || exit
 echo "$suite $packages" >"$dir/.packages"

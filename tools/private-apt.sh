@@ -27,16 +27,11 @@ debian_for()
     esac
 }
 
-# wanted_packages SECTION: the packages of that section of tools/packages.txt, in one line.
-wanted_packages()
-{
-    awk -v section="$1" '$1 == section { printf "%s ", $2 }' tools/packages.txt
-}
-
 # private_apt_begin FOLDER ARCHITECTURE LINE: what LINE of a sources.list names is looked up.
 private_apt_begin()
 {
     state=$1
+    rm -rf "$state"
     apt_arch=$2
     mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
     state=$(cd "$state" && pwd)

@@ -174,7 +174,7 @@ if command -v script >/dev/null; then
     terminal() { TERM=xterm COLUMNS=80 script -qec "stty cols 80; $1" /dev/null </dev/null >out; }
     terminal "'$redefine' list ./names"
     result "on a terminal: colours" grep -q "$(printf '\033')\[" out
-    terminal "NO_COLOR=1 '$redefine' list '$foreign' 'p*' 2>&1 || '$redefine' list ./program"
+    terminal "export NO_COLOR=1; '$redefine' list '$foreign' 'p*' 2>&1 || '$redefine' list ./program"
     result "on a terminal: 80 columns" sh -c 'sed "s/.*\r.*K//" out | tr -d "\r" | LC_ALL=C.UTF-8 wc -L | { read -r n; [ "$n" -le 80 ] || { echo $n; false; }; }'
     result "NO_COLOR" sh -c '! grep -q "$(printf "\033")\[3" out'
 else

@@ -185,11 +185,13 @@ int main(void)
 C
 "$CC" -o asks asks.c
 run "$redefine" run --verbose --patch five_pm.so -- ./asks
+# The emulator would run stale code after a write through that file, which is noticed.
+[ "${TEST_EMULATED:-}" ] && writer=mprotect || writer=/proc/self/mem
 result "--verbose: a line on stderr for each function and one for all, none on stdout" \
     sh -c '[ "$(cat out)" = 61200 ] && [ "$(wc -l <err)" -eq 4 ] &&
-           grep -q "^redefine: $PWD/five_pm.so: L0: no other thread; [0-9]* edits, written by /proc/self/mem" err &&
+           grep -q "^redefine: $PWD/five_pm.so: L0: no other thread; [0-9]* edits, written by $1" err &&
            [ "$(grep -c "^redefine: $PWD/five_pm.so: [a-z_]*: .*displaced, relay .*original" err)" -eq 3 ] ||
-           { cat out err; false; }'
+           { cat out err; false; }' - "$writer"
 run "$redefine" run --verbose --patch five_pm.so --patch later.so -- ./asks
 result "--verbose: a line for the second patch as well" \
     sh -c 'grep "later.so: clock_gettime:" err || { cat err; false; }'

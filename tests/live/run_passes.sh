@@ -32,9 +32,9 @@ while [ $code -lt 256 ]; do
     patched sh -c "exit $code"
     got=$?
     [ $got = $code ] || wrong="$wrong $code became $got"
-    code=$((code + 1))
+    code=$((code + ${TEST_SLOWDOWN:-1}))
 done
-result "every exit status, 0 to 255" [ -z "$wrong" ]
+result "exit statuses, 0 to 255" [ -z "$wrong" ]
 for signal in HUP:1 INT:2 QUIT:3 ABRT:6 KILL:9 SEGV:11 PIPE:13 TERM:15; do
     run perl -e 'system { $ARGV[0] } @ARGV; printf "%d\n", $? & 127' \
         "$redefine" run --patch five_pm.so -- perl -e "kill '${signal%:*}', \$\$"
@@ -104,10 +104,18 @@ run patched grep -E '^[^ ]+ (rwx|-wx)' /proc/self/maps
 expect "no page is writable and executable" 1 ""
 same "signal mask, ignored signals, rights" \
     grep -E '^Sig(Blk|Ign|Cgt)|^CapEff|^NoNewPrivs|^Seccomp|^TracerPid|^Threads' /proc/self/status
-run perl -e '$SIG{PIPE} = $SIG{USR1} = "IGNORE"; exec @ARGV' \
-    "$redefine" run --patch five_pm.so -- grep SigIgn /proc/self/status
-result "ignored signals stay ignored" grep -qi '1200$' out
+if [ "${TEST_EMULATED:-}" ]; then
+    skip "ignored signals stay ignored" "what the system tells of signals is of the emulator's"
+else
+    run perl -e '$SIG{PIPE} = $SIG{USR1} = "IGNORE"; exec @ARGV' \
+        "$redefine" run --patch five_pm.so -- grep SigIgn /proc/self/status
+    result "ignored signals stay ignored" grep -qi '1200$' out
+fi
 for limit in '-n 8' '-v 60000' '-s 256' '-f 0' '-c 0'; do
+    if [ "${TEST_EMULATED:-}" ] && [ "$limit" = '-f 0' ]; then
+        skip "ulimit $limit" "the emulator itself writes a file for whoever reads /proc/self/maps"
+        continue
+    fi
     # The output goes through a pipe: to a file nothing may be written.
     sh -c "ulimit $limit && exec \"\$@\"" - "$redefine" run --patch five_pm.so -- date +%H:%M 2>&1 | cat >out
     status=0

@@ -48,8 +48,9 @@ shown_well()
         tell "it failed"
         return
     fi
-    for line in '  runs at ' '  strategy ' 'before' 'after' 'relay ' 'trampoline '; do
-        grep -q "^$line" out || { tell "no line begins with '$line'"; return; }
+    # Behind a sled, which the C library of arm64 has in places, the original is the function itself.
+    for line in '  runs at ' '  strategy ' 'before' 'after' 'relay ' '(no trampoline: .* behind the sled|trampoline )'; do
+        grep -qE "^$line" out || { tell "no line begins with '$line'"; return; }
     done
     if grep -q "$(printf '\033')" out; then
         tell "escape codes, and this is no terminal"
@@ -161,8 +162,9 @@ fi
 # Every fortieth function of the C library: all shapes of code there are.
 count=0
 wrong=
+every=$((40 * ${TEST_SLOWDOWN:-1}))
 for name in $(nm -D --defined-only "$libc" |
-    awk '$2 ~ /[TW]/ { sub(/@.*/, "", $3); if (n++ % 40 == 0) print $3 }'); do
+    awk -v every=$every '$2 ~ /[TW]/ { sub(/@.*/, "", $3); if (n++ % every == 0) print $3 }'); do
     show "$libc" "$name"
     count=$((count + 1))
     if [ "$status" = 0 ]; then
@@ -171,7 +173,7 @@ for name in $(nm -D --defined-only "$libc" |
         wrong="$wrong $name ($(head -n 1 why))"
     fi
 done
-result "every 40th function of the C library, $count of them" \
+result "every ${every}th function of the C library, $count of them" \
     sh -c 'echo "wrong: $1"; [ -z "$1" ] && [ "$2" -gt 40 ]' - "$wrong" "$count"
 
 foreign=/usr/aarch64-linux-gnu/lib/libc.so.6
