@@ -104,8 +104,9 @@ while read -r _ program _; do
     mkdir -p "$root${program%/*}"
     cp "$program" "$root$program"
     # What it runs.
-    helper=${program%/*}/helper_${program##*/}
-    [ ! -e "$helper" ] || cp "$helper" "$root$helper"
+    for helper in "${program%/*}/helper_${program##*/}"*; do
+        [ ! -e "$helper" ] || cp "$helper" "$root$helper"
+    done
 done <"$root/programs"
 
 cat >"$root/init" <<END

@@ -53,13 +53,21 @@ for threads in "" _threads; do
     part "each system call of a change fails, with each error${threads:+, with threads}" \
         env LIVE_ALL=1 "$build/tests/live/syscalls$threads"
 done
-# guest CPU: 77 says that there is no kernel to be had, and why.
+# guest CPU [PATTERN]: 77 says that there is no kernel to be had, and why.
 guest()
 {
-    tools/guest.sh "$1" || [ $? = 77 ]
+    tools/guest.sh "$@" || [ $? = 77 ]
+}
+# strict_guest WHO: a kernel that lets nobody, or tracers alone, write through /proc/PID/mem what a page does not allow.
+strict_guest()
+{
+    GUEST_APPEND=proc_mem.force_override=$1 guest riscv64 'live/(denied|library|methods|threads)$'
 }
 part "aarch64: the tests in a whole emulated machine" guest aarch64
 part "riscv64: the tests in a whole emulated machine" guest riscv64
+for who in never ptrace; do
+    part "riscv64: a kernel with proc_mem.force_override=$who" strict_guest $who
+done
 part "models of how threads are kept from harm" tools/model.sh
 # Each case of these does so many there and backs, under load; together a million changes.
 part "a million toggles under load" env REDEFINE_SOAK=6100 "$build/tests/live/threads"

@@ -49,6 +49,28 @@ static int second_more(int value)
 }
 
 /* There and back, twice, by this way and no other. */
+/* proc_mem.force_override= of the kernel's boot line (since 6.12): who may write through /proc/PID/mem what its page does
+ * not let be written: everybody, a tracer, nobody. */
+static bool boots_with(const char *setting)
+{
+    char line[4096] = "";
+    FILE *file = fopen("/proc/cmdline", "r");
+    bool has = file && fgets(line, sizeof line, file) && strstr(line, setting);
+    if (file)
+        fclose(file);
+    return has;
+}
+
+static bool self_mem_is_refused(void)
+{
+    return boots_with("proc_mem.force_override=never") || boots_with("proc_mem.force_override=ptrace");
+}
+
+static const char *by_tracer_mem(void)
+{
+    return boots_with("proc_mem.force_override=never") ? BY_POKE : BY_TRACER_MEM;
+}
+
 static void works_by(const char *method)
 {
     live_world_take(&live_before);
@@ -89,7 +111,7 @@ static void is_refused(int wanted)
 
 static void one_nothing_denied(void)
 {
-    works_by(live_emulated() ? BY_PROTECT : BY_SELF_MEM); /* an emulator may go on running the old code */
+    works_by(live_emulated() || self_mem_is_refused() ? BY_PROTECT : BY_SELF_MEM); /* an emulator may go on running the old code */
 }
 
 static void one_self_mem_refused(void)
@@ -116,7 +138,7 @@ static void one_tracer_mem(void)
     static const struct live_rule rules[] = {DENY_WRITABLE(EPERM)};
     live_mask_self_mem(LIVE_REFUSES_WRITES);
     live_deny(rules, LIVE_COUNT(rules));
-    works_by(BY_TRACER_MEM);
+    works_by(by_tracer_mem());
 }
 
 static void one_poke(void)
@@ -149,7 +171,10 @@ static void one_mdwe(void)
 {
     if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0))
         live_skip("PR_SET_MDWE: %s", strerror(errno));
-    works_by(BY_SELF_MEM);
+    if (self_mem_is_refused())
+        is_refused(REDEFINE_EDENIED);
+    else
+        works_by(BY_SELF_MEM);
 }
 
 static void one_mdwe_without_self_mem(void)
@@ -194,7 +219,7 @@ static void four_rights_given_up(void)
 static void four_nothing_denied(void)
 {
     live_threads(3);
-    works_by(BY_TRACER_MEM);
+    works_by(by_tracer_mem());
 }
 
 static void four_poke(void)
@@ -218,7 +243,7 @@ static void four_self_mem(void)
     live_mask_tracer_mem(LIVE_REFUSES_WRITES);
     live_threads(3);
     live_deny(rules, LIVE_COUNT(rules));
-    works_by(BY_SELF_MEM);
+    works_by(self_mem_is_refused() ? BY_PROTECT : BY_SELF_MEM);
 }
 
 static void four_protect(void)
@@ -283,11 +308,12 @@ static void sealed(size_t threads)
     if (syscall(MSEAL, text->start, text->end - text->start, 0))
         live_skip("mseal: %s", strerror(errno));
     CHECK(mprotect((void *)(uintptr_t)text->start, 4096, PROT_READ | PROT_WRITE)); /* sealed indeed */
+    const char *method = threads || self_mem_is_refused() ? by_tracer_mem() : BY_SELF_MEM;
     live_threads(threads);
     live_world_take(&live_before);
     CHECK_OK(redefine(zlib_version, another_version));
     CHECK(!strcmp(zlib_version(), "another"));
-    CHECK(strstr(redefine_describe(ADDRESS(zlib_version)), threads ? BY_TRACER_MEM : BY_SELF_MEM));
+    CHECK(strstr(redefine_describe(ADDRESS(zlib_version)), method));
     CHECK_OK(redefine_restore(zlib_version));
     CHECK(zlib_version()[0] == '1');
     CHECK_WORLD(&live_before, &live_now, false);
@@ -312,7 +338,7 @@ static void one_sealed_without_self_mem(void)
     const struct live_map *text = live_maps_find(&maps, (uint64_t)(uintptr_t)first);
     if (syscall(MSEAL, text->start, text->end - text->start, 0))
         live_skip("mseal: %s", strerror(errno));
-    works_by(BY_TRACER_MEM);
+    works_by(by_tracer_mem());
 }
 
 /* ---- without /proc ---- */
