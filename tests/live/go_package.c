@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The Go package built for another CPU: its own tests, which tests/CMakeLists.txt compiles in several ways, told as TAP. For
- * this system itself go_newest.sh and go_distribution.sh build and run them, in every way that changes code.
+ * The Go package built for another CPU: its own tests, which tests/CMakeLists.txt compiles in several ways,
+ * told as TAP. For this system itself go_newest.sh and go_distribution.sh build and run them, in every way
+ * that changes code.
  */
 #include <errno.h>
 #include <glob.h>
@@ -27,7 +28,8 @@ static int has_ptrace(void)
     return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 
-/* "--- PASS: TestX (0.01s)" as the result number `count`, of the tests built in this way; 0: it is another line. */
+/* "--- PASS: TestX (0.01s)" as the result number `count`, of the tests built in this way; 0: it is another
+ * line. */
 static int tell(const char *line, int count, const char *way)
 {
     static const struct {

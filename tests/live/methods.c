@@ -48,9 +48,8 @@ static int second_more(int value)
     return redefine_original(second)(value) + 200;
 }
 
-/* There and back, twice, by this way and no other. */
-/* proc_mem.force_override= of the kernel's boot line (since 6.12): who may write through /proc/PID/mem what its page does
- * not let be written: everybody, a tracer, nobody. */
+/* proc_mem.force_override= of the kernel's boot line (since 6.12): who may write through /proc/PID/mem what
+ * its page does not let be written: everybody, a tracer, nobody. */
 static bool boots_with(const char *setting)
 {
     char line[4096] = "";
@@ -71,6 +70,7 @@ static const char *by_tracer_mem(void)
     return boots_with("proc_mem.force_override=never") ? BY_POKE : BY_TRACER_MEM;
 }
 
+/* There and back, twice, by this way and no other. */
 static void works_by(const char *method)
 {
     live_world_take(&live_before);
@@ -111,7 +111,8 @@ static void is_refused(int wanted)
 
 static void one_nothing_denied(void)
 {
-    works_by(live_emulated() || self_mem_is_refused() ? BY_PROTECT : BY_SELF_MEM); /* an emulator may go on running the old code */
+    /* An emulator may go on running the old code. */
+    works_by(live_emulated() || self_mem_is_refused() ? BY_PROTECT : BY_SELF_MEM);
 }
 
 static void one_self_mem_refused(void)
