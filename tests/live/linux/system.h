@@ -150,7 +150,15 @@ __attribute__((unused)) static bool live_poke(void *to, const void *bytes, size_
     int mem = open("/proc/self/mem", O_RDWR);
     bool done = pwrite(mem, bytes, len_bytes, (off_t)(uintptr_t)to) == (ssize_t)len_bytes;
     close(mem);
-    return done;
+    if (done)
+        return true;
+    /* The kernel may have been told to refuse that (proc_mem.force_override). */
+    char *page = (char *)((uintptr_t)to & ~(uintptr_t)4095);
+    size_t pages_len = (size_t)((char *)to + len_bytes - page);
+    if (mprotect(page, pages_len, PROT_READ | PROT_WRITE | PROT_EXEC))
+        return false;
+    memcpy(to, bytes, len_bytes);
+    return !mprotect(page, pages_len, PROT_READ | PROT_EXEC);
 }
 
 /* ---- what a process looks like ---- */
