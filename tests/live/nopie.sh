@@ -9,11 +9,17 @@ failures=0
 sanitize=
 nm -D "$BUILD/libredefine.so" | grep -q __asan_init && sanitize=-fsanitize=address,undefined
 
-for flags in "-Wl,-z,lazy" "-Wl,-z,now" "-fcf-protection=full -Wl,-z,lazy" \
-    "-fcf-protection=full -Wl,-z,now -O0"; do
+# Landing pads, and addresses that fit into a few instructions, by what each CPU calls them.
+case $($CC -dumpmachine) in
+    x86_64-*) pads=-fcf-protection=full model=small ;;
+    aarch64-*) pads=-mbranch-protection=standard model=small ;;
+    *) pads='' model=medlow ;;
+esac
+
+for flags in "-Wl,-z,lazy" "-Wl,-z,now" "$pads -Wl,-z,lazy" "$pads -Wl,-z,now -O0"; do
     # Flags are words.
     # shellcheck disable=SC2086
-    $CC -std=gnu11 -D_GNU_SOURCE -O2 -fno-pic -no-pie -mcmodel=small $sanitize $flags -I"$SRC/include" \
+    $CC -std=gnu11 -D_GNU_SOURCE -O2 -fno-pic -no-pie -mcmodel=$model $sanitize $flags -I"$SRC/include" \
         -I"$SRC/tests/live/linux" -o nopie "$SRC/tests/live/helper_nopie.c" -L"$BUILD" -lredefine -Wl,-rpath,"$BUILD" >build.txt 2>&1 &&
         ./nopie >run.txt 2>&1
     # One plan for all of them: the results are numbered anew.
