@@ -6,9 +6,17 @@
 # started. A user namespace has a binfmt_misc of its own (since Linux 6.7): nothing is registered in this
 # system, and no root is needed.
 set -eu
+
+# skip WHY: of one line.
+skip()
+{
+    echo "1..0 # SKIP programs for another CPU cannot be started here: $(echo "$1" | head -n 1)"
+    exit
+}
+
 if [ "$1" != --inside ]; then
+    why=$(unshare --map-root-user --mount true 2>&1) || skip "$why"
     exec unshare --map-root-user --mount /bin/sh "$0" --inside "$@"
-    # Not reached: a shell whose exec fails ends.
 fi
 cpu=$2
 shift 2
@@ -22,11 +30,8 @@ esac
 magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00'$machine'\x00'
 mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
 registry=/proc/sys/fs/binfmt_misc
-if ! why=$(mount -t binfmt_misc none $registry 2>&1 &&
-    printf '%s' ":redefine:M::$magic:$mask:$root.emulator:FP" 2>&1 >$registry/register); then
-    echo "1..0 # SKIP programs for $cpu cannot be started here: $why"
-    exit
-fi
+why=$(mount -t binfmt_misc none $registry 2>&1 &&
+    printf '%s' ":redefine:M::$magic:$mask:$root.emulator:FP" 2>&1 >$registry/register) || skip "$why"
 
 for folder in proc dev sys; do
     mount --rbind /$folder "$root/$folder"
