@@ -61,6 +61,21 @@ static const char *purpose_of(const struct rdf_window *window, uint64_t addr)
     return "back into the trampoline";
 }
 
+/* The instructions of one jump, which on some CPUs are two or three, with `note` beside the last; their
+ * length. */
+static size_t print_jump(const struct cli_view *view, uint64_t addr, struct rdf_span code, const char *mark,
+                         const char *colour, const char *note)
+{
+    size_t at = 0;
+    for (bool is_last = false; !is_last && at < code.len_bytes;) {
+        struct rdf_span rest = {code.data + at, code.len_bytes - at};
+        struct rdf_insn insn;
+        is_last = !view->arch->decode(rest, addr + at, &insn) || insn.flow != RDF_FLOW_NEXT;
+        at += cli_print_insn(view, addr + at, rest, mark, colour, is_last ? note : "");
+    }
+    return at;
+}
+
 static void print_after(const struct cli_view *view, const struct rdf_plan *plan)
 {
     const struct rdf_window *window = &plan->window;
@@ -79,8 +94,8 @@ static void print_after(const struct cli_view *view, const struct rdf_plan *plan
                              "the landing pad stays");
     const char *what = "to the relay";
     for (uint64_t edit_end = at + plan->edit.len_bytes; at < edit_end; what = "a hop into the trampoline")
-        at += cli_print_insn(view, at, (struct rdf_span){after + (at - start), (size_t)(end - at)}, "|",
-                             "\033[32m", what);
+        at += print_jump(view, at, (struct rdf_span){after + (at - start), (size_t)(end - at)}, "|",
+                         "\033[32m", what);
     if (at < end)
         printf("  %12" PRIx64 "  … %" PRIu64 " bytes of the last displaced instruction%s, as before\n", at,
                end - at, window->insn_count > 1 ? "s" : "");
@@ -104,8 +119,8 @@ static void print_plan(const struct cli_view *view, const struct cli_shown *show
     print_after(view, plan);
     printf("\nrelay (the slot holds the replacement's address%s)\n",
            plan->window.needs_frame ? "; callers rely on what it saves" : "");
-    (void)cli_print_insn(view, plan->relay_addr, shown->relay, " ", "",
-                         plan->frame_addr ? "to the frame" : "to the replacement");
+    (void)print_jump(view, plan->relay_addr, shown->relay, " ", "",
+                     plan->frame_addr ? "to the frame" : "to the replacement");
     if (plan->frame_addr) {
         size_t off = (size_t)(plan->frame_addr - plan->relay_addr);
         printf("\nframe (calls the replacement by way of the library, at 0 here; keeps what the\n"

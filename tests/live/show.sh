@@ -20,11 +20,12 @@ before_bytes()
               $in = 1 if /^before$/' out | tr -d ' \n'
 }
 
-# objdump_bytes OBJDUMP FILE START END: what it disassembles there. It prints words of arm64 as numbers.
+# objdump_bytes OBJDUMP FILE START END: what it disassembles there. It prints words of arm64 as numbers, and of riscv64
+# halves of words, too.
 objdump_bytes()
 {
     "$1" -d -w --start-address=0x"$3" --stop-address=0x"$4" "$2" | perl -ne '
-        next unless /^\s*[0-9a-f]+:\s+((?:[0-9a-f]{2} )+|[0-9a-f]{8}(?=\s))/;
+        next unless /^\s*[0-9a-f]+:\s+((?:[0-9a-f]{2} )+|[0-9a-f]{8}(?=\s)|[0-9a-f]{4}(?=\s))/;
         my $bytes = $1;
         $bytes = join "", reverse $bytes =~ /../g if $bytes !~ / /;
         print $bytes' | tr -d ' \n'
@@ -101,7 +102,7 @@ show ./program parse
 result "a static function of a program" shown_well objdump
 result "… it is in that program" is_in "$PWD/program"
 result "… a jump replaces its first bytes" \
-    sh -c 'sed -n "/^after/,/^relay/p" out | grep -E "^\|.* (e9 .* jmp|b) 0x[0-9a-f]+ +; to the relay" ||
+    sh -c 'sed -n "/^after/,/^relay/p" out | grep -E "^\|.* (e9 .* jmp 0x|b 0x|jalr zero, )[-0-9a-f]+.*; to the relay" ||
            { cat out; false; }'
 show program main
 result "a program in this folder needs no slash" shown_well objdump
