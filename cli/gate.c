@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What `redefine run` looks at before it starts a program: of what `redefine check --patch` says, blockers
- * are refused, copies and clones are warned of.
+ * What `redefine run` and `redefine attach` look at before they do anything: of what `redefine check --patch`
+ * says, blockers are refused, copies and clones are warned of.
  */
 #include "gate.h"
 
@@ -66,13 +66,14 @@ static bool is_of_types(const struct rdf_hazard *hazard)
 }
 
 /* The sentence, and the table below it as it is. */
-static void say_hazard(const char *path, const char *name, const struct rdf_hazard *hazard)
+static void say_hazard(const struct gate *gate, const char *path, const char *name,
+                       const struct rdf_hazard *hazard)
 {
     const char *table = strchr(hazard->detail, '\n');
     int len = table ? (int)(table - hazard->detail) : (int)strlen(hazard->detail);
-    cli_say("%s redefines %s%s%s: %.*s; not started (--force starts it all the same)", path, name,
-            is_of_types(hazard) ? " with another " : "",
-            is_of_types(hazard) ? rdf_hazard_name(hazard->kind) : "", len, hazard->detail);
+    cli_say("%s redefines %s%s%s: %.*s; %s", path, name, is_of_types(hazard) ? " with another " : "",
+            is_of_types(hazard) ? rdf_hazard_name(hazard->kind) : "", len, hazard->detail,
+            gate->question->refusal);
     for (const char *at = table ? table + 1 : NULL; at && *at; at++)
         fputc(*at == '\n' || (unsigned char)*at >= ' ' ? *at : '?', stderr);
     if (table)
@@ -114,7 +115,7 @@ static void refuse_blocker(struct gate *gate, const char *path, const char *name
 {
     for (const struct rdf_hazard *hazard = report->hazard; hazard; hazard = hazard->next)
         if (hazard->severity == RDF_SEVERITY_BLOCKER && hazard->kind != RDF_HAZARD_INLINED) {
-            say_hazard(path, name, hazard);
+            say_hazard(gate, path, name, hazard);
             gate->refused = true;
             return;
         }
@@ -230,7 +231,8 @@ static bool find(struct gate *gate, const char *path, const char *name, struct r
     uint64_t entry;
     if (!gate->is_open) {
         gate->is_open = true;
-        if (!cli_target_open(gate->question->program, &gate->target)) {
+        if (!(gate->question->pid ? cli_target_open_process(gate->question->pid, &gate->target)
+                                  : cli_target_open(gate->question->program, &gate->target))) {
             gate->is_unreadable = true;
             return false;
         }

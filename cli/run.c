@@ -6,17 +6,13 @@
  */
 #include "cli.h"
 #include "count.h"
-#include "gate.h"
+#include "request.h"
 
 #include "agent/request.h"
-#include "arch/arch.h"
 
 #include <dlfcn.h>
-#include <elf.h>
 #include <errno.h>
 #include <getopt.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,116 +21,10 @@
 extern char **environ;
 
 struct request {
-    FILE *out; /* writes into `text` */
-    char *text;
-    size_t text_bytes;
-    size_t patches;
+    struct cli_request items;
     struct cli_count count;
     bool follow;
-    bool verbose;
-    bool force;
-    bool clones;
 };
-
-/* The absolute path of a patch file that the loader of this machine could load, or null. */
-static char *check_patch(const char *name)
-{
-    char *path = realpath(name, NULL);
-    if (!path || access(path, R_OK) < 0) {
-        cli_say("patch %s: %s", name, strerror(errno));
-        free(path);
-        return NULL;
-    }
-    struct cli_program file;
-    cli_file_inspect(path, &file);
-    bool fits = file.is_elf && file.type == ET_DYN && file.is_64bit &&
-                file.machine == rdf_arch_native()->elf_machine;
-    if (!fits)
-        cli_say(
-            "patch %s is not a shared object for %s; build it with: cc -shared -fPIC $(pkg-config --cflags "
-            "redefine) -o P.so P.c",
-            name, rdf_arch_native()->name);
-    else if (file.is_cut_off)
-        cli_say("patch %s is cut off: the file ends before its segments do", name);
-    else if (strpbrk(path, "\036\037"))
-        cli_say("patch %s has a control character in its path", name);
-    bool good = fits && !file.is_cut_off && !strpbrk(path, "\036\037");
-    cli_program_free(&file);
-    if (good)
-        return path;
-    free(path);
-    return NULL;
-}
-
-static bool add_patch(struct request *request, const char *name)
-{
-    char *path = check_patch(name);
-    if (!path)
-        return false;
-    fprintf(request->out, "patch%c%s%c", RDF_REQUEST_FIELD, path, RDF_REQUEST_ITEM);
-    request->patches++;
-    free(path);
-    return true;
-}
-
-/* NAME=P.so:SYMBOL. A C++ NAME may hold "==" or "::", and a path may hold them too: the symbol begins behind
- * the last ':', the path behind the last '=' after which a file is named; behind the last one of all when no
- * file is there. */
-static bool add_replace(struct request *request, const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    char *copy = colon && colon[1] && !strpbrk(text, "\036\037") ? strndup(text, (size_t)(colon - text))
-                                                                 : NULL;
-    char *last = copy ? strrchr(copy, '=') : NULL;
-    if (!last || last == copy || !last[1]) {
-        cli_say("--replace takes NAME=P.so:SYMBOL, not '%s'", text);
-        free(copy);
-        return false;
-    }
-    char *equals = last;
-    while (equals > copy && (*equals != '=' || access(equals + 1, F_OK) != 0))
-        equals--;
-    if (equals == copy)
-        equals = last;
-    char *path = check_patch(equals + 1);
-    *equals = '\0';
-    if (!path) {
-        free(copy);
-        return false;
-    }
-    fprintf(request->out, "name%c%s%c%s%c%s%c", RDF_REQUEST_FIELD, path, RDF_REQUEST_FIELD, colon + 1,
-            RDF_REQUEST_FIELD, copy, RDF_REQUEST_ITEM);
-    request->patches++;
-    free(path);
-    free(copy);
-    return true;
-}
-
-/* Whether the agent can get into the program; says why not. */
-static bool check_program(const char *name, const struct cli_program *program)
-{
-    const struct rdf_arch *arch = rdf_arch_native();
-    if (!program->is_elf)
-        return true; /* the kernel, or a handler of binfmt_misc, decides; exec says no */
-    if (!program->is_64bit || program->machine != arch->elf_machine)
-        cli_say("%s (%s) is a program for another CPU or word size; this redefine handles %s", name,
-                program->path, arch->name);
-    else if (program->is_secure)
-        cli_say("%s (%s) would run with AT_SECURE because %s: the dynamic loader then loads nothing that its "
-                "user names; copy the program without those rights, or become the user that it runs as",
-                name, program->path, program->secure_reason);
-    else if (!program->interpreter)
-        cli_say("%s (%s) is a static program: it has no dynamic loader that could load a patch; not started",
-                name, program->path);
-    else if (strstr(program->interpreter, "ld-musl"))
-        cli_say(
-            "%s (%s) is a musl program (%s): the agent and the patches are built for the C library of this "
-            "system and cannot be loaded by it; not started",
-            name, program->path, program->interpreter);
-    else
-        return true;
-    return false;
-}
 
 /* Whether a list of preloads names the agent. */
 static bool lists(const char *preload, const char *agent)
@@ -164,36 +54,6 @@ static bool check_agent(const char *path)
     return true;
 }
 
-/* The agent's path: beside the command in a build directory, else where it is installed. */
-static char *find_agent(void)
-{
-    char self[PATH_MAX];
-    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (len <= 0) {
-        cli_say("/proc/self/exe cannot be read (%s), so the agent cannot be found; mount /proc here",
-                strerror(errno));
-        return NULL;
-    }
-    self[len] = '\0';
-    const char *places[] = {"libredefine-agent.so", RDF_AGENT_FROM_COMMAND};
-    const char *dir = dirname(self);
-    char *path = NULL;
-    for (size_t i = 0; !path && i < sizeof places / sizeof places[0]; i++) {
-        char *joined = NULL;
-        if (asprintf(&joined, "%s/%s", dir, places[i]) < 0)
-            return NULL;
-        path = realpath(joined, NULL);
-        free(joined);
-    }
-    if (!path)
-        cli_say("libredefine-agent.so is neither beside the command in %s nor in %s/%s", dir, dir,
-                RDF_AGENT_FROM_COMMAND);
-    if (path && check_agent(path))
-        return path;
-    free(path);
-    return NULL;
-}
-
 /* The items of the request: counting first, so that patches stack upon it. A new string, or null. */
 static char *all_items(const char *outer, const struct request *request)
 {
@@ -210,7 +70,7 @@ static char *all_items(const char *outer, const struct request *request)
         fprintf(out, "%c%s", RDF_REQUEST_FIELD, count->glob[i]);
     if (count->glob_count)
         fputc(RDF_REQUEST_ITEM, out);
-    fputs(request->text, out);
+    fputs(request->items.text, out);
     if (fclose(out) == 0)
         return text;
     free(text);
@@ -232,7 +92,7 @@ static bool set_environment(const struct request *request, const char *agent)
     size_t used = 1;
     if (request->follow || strchr(outer_flags, RDF_FLAG_FOLLOW))
         flags[used++] = RDF_FLAG_FOLLOW;
-    if (request->verbose || strchr(outer_flags, RDF_FLAG_VERBOSE))
+    if (request->items.verbose || strchr(outer_flags, RDF_FLAG_VERBOSE))
         flags[used++] = RDF_FLAG_VERBOSE;
     (void)snprintf(pid, sizeof pid, "%ld", (long)getpid()); /* exec keeps it */
     /* An empty list is one as well: the agent leaves what lies behind its own colon. */
@@ -287,20 +147,6 @@ static int run_counted(struct start *start, struct cli_count *count)
     return reported ? cli_child_end_as(status) : EXIT_OWN_FAILURE;
 }
 
-/* Whether the patches fit what they redefine; the clones that go with it are added to the request. */
-static bool pass_gate(struct request *request, const char *path)
-{
-    struct cli_gate_question question = {path, request->text, request->clones, request->force};
-    if (request->force && !request->clones)
-        return true;
-    char *items = cli_gate(&question);
-    if (!items)
-        return false;
-    free(request->text);
-    request->text = items;
-    return true;
-}
-
 static int start(struct request *request, char **argv)
 {
     int status = EXIT_OWN_FAILURE;
@@ -313,8 +159,10 @@ static int start(struct request *request, char **argv)
         return status;
     }
     char *agent = NULL;
-    bool may_start = check_program(argv[0], &program) && pass_gate(request, path);
-    if (may_start && (agent = find_agent())) {
+    bool may_start = cli_check_program(argv[0], &program, "not started") &&
+                     cli_request_pass(&request->items, path, 0,
+                                      "not started (--force starts it all the same)");
+    if (may_start && (agent = cli_find_agent()) && check_agent(agent)) {
         struct start start = {request, agent, path, argv};
         status = request->count.glob_count ? run_counted(&start, &request->count) : become(&start);
     }
@@ -351,15 +199,15 @@ static bool parse(int argc, char **argv, struct request *request, int *ret_first
     opterr = 0;
     for (int option; ok && (option = getopt_long(argc, argv, "+:", options, NULL)) != -1;)
         switch (option) {
-        case PATCH: ok = add_patch(request, optarg); break;
-        case REPLACE: ok = add_replace(request, optarg); break;
+        case PATCH: ok = cli_request_patch(&request->items, optarg); break;
+        case REPLACE: ok = cli_request_replace(&request->items, optarg); break;
         case COUNT: ok = cli_count_add(&request->count, optarg); break;
         case JSON: request->count.json = true; break;
         case OUTPUT: request->count.output = optarg; break;
         case FOLLOW: request->follow = true; break;
-        case VERBOSE: request->verbose = true; break;
-        case FORCE: request->force = true; break;
-        case CLONES: request->clones = true; break;
+        case VERBOSE: request->items.verbose = true; break;
+        case FORCE: request->items.force = true; break;
+        case CLONES: request->items.clones = true; break;
         case ':':
             cli_say("%s needs a value; see redefine --help", argv[optind - 1]);
             ok = false;
@@ -378,21 +226,18 @@ static bool parse(int argc, char **argv, struct request *request, int *ret_first
 int cli_run(int argc, char **argv)
 {
     struct request request = {0};
-    request.out = open_memstream(&request.text, &request.text_bytes);
-    if (!request.out) {
-        cli_say("no memory");
+    if (!cli_request_begin(&request.items))
         return EXIT_OWN_FAILURE;
-    }
     int first = 0;
     bool parsed = parse(argc, argv, &request, &first);
-    if (fclose(request.out) != 0 || !parsed) {
-        free(request.text);
+    if (!cli_request_end(&request.items) || !parsed) {
+        cli_request_free(&request.items);
         return EXIT_OWN_FAILURE;
     }
     int status = EXIT_OWN_FAILURE;
     if (first >= argc)
         cli_say("run needs a program; see redefine --help");
-    else if (request.patches == 0 && request.count.glob_count == 0)
+    else if (request.items.patches == 0 && request.count.glob_count == 0)
         cli_say("run needs at least one --patch, --replace or --count: nothing would be redefined");
     else if (request.count.glob_count == 0 && (request.count.json || request.count.output))
         cli_say("%s belongs to --count: there is nothing to write",
@@ -400,6 +245,6 @@ int cli_run(int argc, char **argv)
     else
         status = start(&request, argv + first);
     cli_count_close(&request.count);
-    free(request.text);
+    cli_request_free(&request.items);
     return status;
 }

@@ -6,6 +6,7 @@
 #include "filespace.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -71,27 +72,36 @@ static bool load(struct cli_target *target, const char *name, const char *path)
     return true;
 }
 
+static bool finish_open(struct cli_target *target, uint16_t machine, const char *name, const char *path)
+{
+    target->arch = target->files ? arch_for(machine) : NULL;
+    if (target->files && !target->arch)
+        cli_say("%s: its CPU (ELF machine %u) has no room in this build", name, machine);
+    return target->arch && load(target, name, path);
+}
+
+bool cli_target_open_process(pid_t pid, struct cli_target *ret)
+{
+    uint16_t machine = 0;
+    char name[32];
+    (void)snprintf(name, sizeof name, "%ld", (long)pid);
+    *ret = (struct cli_target){.is_process = true};
+    ret->files = cli_filespace_of_process(pid, &ret->space, &machine);
+    return finish_open(ret, machine, name, NULL);
+}
+
 bool cli_target_open(const char *name, struct cli_target *ret)
 {
     uint16_t machine = 0;
-    char *path = NULL;
-    bool is_loaded = false;
-    *ret = (struct cli_target){0};
     pid_t pid = process_of(name);
-    ret->is_process = pid != 0;
-    if (pid) {
-        ret->files = cli_filespace_of_process(pid, &ret->space, &machine);
-    } else {
-        path = find_file(name);
-        ret->files = path ? cli_filespace_new(path, &ret->space, &machine) : NULL;
-    }
-    ret->arch = ret->files ? arch_for(machine) : NULL;
-    if (ret->files && !ret->arch)
-        cli_say("%s: its CPU (ELF machine %u) has no room in this build", name, machine);
-    else if (ret->files)
-        is_loaded = load(ret, name, path);
+    if (pid)
+        return cli_target_open_process(pid, ret);
+    *ret = (struct cli_target){0};
+    char *path = find_file(name);
+    ret->files = path ? cli_filespace_new(path, &ret->space, &machine) : NULL;
+    bool is_open = finish_open(ret, machine, name, path);
     free(path);
-    return is_loaded;
+    return is_open;
 }
 
 void cli_target_close(struct cli_target *target)

@@ -8,6 +8,8 @@
 
 #include "image/image.h"
 
+#include <sys/types.h>
+
 struct cli_aside;
 struct cli_filespace;
 
@@ -24,6 +26,7 @@ struct cli_target {
 /* `name`: a number is a process; else a file that lies here, or a program in PATH. False: a sentence has been
  * said. Close it also then. */
 bool cli_target_open(const char *name, struct cli_target *ret);
+bool cli_target_open_process(pid_t pid, struct cli_target *ret);
 void cli_target_close(struct cli_target *target);
 
 #endif
