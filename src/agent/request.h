@@ -11,6 +11,9 @@
  *     count  FIELD path FIELD glob [FIELD glob]…     (the file of src/agent/count.h)
  *     patch  FIELD path [FIELD name FIELD clone]…
  *     name   FIELD path FIELD symbol FIELD name [FIELD clone]…      (--replace NAME=P.so:SYMBOL)
+ * and of an errand in a program that runs (os/errand.h), beside patch and name:
+ *     verbose
+ *     restore  FIELD path                               (everything of that file; "": of all)
  * A clone gets the replacement that the patch has for the name. */
 #define RDF_REQUEST_ENV   "REDEFINE_REQUEST"
 #define RDF_REQUEST_ITEM  '\036'
