@@ -19,6 +19,9 @@ int cli_run(int argc, char **argv);
 int cli_show(int argc, char **argv);
 int cli_list(int argc, char **argv);
 int cli_check(int argc, char **argv);
+int cli_attach(int argc, char **argv);
+int cli_status(int argc, char **argv);
+int cli_restore(int argc, char **argv);
 
 /* Words of our own go to standard error, one line each, with "redefine: " before it. */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

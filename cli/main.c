@@ -15,6 +15,10 @@ static const char usage[] =
     "usage: redefine run [--patch P.so]... [--replace NAME=P.so:SYMBOL]... [--follow] [--verbose]\n"
     "                    [--force] [--clones] [--count GLOB]... [--json] [--output FILE]\n"
     "                    [--] PROGRAM [ARG]...\n"
+    "       redefine attach PID [--patch P.so]... [--replace NAME=P.so:SYMBOL]... [--verbose] [--force] "
+    "[--clones]\n"
+    "       redefine status PID [--json]\n"
+    "       redefine restore PID [P.so] [--verbose] [--force]\n"
     "       redefine check PROGRAM|PID [NAME]... [--patch P.so]... [--clones] [--json]\n"
     "       redefine list [--all] [--names] [--json] PROGRAM|PID [GLOB]\n"
     "       redefine show [--json] PROGRAM|PID NAME\n"
@@ -22,6 +26,9 @@ static const char usage[] =
     "\n"
     "run   starts PROGRAM with functions redefined by patch files; with --count it prints the calls of the\n"
     "      functions that GLOB matches when PROGRAM has ended\n"
+    "attach redefines functions of a process that runs already; status says what is redefined there and "
+    "how;\n"
+    "      restore takes one patch off again, or all: the process goes on\n"
     "check says what a redefinition would meet: inlined copies, clones, other types; exits with 0 (ok),\n"
     "      1 (a hazard) or 2 (could not tell)\n"
     "list  prints the functions of a program, how each would be redefined, and the verdict of a check\n"
@@ -53,7 +60,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } verbs[] = {{"run", cli_run}, {"show", cli_show}, {"list", cli_list}, {"check", cli_check}};
+    } verbs[] = {{"run", cli_run},        {"show", cli_show},     {"list", cli_list},
+                 {"check", cli_check},    {"attach", cli_attach}, {"status", cli_status},
+                 {"restore", cli_restore}};
     enum { VERBS = sizeof verbs / sizeof verbs[0] };
 
     if (argc < 2) {

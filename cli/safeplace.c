@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+#include "safeplace.h"
+
+#include "process.h"
+#include "text.h"
+
+#include <elfutils/libdwfl.h>
+#include <fcntl.h>
+#include <libelf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Functions that hold what pthread_create takes, or are in the middle of changing it. In libc the inner ones
+ * have no symbols, but what calls them has. */
+static const char *const unsafe_names[] = {
+    "malloc",         "free",
+    "calloc",         "realloc",
+    "reallocarray",   "memalign",
+    "valloc",         "pvalloc",
+    "malloc_trim",    "malloc_stats",
+    "malloc_info",    "aligned_alloc",
+    "mallinfo",       "mallinfo2",
+    "mallopt",        "posix_memalign",
+    "fork",           "_Fork",
+    "pthread_create", "pthread_exit",
+    "pthread_join",   "__lll_lock_wait_private",
+};
+enum { UNSAFE_NAMES = sizeof unsafe_names / sizeof unsafe_names[0], FRAMES_MAX = 512 };
+
+struct cli_places {
+    struct cli_target *target;
+    pid_t pid;
+    Dwfl *dwfl;
+    struct rdf_image *libc, *loader;
+    struct rdf_image *allocator; /* that has a malloc of its own and is not the program */
+    uint64_t unsafe[2 * UNSAFE_NAMES];
+    size_t unsafe_count;
+};
+
+/* ---- What is where ---- */
+
+static bool is_called(const struct rdf_image *image, const char *start)
+{
+    return strncmp(cli_short_name(rdf_image_name(image)), start, strlen(start)) == 0;
+}
+
+static void add_unsafe(struct cli_places *places, const char *object, const char *name)
+{
+    struct rdf_error ignored = {0};
+    char full[96];
+    uint64_t addr;
+    (void)snprintf(full, sizeof full, "%s%s", object, name);
+    if (rdf_images_find(&places->target->images, full, &addr, &ignored) != REDEFINE_OK)
+        return;
+    places->unsafe[places->unsafe_count++] = addr;
+    struct rdf_image *image = rdf_images_at(&places->target->images, addr);
+    if (strcmp(full, "malloc") == 0 && image != places->libc && image != places->target->images.image[0])
+        places->allocator = image;
+}
+
+static void find_objects(struct cli_places *places)
+{
+    const struct rdf_images *images = &places->target->images;
+    for (size_t i = 0; i < images->count; i++) {
+        if (is_called(images->image[i], "libc.so.6"))
+            places->libc = images->image[i];
+        if (is_called(images->image[i], "ld-") || is_called(images->image[i], "ld.so"))
+            places->loader = images->image[i];
+    }
+    for (size_t i = 0; i < UNSAFE_NAMES; i++) {
+        add_unsafe(places, "libc.so.6!", unsafe_names[i]);
+        add_unsafe(places, "", unsafe_names[i]);
+    }
+}
+
+/* As the process sees its files. */
+static int find_elf(Dwfl_Module *module, void **user_data, const char *name, Dwarf_Addr base, char **ret_path,
+                    Elf **ret_elf)
+{
+    pid_t *pid = user_data && *user_data ? *user_data : NULL;
+    char there[4200];
+    if (pid && name[0] == '/') {
+        (void)snprintf(there, sizeof there, "/proc/%d/root%s", (int)*pid, name);
+        int fd = open(there, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0)
+            return fd;
+    }
+    return dwfl_linux_proc_find_elf(module, user_data, name, base, ret_path, ret_elf);
+}
+
+static const Dwfl_Callbacks callbacks = {.find_elf = find_elf,
+                                         .find_debuginfo = dwfl_standard_find_debuginfo};
+
+static int tell_pid(Dwfl_Module *module, void **user_data, const char *name, Dwarf_Addr start, void *ctx)
+{
+    (void)module;
+    (void)name;
+    (void)start;
+    *user_data = ctx;
+    return DWARF_CB_OK;
+}
+
+struct cli_places *cli_places_new(struct cli_target *target, pid_t pid)
+{
+    struct cli_places *places = calloc(1, sizeof *places);
+    if (!places)
+        return NULL;
+    places->target = target;
+    places->pid = pid;
+    find_objects(places);
+    places->dwfl = dwfl_begin(&callbacks);
+    if (places->dwfl &&
+        (dwfl_linux_proc_report(places->dwfl, pid) != 0 || dwfl_report_end(places->dwfl, NULL, NULL) != 0 ||
+         dwfl_getmodules(places->dwfl, tell_pid, &places->pid, 0) < 0 ||
+         dwfl_linux_proc_attach(places->dwfl, pid, true) != 0)) {
+        dwfl_end(places->dwfl);
+        places->dwfl = NULL; /* then only what needs no frames is safe */
+    }
+    return places;
+}
+
+void cli_places_free(struct cli_places *places)
+{
+    if (places && places->dwfl)
+        dwfl_end(places->dwfl);
+    free(places);
+}
+
+/* ---- One thread ---- */
+
+struct stack {
+    uint64_t sp, thread_pointer, start, end;
+};
+
+/* The thread's own: the main thread's, or the mapping at whose end pthread keeps the thread. Below it is
+ * nobody else's memory; of a coroutine's stack that is not known. */
+static bool visit_stack(void *ctx, const struct cli_process_map *map)
+{
+    struct stack *stack = ctx;
+    if (stack->sp < map->start || stack->sp >= map->end)
+        return true;
+    bool has_thread = stack->thread_pointer > stack->sp && stack->thread_pointer < map->end;
+    if (has_thread || strcmp(map->path, "[stack]") == 0) {
+        stack->start = map->start;
+        stack->end = map->end;
+    }
+    return false;
+}
+
+static const char *judge_syscall(long nr)
+{
+    switch (nr) {
+    case SYS_brk:
+    case SYS_mmap:
+    case SYS_munmap:
+    case SYS_mremap:
+    case SYS_mprotect:
+    case SYS_madvise: return "changes its memory";
+    case SYS_clone:
+    case SYS_clone3:
+#ifdef SYS_fork
+    case SYS_fork:
+    case SYS_vfork:
+#endif
+    case SYS_execve:
+    case SYS_execveat: return "starts a process or a thread";
+    case SYS_exit:
+    case SYS_exit_group: return "is ending";
+    case SYS_rt_sigreturn: return "returns from a signal handler";
+    default: return NULL;
+    }
+}
+
+struct walk {
+    const struct cli_places *places;
+    const char *why;
+    size_t frames;
+};
+
+static const char *judge_pc(const struct cli_places *places, uint64_t pc)
+{
+    struct rdf_images *images = &places->target->images;
+    const struct rdf_image *image = rdf_images_at(images, pc);
+    if (image && image == places->loader)
+        return "is in the dynamic loader";
+    if (image && image == places->allocator)
+        return "allocates memory";
+    uint64_t start = image ? rdf_images_start_of(images, pc) : 0;
+    for (size_t i = 0; start && i < places->unsafe_count; i++)
+        if (places->unsafe[i] == start)
+            return "allocates memory, or starts or ends a thread";
+    return NULL;
+}
+
+static int visit_frame(Dwfl_Frame *frame, void *ctx)
+{
+    struct walk *walk = ctx;
+    Dwarf_Addr pc;
+    bool is_exact;
+    if (!dwfl_frame_pc(frame, &pc, &is_exact) || ++walk->frames > FRAMES_MAX)
+        return DWARF_CB_ABORT;
+    walk->why = judge_pc(walk->places, is_exact ? pc : pc - 1);
+    return walk->why ? DWARF_CB_ABORT : DWARF_CB_OK;
+}
+
+/* Where the frames cannot be followed to the end: whether a handler may be running, beneath which there may
+ * be anything. Its return leads to a piece of code of libc's, whose address is then on the stack. */
+static bool may_be_in_handler(const struct cli_places *places, const struct stack *stack)
+{
+    enum { WORDS = 8192 };
+    static uint64_t word[WORDS];
+    const uint8_t *sigreturn;
+    uint8_t code[32];
+    size_t code_len = rdf_borrow_sigreturn(&sigreturn);
+    size_t len = stack->end - stack->sp < sizeof word ? (size_t)(stack->end - stack->sp) : sizeof word;
+    if (!cli_process_read(places->pid, stack->sp, word, len / 8 * 8))
+        return true;
+    for (size_t i = 0; i < len / 8; i++)
+        if (rdf_images_at(&places->target->images, word[i]) == places->libc && places->libc &&
+            cli_process_read(places->pid, word[i], code, code_len) && memcmp(code, sigreturn, code_len) == 0)
+            return true;
+    return false;
+}
+
+bool cli_places_are_safe(struct cli_places *places, pid_t tid, const struct rdf_borrow_place *place,
+                         uint64_t *ret_stack_start, const char **ret_why)
+{
+    enum { ROOM_BYTES = 8 * 1024 };
+    struct stack stack = {.sp = place->sp, .thread_pointer = place->thread_pointer};
+    struct walk walk = {.places = places};
+    (void)cli_process_each_map(places->pid, visit_stack, &stack);
+    const char *why = place->syscall >= 0 ? judge_syscall(place->syscall) : NULL;
+    const struct rdf_image *image = rdf_images_at(&places->target->images, place->pc);
+    if (!stack.start)
+        why = "is on a stack that is not its own";
+    else if (stack.sp - stack.start < ROOM_BYTES)
+        why = "has little of its stack left";
+    else if (!why && place->syscall < 0 && image && image == places->libc)
+        why = "is in the C library";
+    if (!why) {
+        int got = places->dwfl ? dwfl_getthread_frames(places->dwfl, tid, visit_frame, &walk) : -1;
+        why = walk.why;
+        if (!why && got != 0 && walk.frames <= FRAMES_MAX && may_be_in_handler(places, &stack))
+            why = "may be in a signal handler";
+    }
+    *ret_why = why;
+    *ret_stack_start = stack.start;
+    return why == NULL;
+}
