@@ -17,7 +17,7 @@
 
 enum {
     BORROW_MS = 5000,    /* for a thread that stands where it can be borrowed */
-    STOP_MS = 500,       /* for one thread to stop */
+    STOP_MS = 5000,      /* for one thread to stop, beside others that are busy */
     PATIENCE_MS = 10000, /* without any progress of the errand */
     PAUSE_MS = 2,
     WAITS_TOLD = 3,

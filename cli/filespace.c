@@ -2,6 +2,7 @@
 #include "filespace.h"
 
 #include "cli.h"
+#include "process.h"
 #include "segments.h"
 #include "unpack.h"
 
@@ -511,48 +512,30 @@ struct cli_filespace *cli_filespace_new(const char *path, struct rdf_space *ret_
 
 /* ---- A process ---- */
 
-/* A line of /proc/PID/maps that begins a file: address and path; false for any other. */
-static bool begins_file(char *line, uint64_t *ret_start, char **ret_path)
+/* Whether a mapping begins a file, or is the vDSO. */
+static bool begins_file(const struct cli_process_map *map)
 {
-    unsigned long long start, end, off;
-    int path_at = 0;
-    if (sscanf(line, "%llx-%llx %*s %llx %*s %*s %n", &start, &end, &off, &path_at) < 3 || off != 0 ||
-        !path_at)
-        return false;
-    line[strcspn(line, "\n")] = '\0';
-    *ret_start = start;
-    *ret_path = line + path_at;
-    return **ret_path == '/' || strcmp(*ret_path, "[vdso]") == 0;
+    return map->file_off == 0 && (map->path[0] == '/' || strcmp(map->path, "[vdso]") == 0);
 }
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat left, right;
-    return stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_ino == right.st_ino &&
-           left.st_dev == right.st_dev;
-}
-
-/* Through the process' own root, where that is another one: a container's files are its own. */
-static bool add_mapped(struct cli_filespace *files, pid_t pid, const char *path, uint64_t start,
+static bool add_mapped(struct cli_filespace *files, pid_t pid, const struct cli_process_map *map,
                        uint16_t *ret_machine)
 {
-    char *through = NULL;
+    char path[CLI_PROCESS_PATH_BYTES];
     uint16_t machine = 0;
     size_t count = files->count;
-    if (strcmp(path, "[vdso]") == 0) {
-        files->given_base = start;
+    if (map->path[0] != '/') {
+        files->given_base = map->start;
         add_vdso(files, *ret_machine);
         files->given_base = 0;
         return true;
     }
-    if (asprintf(&through, "/proc/%d/root%s", (int)pid, path) < 0)
-        return false;
-    files->given_base = start;
-    bool added = add_file(files, is_same_file(path, through) ? path : through, &machine);
+    (void)cli_process_file(pid, map, path);
+    files->given_base = map->start;
+    bool added = add_file(files, path, &machine);
     files->given_base = 0;
     if (added && count == 0)
         *ret_machine = machine;
-    free(through);
     return added;
 }
 
@@ -564,20 +547,39 @@ static bool is_here(const struct cli_filespace *files, uint64_t addr)
     return false;
 }
 
-/* All files, or only the one at `program`. What is no ELF file is left out. */
-static void add_mappings(struct cli_filespace *files, pid_t pid, FILE *maps, const char *program,
-                         uint16_t *ret_machine)
+struct adding {
+    struct cli_filespace *files;
+    pid_t pid;
+    const char *program; /* null: all files */
+    uint16_t *machine;
+};
+
+/* What is no ELF file is left out. */
+static bool visit_map(void *ctx, const struct cli_process_map *map)
 {
-    char *line = NULL;
-    size_t room = 0;
-    uint64_t start;
-    char *path;
-    rewind(maps);
-    while (getline(&line, &room, maps) > 0)
-        if (begins_file(line, &start, &path) && (!program || strcmp(path, program) == 0) &&
-            !is_here(files, start) && files->count < OBJECTS_MAX)
-            (void)add_mapped(files, pid, path, start, ret_machine);
-    free(line);
+    const struct adding *adding = ctx;
+    if (begins_file(map) && (!adding->program || strcmp(map->path, adding->program) == 0) &&
+        !is_here(adding->files, map->start) && adding->files->count < OBJECTS_MAX)
+        (void)add_mapped(adding->files, adding->pid, map, adding->machine);
+    return true;
+}
+
+/* The program first: it tells which CPU the others are for. */
+static bool add_process(struct cli_filespace *files, pid_t pid, const char *program, uint16_t *ret_machine)
+{
+    struct adding adding = {files, pid, program, ret_machine};
+    files->next_base = spare_base;
+    bool is_read = cli_process_each_map(pid, visit_map, &adding);
+    adding.program = NULL;
+    if (!is_read)
+        cli_say("process %d may not be looked at: %s", (int)pid, strerror(errno));
+    else if (files->count > 0)
+        return cli_process_each_map(pid, visit_map, &adding);
+    else
+        cli_say("%s, the program of process %d, cannot be read: deleted, or no ELF file for a 64-bit "
+                "little-endian CPU",
+                program, (int)pid);
+    return false;
 }
 
 struct cli_filespace *cli_filespace_of_process(pid_t pid, struct rdf_space *ret_space, uint16_t *ret_machine)
@@ -585,31 +587,16 @@ struct cli_filespace *cli_filespace_of_process(pid_t pid, struct rdf_space *ret_
     char name[64], program[4096];
     (void)snprintf(name, sizeof name, "/proc/%d/exe", (int)pid);
     ssize_t len = readlink(name, program, sizeof program - 1);
-    int why = errno;
-    (void)snprintf(name, sizeof name, "/proc/%d/maps", (int)pid);
-    FILE *maps = len > 0 ? fopen(name, "re") : NULL;
-    if (!maps) {
-        why = len > 0 ? errno : why;
-        cli_say(why == ENOENT ? "there is no process %d" : "process %d may not be looked at: %s", (int)pid,
-                strerror(why));
+    if (len <= 0) {
+        cli_say(errno == ENOENT ? "there is no process %d" : "process %d may not be looked at: %s", (int)pid,
+                strerror(errno));
         return NULL;
     }
     program[len] = '\0';
     struct cli_filespace *files = calloc(1, sizeof *files);
-    if (files) {
-        files->next_base = spare_base;
-        add_mappings(files, pid, maps, program, ret_machine);
-        if (files->count > 0)
-            add_mappings(files, pid, maps, NULL, ret_machine);
-        else
-            cli_say("%s, the program of process %d, cannot be read: deleted, or no ELF file for a 64-bit "
-                    "little-endian CPU",
-                    program, (int)pid);
-    } else {
+    if (!files)
         cli_say("no memory");
-    }
-    fclose(maps);
-    if (!files || files->count == 0) {
+    if (!files || !add_process(files, pid, program, ret_machine)) {
         cli_filespace_free(files);
         return NULL;
     }

@@ -21,21 +21,15 @@ enum { TEXT_BYTES_MAX = 64 << 20, TRIES = 100 };
 
 struct agent {
     bool is_there;
-    uint64_t start, ino;
-    char path[4096];
+    struct cli_process_map map;
 };
 
 static bool visit_map(void *ctx, const struct cli_process_map *map)
 {
-    static const char name[] = "/libredefine-agent.so";
     struct agent *agent = ctx;
-    const char *at = strstr(map->path, name);
-    if (!at || map->file_off != 0)
+    if (!strstr(map->path, "/libredefine-agent.so") || map->file_off != 0)
         return true;
-    agent->is_there = true;
-    agent->start = map->start;
-    agent->ino = map->ino;
-    (void)snprintf(agent->path, sizeof agent->path, "%s", map->path);
+    *agent = (struct agent){true, *map};
     return false;
 }
 
@@ -49,35 +43,33 @@ static bool find_agent(const struct cli_process *process, struct agent *ret)
 }
 
 /* Its file as the process sees it, if that is what is mapped. */
-static bool find_file(const struct cli_process *process, const struct agent *agent, char *ret, size_t room)
+static bool find_file(const struct cli_process *process, const struct agent *agent, char *ret)
 {
-    struct stat st;
-    (void)snprintf(ret, room, "/proc/%d/root%s", (int)process->pid, agent->path);
-    if (stat(ret, &st) == 0 && st.st_ino == agent->ino)
+    if (cli_process_file(process->pid, &agent->map, ret))
         return true;
-    cli_say("the agent in process %d (%s) is %s, a file that is no longer there: another redefine was built "
-            "or installed since; "
-            "what it has redefined stays until the process ends",
-            (int)process->pid, process->name, agent->path);
+    cli_say(
+        "the agent in process %d (%s) is %s, a file that is no longer there: another redefine was built or "
+        "installed since; what it has redefined stays until the process ends",
+        (int)process->pid, process->name, agent->map.path);
     return false;
 }
 
 bool cli_ledger_has_our_agent(const struct cli_process *process)
 {
     struct agent agent;
-    char file[4200];
+    char file[CLI_PROCESS_PATH_BYTES];
     struct stat own, its;
     if (!find_agent(process, &agent))
         return false;
     if (!agent.is_there)
         return true;
-    char *path = find_file(process, &agent, file, sizeof file) ? cli_find_agent() : NULL;
+    char *path = find_file(process, &agent, file) ? cli_find_agent() : NULL;
     bool is_same = path && stat(path, &own) == 0 && stat(file, &its) == 0 && own.st_dev == its.st_dev &&
                    own.st_ino == its.st_ino;
     if (path && !is_same)
         cli_say("process %d (%s) has the agent of another redefine in it (%s): use the command that belongs "
                 "to that one",
-                (int)process->pid, process->name, agent.path);
+                (int)process->pid, process->name, agent.map.path);
     free(path);
     return is_same;
 }
@@ -110,22 +102,22 @@ static bool read_once(pid_t pid, uint64_t addr, char **ret_text)
 static char *read_ledger(const struct cli_process *process)
 {
     struct agent agent;
-    char file[4200], *text = NULL;
+    char file[CLI_PROCESS_PATH_BYTES], *text = NULL;
     if (!find_agent(process, &agent))
         return NULL;
     if (!agent.is_there)
         return strdup("");
-    if (!find_file(process, &agent, file, sizeof file))
+    if (!find_file(process, &agent, file))
         return NULL;
     uint64_t symbol = cli_patch_symbol(file, RDF_LEDGER_SYMBOL);
     bool is_readable = symbol != 0;
     for (int i = 0; is_readable && !text && i < TRIES; i++)
-        is_readable = read_once(process->pid, agent.start + symbol, &text);
+        is_readable = read_once(process->pid, agent.map.start + symbol, &text);
     if (!text)
         cli_say("the agent in process %d (%s), %s, is of another version, or its memory is damaged: what it "
                 "has redefined "
                 "cannot be read",
-                (int)process->pid, process->name, agent.path);
+                (int)process->pid, process->name, agent.map.path);
     return text;
 }
 

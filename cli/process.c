@@ -79,6 +79,22 @@ bool cli_process_each_map(pid_t pid, cli_process_map_visit *visit, void *ctx)
     return file != NULL;
 }
 
+/* By its number alone: what is stacked of several file systems reports another device. */
+static bool is_inode(const char *path, uint64_t ino)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_ino == ino;
+}
+
+bool cli_process_file(pid_t pid, const struct cli_process_map *map, char *ret)
+{
+    (void)snprintf(ret, CLI_PROCESS_PATH_BYTES, "%s", map->path);
+    if (is_inode(ret, map->ino))
+        return true;
+    (void)snprintf(ret, CLI_PROCESS_PATH_BYTES, "/proc/%d/root%s", (int)pid, map->path);
+    return is_inode(ret, map->ino);
+}
+
 /* ---- Whether it may be looked into ---- */
 
 static bool say_owner(const struct cli_process *process)

@@ -43,7 +43,13 @@ struct cli_process_map {
     uint64_t dev, ino;
     char path[4096];
 };
+enum { CLI_PROCESS_PATH_BYTES = 4200 };
 typedef bool cli_process_map_visit(void *ctx, const struct cli_process_map *map); /* false: enough */
 bool cli_process_each_map(pid_t pid, cli_process_map_visit *visit, void *ctx);
+
+/* Where this command finds the file of a mapping, into CLI_PROCESS_PATH_BYTES: as it is called, or through
+ * the process' own root, where that is another one; a container's files are its own. False: neither is the
+ * file that is mapped. */
+bool cli_process_file(pid_t pid, const struct cli_process_map *map, char *ret);
 
 #endif

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+#
+# For the tests of redefine attach: a program in the background, $pid, whose lines go to ./told. Sourced behind
+# tap.sh.
+# shellcheck shell=sh disable=SC2154
+pid=
+
+needs_attach()
+{
+    [ "$(uname -m)" = x86_64 ] || skip_all "a process that runs is changed on x86-64 alone"
+}
+
+begin()
+{
+    : >told
+    "$@" >told 2>&1 &
+    pid=$!
+}
+
+end()
+{
+    [ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+    pid=
+}
+
+goes_on()
+{
+    kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$pid/status"
+}
+
+# says TEXT: two lines to come are that text. Two, for one may be under way.
+says()
+{
+    for _ in $(seq 100); do
+        sleep 0.1
+        [ "$(tail -n 2 told | sort -u)" = "$1" ] && return 0
+        goes_on || break
+    done
+    echo "it says: $(tail -n 3 told)"
+    return 1
+}
+
+says_not()
+{
+    for _ in $(seq 100); do
+        sleep 0.1
+        said=$(tail -n 1 told)
+        [ -n "$said" ] && [ "$said" != "$1" ] && return 0
+        goes_on || break
+    done
+    echo "it says: $(tail -n 3 told)"
+    return 1
+}
+
+await_state()
+{
+    for _ in $(seq 50); do
+        grep -q "^State:.$1" "/proc/$pid/status" && return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+# dump_code NAME: the first bytes of a function of ./guest, as they are in the process.
+dump_code()
+{
+    base=$(sed -n '/guest$/{s/-.*//p;q;}' "/proc/$pid/maps")
+    at=$(nm guest | sed -n "s/ T $1\$//p")
+    dd if="/proc/$pid/mem" bs=1 skip=$((0x$base + 0x$at)) count=16 2>/dev/null | od -An -tx1
+}
+
+# Nothing of an errand stays: threads and memory are as before, but for what was loaded.
+as_it_was()
+{
+    [ "$(ls "/proc/$pid/task" | wc -l)" = 1 ] || { echo "threads: $(ls "/proc/$pid/task")"; return 1; }
+    ! grep -q '^TracerPid:.[1-9]' "/proc/$pid/status" || { echo "it is traced"; return 1; }
+    ! grep -q 'rwx' "/proc/$pid/maps" || { grep rwx "/proc/$pid/maps"; return 1; }
+}
