@@ -147,6 +147,10 @@ static enum tried try_thread(struct errand *errand, struct cli_places *places, i
     int err = rdf_borrow(errand->process->pid, tid, STOP_MS, &borrowed);
     if (err == -ESRCH)
         return NOT_THERE;
+    if (err == -EPERM && (why = why_not_to_be_stopped(errand->process->pid, tid)) != NULL) {
+        note_wait(errand, tid, why); /* which came just now */
+        return NOT_THERE;
+    }
     if (err)
         return say_failure(errand, "a stop", err);
     struct rdf_borrow_place place = rdf_borrow_place(borrowed);
@@ -184,14 +188,17 @@ static enum tried try_all(struct errand *errand)
 static bool send(struct errand *errand)
 {
     uint64_t begun_ms = now_ms();
+    unsigned tries = 0;
     for (unsigned nap_ms = 1; now_ms() - begun_ms < BORROW_MS; nap_ms = nap_ms < 50 ? nap_ms * 2 : 50) {
         enum tried tried = try_all(errand);
-        if (tried != NOT_THERE)
+        if (tried != NOT_THERE) {
+            rdf_progress("", 1, 1);
             return tried == SENT;
-        rdf_progress("waiting for a thread that can be borrowed, tries",
-                     BORROW_MS - (size_t)(now_ms() - begun_ms), 0);
+        }
+        rdf_progress("waiting for a thread that can be borrowed, tries", ++tries, 0);
         pause_ms(nap_ms);
     }
+    rdf_progress("", 1, 1);
     if (errand->waits_told == 0)
         cli_say("process %d (%s) has ended", (int)errand->process->pid, errand->process->name);
     else
@@ -217,7 +224,7 @@ static bool set(const struct errand *errand, size_t offset)
 
 static void say_overdue(const struct errand *errand, uint32_t stage)
 {
-    char step[RDF_ERRAND_STEP_BYTES] = "";
+    char step[RDF_ERRAND_STEP_BYTES] = "", state[32];
     uint32_t applying = 0;
     (void)set(errand, offsetof(struct rdf_errand, cancelled));
     (void)READ_FIELD(errand, applying, &applying);
@@ -232,6 +239,12 @@ static void say_overdue(const struct errand *errand, uint32_t stage)
                 "came of it",
                 (int)errand->process->pid, errand->process->name, doing, PATIENCE_MS / 1000,
                 (int)errand->process->pid);
+    else if (cli_process_status_text(errand->process->pid, errand->process->pid, "State:", state,
+                                     sizeof state) &&
+             state[0] == 'T')
+        cli_say("process %d (%s) was stopped in the middle of it: nothing is redefined, nor will be when it "
+                "goes on",
+                (int)errand->process->pid, errand->process->name);
     else
         cli_say("process %d (%s) has been %s for %d s: what is loaded does not come back from its "
                 "constructors, or "
@@ -299,9 +312,12 @@ static bool carry_out(const struct errand *errand)
     uint32_t stage = RDF_ERRAND_SENT;
     int32_t status = 1;
     (void)set(errand, offsetof(struct rdf_errand, go));
-    if (!await(errand, &stage))
-        return false;
+    bool is_done = await(errand, &stage);
     rdf_progress(errand->what, 1, 1);
+    if (!is_done) {
+        (void)set(errand, offsetof(struct rdf_errand, read)); /* the thread may go when it can */
+        return false;
+    }
     bool is_read = READ_FIELD(errand, status, &status);
     say_answer(errand, stage);
     (void)set(errand, offsetof(struct rdf_errand, read));

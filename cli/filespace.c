@@ -512,12 +512,6 @@ struct cli_filespace *cli_filespace_new(const char *path, struct rdf_space *ret_
 
 /* ---- A process ---- */
 
-/* Whether a mapping begins a file, or is the vDSO. */
-static bool begins_file(const struct cli_process_map *map)
-{
-    return map->file_off == 0 && (map->path[0] == '/' || strcmp(map->path, "[vdso]") == 0);
-}
-
 static bool add_mapped(struct cli_filespace *files, pid_t pid, const struct cli_process_map *map,
                        uint16_t *ret_machine)
 {
@@ -558,7 +552,8 @@ struct adding {
 static bool visit_map(void *ctx, const struct cli_process_map *map)
 {
     const struct adding *adding = ctx;
-    if (begins_file(map) && (!adding->program || strcmp(map->path, adding->program) == 0) &&
+    if ((map->path[0] == '/' || strcmp(map->path, "[vdso]") == 0) && map->file_off == 0 &&
+        (!adding->program || strcmp(map->path, adding->program) == 0) &&
         !is_here(adding->files, map->start) && adding->files->count < OBJECTS_MAX)
         (void)add_mapped(adding->files, adding->pid, map, adding->machine);
     return true;
@@ -576,8 +571,7 @@ static bool add_process(struct cli_filespace *files, pid_t pid, const char *prog
     else if (files->count > 0)
         return cli_process_each_map(pid, visit_map, &adding);
     else
-        cli_say("%s, the program of process %d, cannot be read: deleted, or no ELF file for a 64-bit "
-                "little-endian CPU",
+        cli_say("%s, the program of process %d, cannot be read: deleted, or no 64-bit little-endian ELF file",
                 program, (int)pid);
     return false;
 }
@@ -594,9 +588,9 @@ struct cli_filespace *cli_filespace_of_process(pid_t pid, struct rdf_space *ret_
     }
     program[len] = '\0';
     struct cli_filespace *files = calloc(1, sizeof *files);
-    if (!files)
-        cli_say("no memory");
     if (!files || !add_process(files, pid, program, ret_machine)) {
+        if (!files)
+            cli_say("no memory");
         cli_filespace_free(files);
         return NULL;
     }

@@ -4,6 +4,8 @@
 #include "cli.h"
 #include "request.h"
 
+#include "base/progress.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
@@ -241,11 +244,35 @@ static bool has_no_shadow_stack(const struct cli_process *process)
     return false;
 }
 
+/* One command at a time, until this one ends: they would find each other tracing. */
+static bool wait_for_others(const struct cli_process *process)
+{
+    enum { TRIES = 200, PAUSE_US = 100 * 1000 };
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d", (int)process->pid);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; fd >= 0 && i < TRIES && flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (errno != EWOULDBLOCK)
+            return true; /* no locks here */
+        if (i == TRIES - 1) {
+            cli_say("process %d (%s) is being changed by another redefine, which does not come to an end; "
+                    "nothing was "
+                    "changed",
+                    (int)process->pid, process->name);
+            return false;
+        }
+        rdf_progress("waiting for another redefine, tries", (size_t)i, 0);
+        (void)usleep(PAUSE_US);
+    }
+    return true;
+}
+
 bool cli_process_may_change(const struct cli_process *process, bool is_forced)
 {
     char exe[64], name[64];
     struct cli_program program;
-    if (!is_untraced(process) || !is_unfiltered(process, is_forced) || !has_no_shadow_stack(process))
+    if (!wait_for_others(process) || !is_untraced(process) || !is_unfiltered(process, is_forced) ||
+        !has_no_shadow_stack(process))
         return false;
     (void)snprintf(exe, sizeof exe, "/proc/%d/exe", (int)process->pid);
     (void)snprintf(name, sizeof name, "process %d", (int)process->pid);

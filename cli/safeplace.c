@@ -16,17 +16,13 @@
 /* Functions that hold what pthread_create takes, or are in the middle of changing it. In libc the inner ones
  * have no symbols, but what calls them has. */
 static const char *const unsafe_names[] = {
-    "malloc",         "free",
-    "calloc",         "realloc",
-    "reallocarray",   "memalign",
-    "valloc",         "pvalloc",
-    "malloc_trim",    "malloc_stats",
-    "malloc_info",    "aligned_alloc",
-    "mallinfo",       "mallinfo2",
-    "mallopt",        "posix_memalign",
-    "fork",           "_Fork",
-    "pthread_create", "pthread_exit",
-    "pthread_join",   "__lll_lock_wait_private",
+    "malloc",         "free",         "calloc",
+    "realloc",        "reallocarray", "memalign",
+    "valloc",         "pvalloc",      "malloc_trim",
+    "malloc_stats",   "malloc_info",  "aligned_alloc",
+    "mallinfo",       "mallinfo2",    "mallopt",
+    "posix_memalign", "fork",         "_Fork",
+    "pthread_create", "pthread_exit", "__lll_lock_wait_private",
 };
 enum { UNSAFE_NAMES = sizeof unsafe_names / sizeof unsafe_names[0], FRAMES_MAX = 512 };
 
@@ -238,6 +234,8 @@ bool cli_places_are_safe(struct cli_places *places, pid_t tid, const struct rdf_
         why = "is on a stack that is not its own";
     else if (stack.sp - stack.start < ROOM_BYTES)
         why = "has little of its stack left";
+    else if (place->is_restartable)
+        why = "is in a sequence that may not be interrupted";
     else if (!why && place->syscall < 0 && image && image == places->libc)
         why = "is in the C library";
     if (!why) {

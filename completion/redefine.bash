@@ -36,6 +36,15 @@ _redefine_functions()
     fi
 }
 
+_redefine_processes()
+{
+    local process
+    for process in /proc/[0-9]*/; do
+        process=${process#/proc/}
+        [[ $process == "$1"* ]] && echo "${process%/}"
+    done
+}
+
 _redefine_programs()
 {
     if [[ $1 == */* ]]; then
@@ -48,7 +57,7 @@ _redefine_programs()
 
 _redefine()
 {
-    local verbs="run check list show" word=${COMP_WORDS[COMP_CWORD]} verb="" program="" before i
+    local verbs="run attach status restore check list show" word=${COMP_WORDS[COMP_CWORD]} verb="" program="" before i
     local -a line
     # Words as the shell takes them: readline cuts at ":" and "=".
     read -ra line <<<"${COMP_LINE:0:COMP_POINT}"
@@ -81,10 +90,18 @@ _redefine()
     elif [[ $word == -* && ! ($verb == run && -n $program) ]]; then
         case $verb in
         run) _redefine_fill compgen -W "--patch --replace --count --json --output --follow --force --clones --verbose" -- "$word" ;;
+        attach) _redefine_fill compgen -W "--patch --replace --force --clones --verbose" -- "$word" ;;
+        status) _redefine_fill compgen -W "--json" -- "$word" ;;
+        restore) _redefine_fill compgen -W "--force --verbose" -- "$word" ;;
         check) _redefine_fill compgen -W "--patch --clones --json" -- "$word" ;;
         list) _redefine_fill compgen -W "--all --names --json" -- "$word" ;;
         show) _redefine_fill compgen -W "--json" -- "$word" ;;
         esac
+    elif [[ $verb == attach || $verb == status || ($verb == restore && -z $program) ]]; then
+        [[ -n $program ]] || _redefine_fill _redefine_processes "$word"
+    elif [[ $verb == restore ]]; then
+        _redefine_fill compgen -f -X '!*.so' -- "$word"
+        compopt -o filenames 2>/dev/null
     elif [[ -z $program ]]; then
         _redefine_programs "$word"
     elif [[ $verb != run ]]; then

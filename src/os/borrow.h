@@ -19,6 +19,7 @@ struct rdf_borrow_place {
     uint64_t pc, sp;
     uint64_t thread_pointer;
     bool is_group_stopped; /* by SIGSTOP and its like */
+    bool is_restartable;   /* in a sequence that the kernel starts again when it was interrupted (rseq(2)) */
 };
 
 /* Whether threads can be borrowed on this CPU. */

@@ -138,6 +138,58 @@ for name in sleeping busy blocked sigwait suspended futex poll threads handler v
     end
 done
 
+# Its threads are in the kernel for Go's scheduler or run goroutines, whose stacks are no place for a frame.
+if command -v go >/dev/null; then
+    mkdir cgo
+    cat >cgo/main.go <<'GO'
+package main
+
+// #include <time.h>
+// static int hour(void) { time_t now = time(0); struct tm tm; gmtime_r(&now, &tm); return tm.tm_hour; }
+import "C"
+import ("fmt"; "time")
+
+func grow(n int) int {
+	var room [64]int
+	room[n%64] = n
+	if n == 0 { return 0 }
+	return grow(n-1) + room[n%64]
+}
+
+func main() {
+	for i := 0; i < 6; i++ {
+		go func() { for { s := make([]int, 1000); s[1] = grow(500) } }()
+	}
+	for {
+		if grow(1000) != 500500 { panic("a wrong sum") }
+		fmt.Println(C.hour())
+		time.Sleep(30 * time.Millisecond)
+	}
+}
+GO
+    if HOME=$PWD GO111MODULE=off CGO_ENABLED=1 GOCACHE=$PWD/gocache go build -o with-cgo ./cgo/main.go 2>why; then
+        go_told()
+        {
+            begin ./with-cgo
+            says_not 17 || { tell "it did not begin"; return 1; }
+            for _ in 1 2 3; do
+                run "$redefine" attach "$pid" --patch five_pm.so
+                is_as_expected 0 '' || return 1
+                says 17 || { tell "it does not say that it is five"; return 1; }
+                run "$redefine" restore "$pid"
+                is_as_expected 0 '' || return 1
+                says_not 17 || { tell "it still says that it is five"; return 1; }
+            done
+        }
+        result "a Go program with cgo: its C is redefined, and no goroutine is harmed" go_told
+        end
+    else
+        skip "a Go program with cgo" "it cannot be built here"
+    fi
+else
+    skip "a Go program with cgo" "Go is not installed"
+fi
+
 # Nobody may see that it ran: it stays stopped.
 stopped()
 {

@@ -15,7 +15,7 @@ static int forty(int x) { return REDEFINE_ORIGINAL(forty)(x) + 40; }
 REDEFINE_PATCH("answer", forty);
 C
 patch answer.so answer.c
-ROUNDS=${ROUNDS:-200}
+ROUNDS=${ROUNDS:-60} # 200 and more have been tried: ROUNDS=200
 
 # All eight have come round once more.
 moves()
@@ -41,7 +41,7 @@ over_and_over()
         run "$redefine" restore "$pid"
         is_as_expected 0 '' || { echo "round $round"; return 1; }
         goes_on || { tell "round $round: it has ended: $(tail -n 1 told)"; return 1; }
-        [ "$round" != 20 ] || mappings=$(grep -c . "/proc/$pid/maps")
+        [ "$round" != 2 ] || mappings=$(grep -c . "/proc/$pid/maps")
     done
     moves && tail -n 1 told | grep -q ' 2$' || { tell "it is not restored: $(tail -n 2 told)"; return 1; }
     # Arenas of malloc come and go.
@@ -51,7 +51,7 @@ over_and_over()
 result "attached and restored $ROUNDS times" over_and_over
 end
 
-# Two at once: one waits for the other, or says that it is traced.
+# Two at once: one waits for the other.
 together()
 {
     begin ./guest
@@ -63,9 +63,8 @@ together()
         second=$?
         wait "$first"
         first=$?
-        [ "$first" = 0 ] || grep -q 'traced by' err1 || { cat err1; return 1; }
-        [ "$second" = 0 ] || grep -q 'traced by' err2 || { cat err2; return 1; }
-        [ "$first" = 0 ] || [ "$second" = 0 ] || { echo "neither did it"; return 1; }
+        [ "$first" = 0 ] && [ "$second" = 0 ] || { cat err1 err2; return 1; }
+        cat err1 err2 | grep -q 'in force already' || { echo "neither came second"; return 1; }
         run "$redefine" restore "$pid"
         is_as_expected 0 '' || return 1
     done

@@ -40,15 +40,19 @@ completes()
     result "bash: $1" sh -c 'diff wanted out && [ ! -s err ] || { cat err; false; }'
 }
 
-completes "verbs" "redefine " "run check list show --help --version"
+completes "verbs" "redefine " "run attach status restore check list show --help --version"
 completes "the beginning of a verb" "redefine sh" "show"
 completes "options of list" "redefine list --" "--all --names --json"
 completes "options of show" "redefine show --" "--json"
 completes "options of check" "redefine check --" "--patch --clones --json"
+completes "options of attach" "redefine attach --" "--patch --replace --force --clones --verbose"
+completes "options of status" "redefine status --" "--json"
+completes "options of restore" "redefine restore 1 --" "--force --verbose"
+completes "a process" "redefine status $$" "$$"
 completes "options of run" "redefine run --" "--patch --replace --count --json --output --follow --force --clones --verbose"
 
 # Every option that a verb's usage names is completed by every shell, and described by its manual page.
-for verb in run check list show; do
+for verb in run attach status restore check list show; do
     page=$SRC/man/redefine-$verb.1
     [ -f "$page" ] || page=$SRC/man/redefine.1
     for option in $("$BUILD/redefine" --help | sed -e '/--help/,$d' | tr '\n' ' ' | tr -s ' ' |
@@ -120,7 +124,7 @@ if command -v cmake >/dev/null; then
         fish/vendor_completions.d/redefine.fish; do
         result "installed: $file" test -s "installed/usr/share/$file"
     done
-    for page in check list show; do
+    for page in attach check list show; do
         result "installed: redefine-$page(1)" sh -c 'test -s installed/usr/share/man/man1/redefine-$0.1' "$page"
     done
 fi

@@ -202,6 +202,24 @@ static int read_state(struct rdf_borrowed *borrowed)
     return err;
 }
 
+/* Whether it stands in a critical section of rseq. The kernel would have it begin again, but looks where the
+ * thread is when it runs on, which would be elsewhere. */
+static bool is_in_sequence(const struct rdf_borrowed *borrowed)
+{
+    struct __ptrace_rseq_configuration known;
+    struct {
+        uint32_t version, flags;
+        uint64_t start, len_bytes, abort;
+    } section;
+    uint64_t at = 0;
+    enum { SECTION_OFF = 8 }; /* struct rseq */
+    if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, borrowed->tid, sizeof known, &known) != (long)sizeof known ||
+        pread(borrowed->mem_fd, &at, sizeof at, (off_t)(known.rseq_abi_pointer + SECTION_OFF)) != sizeof at ||
+        !at || pread(borrowed->mem_fd, &section, sizeof section, (off_t)at) != sizeof section)
+        return false;
+    return regs_pc(&borrowed->regs) - section.start < section.len_bytes;
+}
+
 /* ---- step 1 ---- */
 
 int rdf_borrow(int pid, int tid, unsigned timeout_ms, struct rdf_borrowed **ret)
@@ -250,7 +268,8 @@ struct rdf_borrow_place rdf_borrow_place(const struct rdf_borrowed *borrowed)
                                      .pc = regs_pc(&borrowed->regs),
                                      .sp = regs_sp(&borrowed->regs),
                                      .thread_pointer = regs_thread_pointer(&borrowed->regs),
-                                     .is_group_stopped = borrowed->is_group_stopped};
+                                     .is_group_stopped = borrowed->is_group_stopped,
+                                     .is_restartable = is_in_sequence(borrowed)};
 }
 
 /* ---- steps 2 and 3 ---- */
@@ -336,6 +355,11 @@ static struct region region_of(size_t request_bytes)
     return region;
 }
 
+static int put_code(const struct rdf_borrowed *borrowed, const struct region *region)
+{
+    return put(borrowed, region->code, rdf_errand_code, (size_t)(rdf_errand_code_end - rdf_errand_code));
+}
+
 static int put_errand(const struct rdf_borrowed *borrowed, const struct rdf_borrow_order *order,
                       const struct region *region)
 {
@@ -355,9 +379,7 @@ static int put_errand(const struct rdf_borrowed *borrowed, const struct rdf_borr
     memcpy(errand->request, order->request, request_bytes);
     int err = put(borrowed, region->errand, errand, sizeof *errand + request_bytes);
     free(errand);
-    return err ? err
-               : put(borrowed, region->code, rdf_errand_code,
-                     (size_t)(rdf_errand_code_end - rdf_errand_code));
+    return err ? err : put_code(borrowed, region);
 }
 
 /* Memory of its own for all that follows. */
@@ -397,7 +419,16 @@ static int make_region(struct rdf_borrowed *borrowed, const struct rdf_borrow_or
         return err ? err : -EFAULT;
     *ret_step = "make code executable";
     const uint64_t protect[6] = {region->code, page_bytes, PROT_READ | PROT_EXEC};
-    return call_system(borrowed, call, below, SYS_mprotect, protect, &got);
+    err = call_system(borrowed, call, below, SYS_mprotect, protect, &got);
+    if (err != -EPERM && err != -EACCES)
+        return err;
+    /* A process that has given up making memory executable (PR_SET_MDWE) may still map it so; a tracer writes
+     * there. */
+    const uint64_t again[6] = {region->code,          page_bytes,
+                               PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                               (uint64_t)-1,          0};
+    err = call_system(borrowed, call, below, SYS_mmap, again, &got);
+    return err ? err : put_code(borrowed, region);
 }
 
 /* ---- step 4 ---- */

@@ -89,7 +89,7 @@ static RDF_RAW int seize(struct rdf_stop *stop, int tid, bool *ret_fresh)
     int err = (int)rdf_sys(SYS_ptrace, PTRACE_SEIZE, tid, 0, 0);
     if (err == -ESRCH || (err && has_ended(stop, tid)))
         return 0;
-    /* It waits for us, traced or not: who has it run in a process that is stopped (os/borrow.h) may have it. */
+    /* It waits for us, traced or not: the command does that in a process that is stopped (os/borrow.h). */
     if (err == -EPERM && tid == stop->caller_tid && has_other_tracer(stop, tid))
         return 0;
     if (err == -EPERM && has_other_tracer(stop, tid))
