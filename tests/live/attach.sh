@@ -190,6 +190,27 @@ else
     skip "a Go program with cgo" "Go is not installed"
 fi
 
+# One that has given up making memory executable, for ever.
+gives_up()
+{
+    begin python3 -c 'import ctypes, os, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0: sys.exit(111)
+os.execv("./guest", ["guest", "sleeping"])'
+    says 2 || { wait "$pid"; return $?; }
+    run "$redefine" attach "$pid" --patch answer.so
+    is_as_expected 0 '' || return 1
+    says 42 || { tell "it is not redefined"; return 1; }
+    ! grep -q rwx "/proc/$pid/maps" || { tell "a page is writable and executable"; return 1; }
+}
+gives_up >gives-up 2>&1
+gave_up=$?
+if [ "$gave_up" = 111 ]; then
+    skip "a process under PR_SET_MDWE" "this kernel has none"
+else
+    result "a process under PR_SET_MDWE" sh -c 'cat gives-up; exit "$1"' - "$gave_up"
+fi
+end
+
 # Nobody may see that it ran: it stays stopped.
 stopped()
 {
