@@ -255,6 +255,7 @@ static bool wait_for_others(const struct cli_process *process)
         if (errno != EWOULDBLOCK)
             return true; /* no locks here */
         if (i == TRIES - 1) {
+            rdf_progress("", 1, 1);
             cli_say("process %d (%s) is being changed by another redefine, which does not come to an end; "
                     "nothing was "
                     "changed",
@@ -264,6 +265,7 @@ static bool wait_for_others(const struct cli_process *process)
         rdf_progress("waiting for another redefine, tries", (size_t)i, 0);
         (void)usleep(PAUSE_US);
     }
+    rdf_progress("", 1, 1);
     return true;
 }
 

@@ -500,6 +500,11 @@ static int come_to_event(struct rdf_borrowed *borrowed)
             int status;
             err = await(borrowed->tid, deadline_ms, &status);
             borrowed->standing = STOPPED;
+            if (!err && WSTOPSIG(status) == SYSCALL_STOP) { /* it was just about to */
+                borrowed->standing = borrowed->in_call ? BEHIND_CALL : BEFORE_CALL;
+                borrowed->in_call = !borrowed->in_call;
+                return come_to_event(borrowed);
+            }
         } else if (!err) {
             err = run_on(borrowed, PTRACE_CONT, deadline_ms);
         }
