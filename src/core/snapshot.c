@@ -65,6 +65,14 @@ bool rdf_snapshot_is_current(const struct rdf_snapshot *snapshot, const uint64_t
     return true;
 }
 
+/* Neighbours may have become one mapping, or one several, as protections were changed. */
+static bool same_object(const struct rdf_map *kept, const struct rdf_map *now)
+{
+    return kept && now->end && kept->dev == now->dev && kept->ino == now->ino &&
+           kept->start - kept->file_off == now->start - now->file_off &&
+           !((kept->prot ^ now->prot) & RDF_PROT_EXEC);
+}
+
 bool rdf_snapshot_is_outdated(const struct rdf_snapshot *snapshot, const uint64_t *addr, size_t count)
 {
     struct rdf_map now;
@@ -74,7 +82,7 @@ bool rdf_snapshot_is_outdated(const struct rdf_snapshot *snapshot, const uint64_
         if (space->ops->maps_at(space, &addr[i], 1, &now) < 0)
             return false;
         bool is_of_file = (kept && kept->ino) || (now.end && now.ino);
-        if (is_of_file && !same_map(kept, now.end ? &now : NULL))
+        if (is_of_file && !same_object(kept, &now))
             return true;
     }
     return false;
