@@ -19,7 +19,10 @@ case $target in
         ;;
     *)
         tools/setup.sh build "$target"
-        tools/foreign-root.sh "$target" "build-$target/root"
+        # Programs for the scripts are four times as much to fetch as the libraries.
+        programs=emulated
+        [ ! "${CROSS_ONLY_BUILD:-}" ] || programs=
+        tools/foreign-root.sh "$target" "build-$target/root" $programs
         ;;
 esac
 [ -f "build-$target/build.ninja" ] || cmake --preset "$target" >/dev/null

@@ -1,22 +1,26 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# foreign-root.sh CPU DIR: as much of Debian for another CPU as building and testing needs (section `foreign` of
-# tools/packages.txt), unpacked into DIR. Nothing is installed, and no root is needed. In DIR.emulator: what runs
-# its programs without a library of this system's (tools/emulated.sh).
+# foreign-root.sh CPU DIR [emulated]: as much of Debian for another CPU as building needs (section `foreign` of
+# tools/packages.txt), unpacked into DIR, and with `emulated` what the tests' scripts need as well. Nothing is
+# installed, and no root is needed. In DIR.emulator: what runs its programs without a library of this system's
+# (tests/support/emulated.sh).
 set -eu
 cpu=$1
 dir=$2
+what=${3:-}
 cd "$(dirname "$0")/.."
 . tools/private-apt.sh
 
 debian_for "$cpu"
-packages=$(awk '$1 == "foreign" { printf "%s ", $2 }' tools/packages.txt)
+packages=$(awk -v what="$what" '$1 == "foreign" || (what && $1 == what) { printf "%s ", $2 }' tools/packages.txt)
 
-# Complete, and for the packages that are asked for now? Then nothing is to be done.
-[ "$(cat "$dir/.packages" 2>/dev/null)" != "$suite $packages" ] || exit 0
+# Complete, and for the packages that are asked for now, or more? Then nothing is to be done.
+case $(cat "$dir/.packages" 2>/dev/null) in
+    "$suite $packages"*) exit 0 ;;
+esac
 
-echo "foreign-root: fetching libraries and programs for $cpu" >&2
+echo "foreign-root: fetching libraries${what:+ and programs} for $cpu" >&2
 rm -rf "$dir"
 mkdir -p "$dir"
 
@@ -44,6 +48,11 @@ for package in "$state"/cache/archives/*.deb; do
         --exclude=./usr/share/doc --exclude=./usr/share/man --exclude=./usr/share/info --exclude=./usr/share/locale \
         --exclude=lto1 --exclude='*lto-dump*' --exclude='lib*san.*'
 done
+
+if [ ! "$what" ]; then
+    echo "$suite $packages" >"$dir/.packages"
+    exit
+fi
 
 # What the packages' scripts would have made.
 while read -r name target; do

@@ -47,6 +47,7 @@ case $cpu in
 esac
 
 tools/setup.sh "guest-$cpu"
+tools/foreign-root.sh "$cpu" "$build/root" emulated
 CROSS_ONLY_BUILD=1 tools/cross.sh "$cpu"
 mkdir -p "$guest/tests"
 

@@ -15,6 +15,7 @@ skip()
 }
 
 if [ "$1" != --inside ]; then
+    [ -x "$SRC/build-$1/root.emulator" ] || skip "there are none in build-$1/root: make $1 fetches them"
     why=$(unshare --map-root-user --mount true 2>&1) || skip "$why"
     exec unshare --map-root-user --mount /bin/sh "$0" --inside "$@"
 fi
