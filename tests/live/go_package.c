@@ -89,8 +89,10 @@ int main(int argc, char **argv)
             "Go programs have threads, and the emulator of one process has no ptrace to stop them");
     /* The load tests go on for as long as they are told to. */
     (void)setenv("REDEFINE_ROUNDS", "20", 0);
+    const char *only = getenv("CASE"); /* by hand: one way of building */
     for (size_t i = 0; i < programs.gl_pathc && count >= 0; i++)
-        count = run_one(programs.gl_pathv[i], count);
+        if (!only || strstr(strrchr(programs.gl_pathv[i], '_'), only))
+            count = run_one(programs.gl_pathv[i], count);
     globfree(&programs);
     printf("1..%d\n", count);
     return count <= 0;
