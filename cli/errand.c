@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     BORROW_MS = 5000,    /* for a thread that stands where it can be borrowed */
@@ -56,10 +57,14 @@ static bool find_functions(struct errand *errand)
 {
     static const char *const objects[] = {"libc.so.6", "libdl.so.2", "libpthread.so.0"};
     static const char *const names[RDF_ERRAND_FUNCTIONS] = {
-        [RDF_ERRAND_ERRNO] = "__errno_location", [RDF_ERRAND_CREATE] = "pthread_create",
-        [RDF_ERRAND_DETACH] = "pthread_detach",  [RDF_ERRAND_SLEEP] = "usleep",
-        [RDF_ERRAND_DLOPEN] = "dlopen",          [RDF_ERRAND_DLSYM] = "dlsym",
-        [RDF_ERRAND_DLERROR] = "dlerror",        [RDF_ERRAND_MUNMAP] = "munmap",
+        [RDF_ERRAND_ERRNO] = "__errno_location",
+        [RDF_ERRAND_ATTR_INIT] = "pthread_attr_init",
+        [RDF_ERRAND_ATTR_STACK] = "pthread_attr_setstacksize",
+        [RDF_ERRAND_CREATE] = "pthread_create",
+        [RDF_ERRAND_DETACH] = "pthread_detach",
+        [RDF_ERRAND_DLOPEN] = "dlopen",
+        [RDF_ERRAND_DLSYM] = "dlsym",
+        [RDF_ERRAND_DLERROR] = "dlerror",
     };
     struct rdf_error ignored = {0};
     for (size_t i = 0; i < RDF_ERRAND_FUNCTIONS; i++) {
@@ -93,7 +98,7 @@ static bool look_at(struct errand *errand)
     if (!cli_target_open_process(errand->process->pid, &errand->target) || !find_functions(errand))
         return false;
     struct rdf_images *images = &errand->target.images;
-    struct rdf_image *libc = rdf_images_at(images, errand->order.function[RDF_ERRAND_MUNMAP]);
+    struct rdf_image *libc = rdf_images_at(images, errand->order.function[RDF_ERRAND_ERRNO]);
     errand->order.code = errand->code;
     rdf_image_each_code(images, libc, add_code, errand);
     return true;
@@ -110,7 +115,7 @@ static void note_wait(struct errand *errand, int tid, const char *why)
 }
 
 /* In a sleep that nothing interrupts (the parent of a vfork) it would not stop, and once seized not be let go
- * either. */
+ * either. A filter may end it, or all, for the calls that a new thread takes. */
 static const char *why_not_to_be_stopped(pid_t pid, int tid)
 {
     char state[32];
@@ -122,6 +127,10 @@ static const char *why_not_to_be_stopped(pid_t pid, int tid)
         return "is in a sleep that nothing interrupts, as is one that waits for what it started by vfork";
     if (cli_process_status(pid, tid, "TracerPid:", 10, &tracer) && tracer)
         return "is traced by another process";
+    /* Of the main thread's it has been asked already. */
+    uint64_t own = cli_process_filters(getpid(), getpid()), leader = cli_process_filters(pid, pid);
+    if (cli_process_filters(pid, tid) > (own > leader ? own : leader))
+        return "is under a seccomp filter of its own";
     return NULL;
 }
 

@@ -159,6 +159,17 @@ static pid_t number_of(const char *arg)
     return *arg >= '0' && *arg <= '9' && !*end && !errno && pid > 0 && pid <= INT32_MAX ? (pid_t)pid : 0;
 }
 
+static bool has_ended(char state)
+{
+    return state == 'Z' || state == 'X';
+}
+
+static bool has_other_threads(pid_t pid)
+{
+    uint64_t threads = 0;
+    return cli_process_status(pid, pid, "Threads:", 10, &threads) && threads > 1;
+}
+
 bool cli_process_open(const char *verb, const char *arg, struct cli_process *ret)
 {
     char state[32];
@@ -177,7 +188,13 @@ bool cli_process_open(const char *verb, const char *arg, struct cli_process *ret
     ret->state = state[0];
     if (leader != (uint64_t)ret->pid)
         cli_say("%d is a thread of process %d (%s): name that one", (int)ret->pid, (int)leader, ret->name);
-    else if (state[0] == 'Z' || state[0] == 'X')
+    else if (has_ended(state[0]) && has_other_threads(ret->pid))
+        cli_say("the main thread of process %d (%s) has ended while others run on: the kernel then shows no "
+                "memory "
+                "under the number of the process, and what is redefined in it cannot be found; nothing was "
+                "changed",
+                (int)ret->pid, ret->name);
+    else if (has_ended(state[0]))
         cli_say("process %d (%s) has ended: nothing of it is left but the status that its parent has not "
                 "asked for",
                 (int)ret->pid, ret->name);
@@ -206,22 +223,28 @@ static bool is_untraced(const struct cli_process *process)
     return false;
 }
 
+uint64_t cli_process_filters(pid_t pid, pid_t tid)
+{
+    uint64_t mode = 0, filters = 0;
+    (void)cli_process_status(pid, tid, "Seccomp:", 10, &mode);
+    (void)cli_process_status(pid, tid, "Seccomp_filters:", 10, &filters);
+    return mode == 1 ? CLI_PROCESS_STRICT : mode == 2 ? filters : 0;
+}
+
 /* What a filter does to a system call that it does not expect is not told: it may well end the process. One
  * that this command is under too, as all of a container are, lets pass what loading takes. */
 static bool is_unfiltered(const struct cli_process *process, bool is_forced)
 {
-    uint64_t mode = 0, filters = 0, own = 0;
-    (void)cli_process_status(process->pid, process->pid, "Seccomp:", 10, &mode);
-    (void)cli_process_status(process->pid, process->pid, "Seccomp_filters:", 10, &filters);
-    (void)cli_process_status(getpid(), getpid(), "Seccomp_filters:", 10, &own);
-    if (mode == 1) {
+    uint64_t filters = cli_process_filters(process->pid, process->pid);
+    uint64_t own = cli_process_filters(getpid(), getpid());
+    if (filters == CLI_PROCESS_STRICT) {
         cli_say("process %d (%s) is under strict seccomp: it would be killed at its next system call; "
                 "nothing was "
                 "changed",
                 (int)process->pid, process->name);
         return false;
     }
-    if (mode != 2 || filters <= own || is_forced)
+    if (filters <= own || is_forced)
         return true;
     cli_say("process %d (%s) is under a seccomp filter of its own, which may end it for the system calls "
             "that loading a "

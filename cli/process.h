@@ -24,6 +24,10 @@ bool cli_process_open(const char *verb, const char *arg, struct cli_process *ret
  * `is_forced`), its program is one that this command can load something into. */
 bool cli_process_may_change(const struct cli_process *process, bool is_forced);
 
+/* How many filters of system calls a thread is under. */
+#define CLI_PROCESS_STRICT UINT64_MAX /* under strict seccomp, which allows next to none */
+uint64_t cli_process_filters(pid_t pid, pid_t tid);
+
 /* Whether it has the same file at that path as this command. False: it has been said. */
 bool cli_process_sees(const struct cli_process *process, const char *path);
 

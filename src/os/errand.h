@@ -19,16 +19,17 @@ enum rdf_errand_stage {
     RDF_ERRAND_FAILED,  /* the agent could not be loaded: what the loader says is in the answer */
 };
 
-/* Functions of the process that the code of the errand calls. */
+/* Functions of the process that the code of the errand calls. As few as can be: any of them may be redefined.
+ * It sleeps and unmaps by system calls. */
 enum rdf_errand_function {
     RDF_ERRAND_ERRNO, /* __errno_location */
+    RDF_ERRAND_ATTR_INIT,
+    RDF_ERRAND_ATTR_STACK, /* pthread_attr_setstacksize */
     RDF_ERRAND_CREATE,
     RDF_ERRAND_DETACH,
-    RDF_ERRAND_SLEEP, /* usleep */
     RDF_ERRAND_DLOPEN,
     RDF_ERRAND_DLSYM,
     RDF_ERRAND_DLERROR,
-    RDF_ERRAND_MUNMAP,
     RDF_ERRAND_FUNCTIONS,
 };
 
@@ -52,6 +53,7 @@ struct rdf_errand {
     uint64_t function[RDF_ERRAND_FUNCTIONS];
     uint64_t start; /* what the thread runs */
     uint64_t region, region_bytes;
+    uint64_t call; /* of the C library: a system call, and a return */
     char agent[RDF_ERRAND_PATH_BYTES];
     char entry[RDF_ERRAND_ENTRY_BYTES];
     char answer[RDF_ERRAND_ANSWER_BYTES];

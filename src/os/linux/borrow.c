@@ -342,6 +342,7 @@ static int call_system(struct rdf_borrowed *borrowed, uint64_t at, uint64_t sp, 
 
 struct region {
     uint64_t code, stack_top, frame, errand, bytes;
+    uint64_t call; /* in libc */
 };
 
 static struct region region_of(size_t request_bytes)
@@ -373,6 +374,7 @@ static int put_errand(const struct rdf_borrowed *borrowed, const struct rdf_borr
     errand->start = region->code + (uint64_t)(rdf_errand_code_start - rdf_errand_code);
     errand->region = region->code;
     errand->region_bytes = region->bytes;
+    errand->call = region->call;
     (void)snprintf(errand->agent, sizeof errand->agent, "%s", order->agent);
     (void)snprintf(errand->entry, sizeof errand->entry, "%s", order->entry);
     errand->request_bytes = request_bytes;
@@ -408,6 +410,7 @@ static int make_region(struct rdf_borrowed *borrowed, const struct rdf_borrow_or
     int err = call_system(borrowed, call, below, SYS_mmap, map, &got);
     if (err)
         return err;
+    region->call = call;
     region->code += (uint64_t)got;
     region->stack_top += (uint64_t)got;
     region->frame += (uint64_t)got;

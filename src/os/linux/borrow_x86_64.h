@@ -14,6 +14,7 @@
 
 #include <cpuid.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -207,18 +208,20 @@ _Static_assert(offsetof(struct rdf_errand, stage) == 4 && offsetof(struct rdf_er
                    offsetof(struct rdf_errand, thread) == 24 && offsetof(struct rdf_errand, function) == 32 &&
                    offsetof(struct rdf_errand, start) == 96 && offsetof(struct rdf_errand, region) == 104 &&
                    offsetof(struct rdf_errand, region_bytes) == 112 &&
-                   offsetof(struct rdf_errand, agent) == 120 && offsetof(struct rdf_errand, entry) == 4216 &&
-                   offsetof(struct rdf_errand, answer) == 4280,
+                   offsetof(struct rdf_errand, call) == 120 && offsetof(struct rdf_errand, agent) == 128 &&
+                   offsetof(struct rdf_errand, entry) == 4224 &&
+                   offsetof(struct rdf_errand, answer) == 4288 && sizeof(pthread_attr_t) <= 64,
                "the code below knows them");
 
 extern const uint8_t rdf_errand_code[], rdf_errand_code_start[], rdf_errand_code_sigreturn[],
     rdf_errand_code_end[];
 
 /* First what the borrowed thread runs, with the errand in rdi and the frame at rsp: the new thread is made,
- * errno is as it was, and rt_sigreturn leads back; again, should a tracer have skipped it and be gone. Then
- * what the new thread runs: it waits to be let go, for five seconds, loads the agent and calls it; then it
- * waits to be read, for as long as the command may take to come, and goes away with the memory: munmap
- * returns to pthread's own code. */
+ * errno is as it was, and rt_sigreturn leads back; again, should a tracer have skipped it and be gone. The
+ * new thread gets 8 MB of stack, what most have: the program's limit may be a few pages, which patches and
+ * the agent do not know of. Then what the new thread runs: it waits to be let go, for five seconds, loads the
+ * agent and calls it; then it waits to be read, for as long as the command may take to come, and goes away
+ * with the memory: by a system call in libc, that returns to pthread's own code. */
 __asm__(".pushsection .rodata\n"
         ".globl rdf_errand_code, rdf_errand_code_start, rdf_errand_code_sigreturn, rdf_errand_code_end\n"
         ".hidden rdf_errand_code\n.hidden rdf_errand_code_start\n"
@@ -228,11 +231,18 @@ __asm__(".pushsection .rodata\n"
         "call *32(%rbx)\n\t" /* errno */
         "mov %rax, %r12\n\t"
         "mov (%rax), %r13d\n\t"
+        "sub $64, %rsp\n\t" /* attributes */
+        "mov %rsp, %rdi\n\t"
+        "call *40(%rbx)\n\t" /* init */
+        "mov %rsp, %rdi\n\t"
+        "mov $0x800000, %esi\n\t"
+        "call *48(%rbx)\n\t" /* stack */
         "lea 24(%rbx), %rdi\n\t"
-        "xor %esi, %esi\n\t"
+        "mov %rsp, %rsi\n\t"
         "mov 96(%rbx), %rdx\n\t"
         "mov %rbx, %rcx\n\t"
-        "call *40(%rbx)\n\t" /* create */
+        "call *56(%rbx)\n\t" /* create */
+        "add $64, %rsp\n\t"
         "mov %r13d, (%r12)\n\t"
         "mov %eax, 20(%rbx)\n"
         "rdf_errand_code_sigreturn:\n\t"
@@ -247,25 +257,24 @@ __asm__(".pushsection .rodata\n"
         "sub $8, %rsp\n\t"
         "mov %rdi, %rbx\n\t"
         "mov 24(%rbx), %rdi\n\t"
-        "call *48(%rbx)\n\t" /* detach */
+        "call *64(%rbx)\n\t" /* detach */
         "movl $1, 4(%rbx)\n\t"
         "mov $5000, %ebp\n"
         "1:\tcmpl $0, 8(%rbx)\n\t"
         "jne 2f\n\t"
-        "mov $1000, %edi\n\t"
-        "call *56(%rbx)\n\t" /* sleep */
+        "call 10f\n\t"
         "dec %ebp\n\t"
         "jnz 1b\n\t"
         "jmp 9f\n"
         "2:\tmovl $2, 4(%rbx)\n\t"
-        "lea 120(%rbx), %rdi\n\t"
+        "lea 128(%rbx), %rdi\n\t"
         "mov $2, %esi\n\t"   /* RTLD_NOW */
-        "call *64(%rbx)\n\t" /* dlopen */
+        "call *72(%rbx)\n\t" /* dlopen */
         "test %rax, %rax\n\t"
         "jz 3f\n\t"
         "mov %rax, %rdi\n\t"
-        "lea 4216(%rbx), %rsi\n\t"
-        "call *72(%rbx)\n\t" /* dlsym */
+        "lea 4224(%rbx), %rsi\n\t"
+        "call *80(%rbx)\n\t" /* dlsym */
         "test %rax, %rax\n\t"
         "jz 3f\n\t"
         "movl $3, 4(%rbx)\n\t"
@@ -273,38 +282,49 @@ __asm__(".pushsection .rodata\n"
         "call *%rax\n\t"
         "movl $4, 4(%rbx)\n\t"
         "jmp 6f\n"
-        "3:\tcall *80(%rbx)\n\t" /* dlerror */
+        "3:\tcall *88(%rbx)\n\t" /* dlerror */
         "xor %ecx, %ecx\n\t"
         "test %rax, %rax\n\t"
         "jz 5f\n"
         "4:\tmov (%rax,%rcx), %dl\n\t"
         "test %dl, %dl\n\t"
         "jz 5f\n\t"
-        "mov %dl, 4280(%rbx,%rcx)\n\t"
+        "mov %dl, 4288(%rbx,%rcx)\n\t"
         "inc %ecx\n\t"
         "cmp $4000, %ecx\n\t"
         "jb 4b\n"
-        "5:\tmovb $0, 4280(%rbx,%rcx)\n\t"
+        "5:\tmovb $0, 4288(%rbx,%rcx)\n\t"
         "movl $5, 4(%rbx)\n"
         "6:\tmov $30000, %ebp\n"
         "7:\tcmpl $0, 12(%rbx)\n\t"
         "jne 8f\n\t"
-        "mov $1000, %edi\n\t"
-        "call *56(%rbx)\n\t"
+        "call 10f\n\t"
         "dec %ebp\n\t"
         "jnz 7b\n\t"
         "jmp 9f\n"
         "8:\tmov 104(%rbx), %rdi\n\t"
         "mov 112(%rbx), %rsi\n\t"
-        "mov 88(%rbx), %rax\n\t" /* munmap */
+        "mov 120(%rbx), %rdx\n\t"
+        "mov $11, %eax\n\t" /* munmap */
         "add $8, %rsp\n\t"
         "pop %rbp\n\t"
         "pop %rbx\n\t"
-        "jmp *%rax\n"
+        "jmp *%rdx\n"
         "9:\txor %eax, %eax\n\t"
         "add $8, %rsp\n\t"
         "pop %rbp\n\t"
         "pop %rbx\n\t"
+        "ret\n"
+
+        "10:\tpush $1000000\n\t" /* a millisecond, by clock_nanosleep */
+        "push $0\n\t"
+        "mov $230, %eax\n\t"
+        "mov $1, %edi\n\t"
+        "xor %esi, %esi\n\t"
+        "mov %rsp, %rdx\n\t"
+        "xor %r10d, %r10d\n\t"
+        "syscall\n\t"
+        "add $16, %rsp\n\t"
         "ret\n"
         "rdf_errand_code_end:\n"
         ".popsection");
