@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,8 +24,18 @@ static const char *const unsafe_names[] = {
     "mallinfo",       "mallinfo2",    "mallopt",
     "posix_memalign", "fork",         "_Fork",
     "pthread_create", "pthread_exit", "__lll_lock_wait_private",
+    "setuid",         "setgid",       "seteuid",
+    "setegid",        "setreuid",     "setregid",
+    "setresuid",      "setresgid",    "setgroups",
 };
-enum { UNSAFE_NAMES = sizeof unsafe_names / sizeof unsafe_names[0], FRAMES_MAX = 512 };
+/* What an allocator waits in, or has libc do for it. */
+static const char *const waiting_names[] = {"pthread_mutex_lock", "pthread_mutex_timedlock",
+                                            "pthread_spin_lock", "sched_yield", "syscall"};
+enum {
+    UNSAFE_NAMES = sizeof unsafe_names / sizeof unsafe_names[0],
+    WAITING_NAMES = sizeof waiting_names / sizeof waiting_names[0],
+    FRAMES_MAX = 512,
+};
 
 struct cli_places {
     struct cli_target *target;
@@ -32,7 +43,8 @@ struct cli_places {
     Dwfl *dwfl;
     struct rdf_image *libc, *loader;
     struct rdf_image *allocator; /* that has a malloc of its own and is not the program */
-    uint64_t unsafe[2 * UNSAFE_NAMES];
+    bool is_in_program;          /* the program has it */
+    uint64_t unsafe[2 * UNSAFE_NAMES + WAITING_NAMES];
     size_t unsafe_count;
 };
 
@@ -53,7 +65,10 @@ static void add_unsafe(struct cli_places *places, const char *object, const char
         return;
     places->unsafe[places->unsafe_count++] = addr;
     struct rdf_image *image = rdf_images_at(&places->target->images, addr);
-    if (strcmp(full, "malloc") == 0 && image != places->libc && image != places->target->images.image[0])
+    if (strcmp(full, "malloc") != 0 || image == places->libc)
+        return;
+    places->is_in_program = image == places->target->images.image[0];
+    if (!places->is_in_program)
         places->allocator = image;
 }
 
@@ -70,6 +85,8 @@ static void find_objects(struct cli_places *places)
         add_unsafe(places, "libc.so.6!", unsafe_names[i]);
         add_unsafe(places, "", unsafe_names[i]);
     }
+    for (size_t i = 0; places->is_in_program && i < WAITING_NAMES; i++)
+        add_unsafe(places, "libc.so.6!", waiting_names[i]);
 }
 
 /* As the process sees its files. */
@@ -87,8 +104,16 @@ static int find_elf(Dwfl_Module *module, void **user_data, const char *name, Dwa
     return dwfl_linux_proc_find_elf(module, user_data, name, base, ret_path, ret_elf);
 }
 
-static const Dwfl_Callbacks callbacks = {.find_elf = find_elf,
-                                         .find_debuginfo = dwfl_standard_find_debuginfo};
+/* Frames are followed by what the program has mapped. Separate debug data adds nothing, and may have to be
+ * fetched over the network (DEBUGINFOD_URLS), while a thread stands still. */
+static int find_no_debuginfo(Dwfl_Module *module, void **user_data, const char *name, Dwarf_Addr base,
+                             const char *file, const char *link, GElf_Word crc, char **ret_path)
+{
+    (void)module, (void)user_data, (void)name, (void)base, (void)file, (void)link, (void)crc, (void)ret_path;
+    return -1;
+}
+
+static const Dwfl_Callbacks callbacks = {.find_elf = find_elf, .find_debuginfo = find_no_debuginfo};
 
 static int tell_pid(Dwfl_Module *module, void **user_data, const char *name, Dwarf_Addr start, void *ctx)
 {
@@ -128,21 +153,43 @@ void cli_places_free(struct cli_places *places)
 /* ---- One thread ---- */
 
 struct stack {
+    pid_t pid;
     uint64_t sp, thread_pointer, start, end;
+    uint64_t below; /* where the mapping below ends */
 };
+
+/* The main thread's stack is mapped only as far as it has been used; the kernel adds to it down to its limit,
+ * or a megabyte above what lies below (stack_guard_gap), also for who writes from outside. */
+static uint64_t may_grow_to(const struct stack *stack)
+{
+    enum { GAP_BYTES = 1 << 20 };
+    struct rlimit limit;
+    uint64_t start = stack->below + GAP_BYTES;
+    if (prlimit(stack->pid, RLIMIT_STACK, NULL, &limit) < 0)
+        return stack->start;
+    if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < stack->end && stack->end - limit.rlim_cur > start)
+        start = stack->end - limit.rlim_cur;
+    return start < stack->start ? start : stack->start;
+}
 
 /* The thread's own: the main thread's, or the mapping at whose end pthread keeps the thread. Below it is
  * nobody else's memory; of a coroutine's stack that is not known. */
 static bool visit_stack(void *ctx, const struct cli_process_map *map)
 {
     struct stack *stack = ctx;
-    if (stack->sp < map->start || stack->sp >= map->end)
+    if (stack->sp >= map->end) {
+        stack->below = map->end;
         return true;
+    }
+    if (stack->sp < map->start)
+        return false;
     bool has_thread = stack->thread_pointer > stack->sp && stack->thread_pointer < map->end;
     if (has_thread || strcmp(map->path, "[stack]") == 0) {
         stack->start = map->start;
         stack->end = map->end;
     }
+    if (strcmp(map->path, "[stack]") == 0)
+        stack->start = may_grow_to(stack);
     return false;
 }
 
@@ -225,7 +272,7 @@ bool cli_places_are_safe(struct cli_places *places, pid_t tid, const struct rdf_
                          uint64_t *ret_stack_start, const char **ret_why)
 {
     enum { ROOM_BYTES = 8 * 1024 };
-    struct stack stack = {.sp = place->sp, .thread_pointer = place->thread_pointer};
+    struct stack stack = {.pid = places->pid, .sp = place->sp, .thread_pointer = place->thread_pointer};
     struct walk walk = {.places = places};
     (void)cli_process_each_map(places->pid, visit_stack, &stack);
     const char *why = place->syscall >= 0 ? judge_syscall(place->syscall) : NULL;
@@ -238,6 +285,8 @@ bool cli_places_are_safe(struct cli_places *places, pid_t tid, const struct rdf_
         why = "is in a sequence that may not be interrupted";
     else if (!why && place->syscall < 0 && image && image == places->libc)
         why = "is in the C library";
+    else if (!why && place->syscall < 0 && places->is_in_program)
+        why = "runs in a program that allocates memory in its own way, where it may be doing that";
     if (!why) {
         int got = places->dwfl ? dwfl_getthread_frames(places->dwfl, tid, visit_frame, &walk) : -1;
         why = walk.why;
