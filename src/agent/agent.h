@@ -39,6 +39,9 @@ bool rdf_agent_patch(char *fields);   /* patch */
 bool rdf_agent_replace(char *fields); /* name */
 bool rdf_agent_restore(char *fields); /* restore */
 
+/* Load the file of a patch or a name, of which nothing is in force yet; false as above. */
+bool rdf_agent_load(char *fields);
+
 /* Every item of an errand has been done: what it replaces may go. Or one could not be: nothing of it stays.
  */
 bool rdf_agent_keep_all(void);

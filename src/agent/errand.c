@@ -11,6 +11,7 @@
 #include <redefine/apply.h>
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 void redefine_agent_errand(struct rdf_errand *errand);
@@ -40,13 +41,31 @@ static bool carry_out(char *item)
     return false;
 }
 
-static bool carry_out_all(char *items)
+/* What is loaded may take its time, or not come back at all: no patch is in force before all of them are
+ * there. */
+static bool load(char *item)
+{
+    const char *kind = rdf_agent_cut(&item, RDF_REQUEST_FIELD);
+    return (strcmp(kind, "patch") != 0 && strcmp(kind, "name") != 0) || rdf_agent_load(item);
+}
+
+static bool each(char *items, bool (*carry_out_one)(char *item))
 {
     bool done = true;
     for (char *item = rdf_agent_cut(&items, RDF_REQUEST_ITEM); done && item && *item;
          item = rdf_agent_cut(&items, RDF_REQUEST_ITEM))
-        done = carry_out(item);
-    return done && rdf_agent_keep_all();
+        done = carry_out_one(item);
+    return done;
+}
+
+static bool carry_out_all(char *items)
+{
+    char *copy = strdup(items);
+    if (!copy)
+        rdf_agent_say("no memory; %s", rdf_agent_work.otherwise);
+    bool done = copy && each(copy, load) && each(items, carry_out) && rdf_agent_keep_all();
+    free(copy);
+    return done;
 }
 
 __attribute__((visibility("default"))) void redefine_agent_errand(struct rdf_errand *errand)

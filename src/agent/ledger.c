@@ -25,6 +25,15 @@ struct rdf_agent_file *rdf_agent_find_file(const char *path)
     return found;
 }
 
+struct rdf_agent_file *rdf_agent_find_inode(dev_t dev, ino_t ino)
+{
+    struct rdf_agent_file *found = NULL;
+    for (struct rdf_agent_file *file = rdf_agent_files; file; file = file->next)
+        if (file->handle && file->dev == dev && file->ino == ino)
+            found = file;
+    return found;
+}
+
 static void append(struct rdf_agent_file *file)
 {
     struct rdf_agent_file **at = &rdf_agent_files;

@@ -58,6 +58,10 @@ extern struct rdf_agent_file *rdf_agent_files;
 /* The last one loaded under that path; null: none. */
 struct rdf_agent_file *rdf_agent_find_file(const char *path);
 
+/* The one loaded from that very file, under whatever path: for the loader two paths of one file are one
+ * object. */
+struct rdf_agent_file *rdf_agent_find_inode(dev_t dev, ino_t ino);
+
 /* Copies the path. Null: no memory. */
 struct rdf_agent_file *rdf_agent_add_file(const char *path);
 

@@ -28,11 +28,6 @@ static void step(const char *what, const char *path)
         (void)snprintf(errand->step, sizeof errand->step, "%s%s", what, path);
 }
 
-static bool is_of(const struct rdf_agent_file *file, const struct stat *st)
-{
-    return file->dev == st->st_dev && file->ino == st->st_ino;
-}
-
 static bool is_unchanged(const struct rdf_agent_file *file, const struct stat *st)
 {
     return file->changed.tv_sec == st->st_mtim.tv_sec && file->changed.tv_nsec == st->st_mtim.tv_nsec;
@@ -92,18 +87,26 @@ static bool drop(struct rdf_agent_file *file)
     return false;
 }
 
+/* What is in force under the same path goes, when all is done. */
+static struct rdf_agent_file *instead_of(struct rdf_agent_file *known, struct rdf_agent_file *file)
+{
+    if (known && known != file && known->is_active)
+        known->is_old = true;
+    return file;
+}
+
 /* The file as it lies there now, loaded; null: it has been said why not. */
 static struct rdf_agent_file *get_file(const char *path)
 {
     struct stat st;
-    struct rdf_agent_file *known = rdf_agent_find_file(path);
+    struct rdf_agent_file *known = rdf_agent_find_file(path), *same;
     if (stat(path, &st) < 0) {
         rdf_agent_say("%s: %s; %s", path, strerror(errno), rdf_agent_work.otherwise);
         return NULL;
     }
-    if (known && is_of(known, &st)) {
-        if (is_unchanged(known, &st))
-            return known;
+    if ((same = rdf_agent_find_inode(st.st_dev, st.st_ino)) != NULL) {
+        if (is_unchanged(same, &st))
+            return instead_of(known, same);
         rdf_agent_say(
             "%s was written over since this process loaded it, which changed the code in it as well: build "
             "it to another file; %s",
@@ -114,11 +117,9 @@ static struct rdf_agent_file *get_file(const char *path)
     struct rdf_agent_file *file = rdf_agent_add_file(path);
     if (!file)
         rdf_agent_say("%s: no memory; %s", path, rdf_agent_work.otherwise);
-    else if (load(file, versions, &st)) {
-        if (known && known->is_active)
-            known->is_old = true;
-        return file;
-    } else
+    else if (load(file, versions, &st))
+        return instead_of(known, file);
+    else
         (void)drop(file);
     return NULL;
 }
@@ -259,6 +260,12 @@ static bool refuse_more(const struct rdf_agent_file *file)
     return is_refused;
 }
 
+bool rdf_agent_load(char *fields)
+{
+    const char *path = rdf_agent_cut(&fields, RDF_REQUEST_FIELD);
+    return path ? get_file(path) != NULL : refuse_request();
+}
+
 bool rdf_agent_patch(char *fields)
 {
     const char *path = rdf_agent_cut(&fields, RDF_REQUEST_FIELD);
@@ -268,7 +275,7 @@ bool rdf_agent_patch(char *fields)
         return path ? false : refuse_request();
     if (file->is_active && file->is_whole) {
         if (rdf_agent_work.errand && !file->is_new)
-            rdf_agent_say("%s is in force already", path);
+            rdf_agent_say("%s is in force already", file->path);
         return true;
     }
     if (refuse_more(file))
