@@ -160,15 +160,20 @@ int cli_status(int argc, char **argv)
 
 /* ---- restore ---- */
 
-/* As the process knows it: the file may be gone. */
+/* As the process knows it: the file may be gone, and its folder too. */
 static char *path_of(const char *file)
 {
-    char *path = realpath(file, NULL), *folder = NULL;
-    if (path || file[0] == '/')
-        return path ? path : strdup(file);
-    folder = getcwd(NULL, 0);
-    if (!folder || asprintf(&path, "%s/%s", folder, file) < 0)
+    char *path = realpath(file, NULL);
+    if (path)
+        return path;
+    const char *slash = strrchr(file, '/'), *name = slash ? slash + 1 : file;
+    char *before = slash == file ? strdup("/") : slash ? strndup(file, (size_t)(slash - file)) : strdup(".");
+    char *folder = before ? realpath(before, NULL) : NULL;
+    if (!folder)
+        path = strdup(file);
+    else if (asprintf(&path, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, name) < 0)
         path = NULL;
+    free(before);
     free(folder);
     return path;
 }

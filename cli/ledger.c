@@ -4,12 +4,14 @@
 #include "cli.h"
 #include "patchfile.h"
 #include "request.h"
+#include "text.h"
 
 #include "agent/ledger.h"
 #include "agent/request.h"
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,12 +164,20 @@ static void print_text(const struct cli_process *process, char *rest)
     while (next_item(&rest, &item))
         if (strcmp(item.kind, "patch") == 0) {
             patches++;
-            printf("%s\n", item.first);
+            cli_put_text(stdout, item.first, INT_MAX);
+            putchar('\n');
         } else {
-            printf("  %s at 0x%s: %s\n", item.first, item.second, item.third);
+            printf("  ");
+            cli_put_text(stdout, item.first, INT_MAX);
+            printf(" at 0x%s: ", item.second);
+            cli_put_text(stdout, item.third, INT_MAX);
+            putchar('\n');
         }
-    if (!patches)
-        printf("nothing is redefined by redefine in process %d (%s)\n", (int)process->pid, process->name);
+    if (!patches) {
+        printf("nothing is redefined by redefine in process %d (", (int)process->pid);
+        cli_put_text(stdout, process->name, INT_MAX);
+        printf(")\n");
+    }
 }
 
 static bool print_json(const struct cli_process *process, char *rest)
@@ -177,18 +187,19 @@ static bool print_json(const struct cli_process *process, char *rest)
     while (next_item(&rest, &item))
         if (strcmp(item.kind, "patch") == 0) {
             functions = json_array();
-            (void)json_array_append_new(patches, json_pack("{s:s%, s:o}", "file", item.first,
-                                                           strlen(item.first), "functions", functions));
+            (void)json_array_append_new(patches, json_pack("{s:o, s:o}", "file", cli_json_text(item.first),
+                                                           "functions", functions));
         } else if (functions) {
-            (void)json_array_append_new(functions, json_pack("{s:s, s:I, s:s}", "name", item.first, "address",
-                                                             (json_int_t)strtoull(item.second, NULL, 16),
-                                                             "how", item.third));
+            (void)json_array_append_new(functions,
+                                        json_pack("{s:o, s:I, s:o}", "name", cli_json_text(item.first),
+                                                  "address", (json_int_t)strtoull(item.second, NULL, 16),
+                                                  "how", cli_json_text(item.third)));
         }
     json_t *all = json_pack("{s:i, s:i, s:o}", "schema", 1, "pid", (int)process->pid, "patches", patches);
-    bool done = all && json_dumpf(all, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF;
+    bool done = all && cli_json_write(stdout, all, JSON_INDENT(2)) && putchar('\n') != EOF;
     json_decref(all);
     if (!done)
-        cli_say("the output could not be made: a name in it is not UTF-8, or there is no memory");
+        cli_say("the output could not be written: %s", strerror(errno));
     return done;
 }
 
