@@ -1,0 +1,211 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# redefine attach, status, restore: programs and patches that make it hard.
+set -u
+. "$SRC/tests/support/tap.sh"
+. "$SRC/tests/support/attach.sh"
+export XDG_CACHE_HOME="$PWD/cache"
+needs_plain_agent
+needs_attach
+"$CC" -O1 -g -pthread -o guest "$SRC/tests/fixtures/attached.c" || { echo "Bail out! the guest"; exit 1; }
+cat >answer.c <<'C'
+#include <redefine/patch.h>
+static int forty(int x) { return REDEFINE_ORIGINAL(forty)(x) + 40; }
+REDEFINE_PATCH("answer", forty);
+C
+patch answer.so answer.c -g
+sed 's/forty/ten/g; s/+ 40/+ 10/' answer.c >ten.c
+patch ten.so ten.c -g
+
+# on_and_off COMMAND…: it is redefined, and is not any more.
+on_and_off()
+{
+    begin "$@"
+    says 2 || { tell "it did not begin"; return 1; }
+    run "$redefine" attach "$pid" --patch answer.so
+    is_as_expected 0 '' || return 1
+    says 42 || { tell "it is not redefined"; return 1; }
+    run "$redefine" restore "$pid"
+    is_as_expected 0 '' || return 1
+    says 2 || { tell "it is not restored"; return 1; }
+    goes_on || { tell "it has ended"; return 1; }
+}
+
+# ---- Stacks ----
+
+result "a main thread that uses all of its stack that is mapped" on_and_off ./guest deep
+end
+printf '#include <string.h>\n__attribute__((constructor)) static void begin(void) { char room[300000]; memset(room, 1, sizeof room); __asm__ volatile("" : : "r"(room) : "memory"); }\n' |
+    cat answer.c - >large.c
+patch large.so large.c -g
+small_stack()
+{
+    begin sh -c 'ulimit -s 64; exec ./guest sleeping'
+    says 2 || { tell "it did not begin"; return 1; }
+    run "$redefine" attach "$pid" --patch large.so
+    is_as_expected 0 '' || return 1
+    says 42 || { tell "it is not redefined"; return 1; }
+}
+result "a program whose limit of the stack is less than a constructor takes" small_stack
+end
+
+# ---- Memory allocation ----
+
+"$CC" -O2 -g -fno-builtin -w -o own-malloc "$SRC/tests/fixtures/attached_own_malloc.c" || { echo "Bail out! own-malloc"; exit 1; }
+own_malloc()
+{
+    for own_round in 1 2 3 4 5; do
+        on_and_off ./own-malloc || { echo "round $own_round"; return 1; }
+        end
+    done
+}
+result "a program that allocates memory by itself is not borrowed in the middle of that" own_malloc
+end
+
+# ---- Threads ----
+
+begin ./guest filtered
+if says 2; then
+    run "$redefine" attach "$pid" --patch answer.so
+    refused "a thread with a filter of its own is not borrowed" 125 "thread [0-9]* is under a seccomp filter of its own"
+    result "... goes on" says 2
+else
+    skip "a thread with a filter of its own is not borrowed" "no filter can be made here"
+    skip "... goes on" "no filter can be made here"
+fi
+child=$(pgrep -P "$pid")
+[ -z "$child" ] || kill -KILL "$child"
+end
+begin ./guest leaderless
+says 2
+for verb in attach status restore; do
+    run "$redefine" $verb "$pid" $([ $verb != attach ] || echo --patch answer.so)
+    refused "$verb: a process whose main thread has ended" 125 "the main thread of process $pid \(guest\) has ended while others run on"
+done
+result "... goes on" says 2
+end
+
+# ---- What the errand itself calls is redefined ----
+
+cat >sleeps.c <<'C'
+#include <redefine/patch.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+static int no_sleep(useconds_t us) { (void)us; return 0; }
+static int no_unmapping(void *at, size_t len) { (void)at; (void)len; return 0; }
+REDEFINE_PATCH("usleep", no_sleep);
+REDEFINE_PATCH("munmap", no_unmapping);
+C
+patch sleeps.so sleeps.c
+no_sleep()
+{
+    begin ./guest sleeping
+    says 2 || return 1
+    run "$redefine" attach "$pid" --patch sleeps.so
+    is_as_expected 0 '' || return 1
+    for _ in 1 2 3 4 5; do
+        run "$redefine" attach "$pid" --patch answer.so
+        is_as_expected 0 '' || return 1
+        says 42 || return 1
+        before=$(grep -c . "/proc/$pid/maps")
+        run "$redefine" restore "$pid" answer.so
+        is_as_expected 0 '' || return 1
+    done
+    sleep 0.2
+    [ "$(grep -c . "/proc/$pid/maps")" -le "$before" ] || { cat "/proc/$pid/maps"; return 1; }
+    run "$redefine" restore "$pid"
+    is_as_expected 0 ''
+}
+result "usleep does not sleep and munmap does not unmap, and yet" no_sleep
+end
+
+# ---- Names ----
+
+odd=$(printf 'odd \377 name\033[31m\nof two lines.so')
+cp answer.so "$odd"
+begin ./guest sleeping
+says 2
+run "$redefine" attach "$pid" --patch "./$odd"
+expect "a patch of an odd name" 0 ''
+run "$redefine" status --json "$pid"
+result "... is in the JSON, which is one" python3 -c '
+import json
+(patch,) = json.load(open("out"))["patches"]
+assert "two lines" in patch["file"] and patch["functions"][0]["name"] == "answer"'
+run "$redefine" status "$pid"
+result "... and says nothing to a terminal" sh -c '! grep -q "$(printf "\033")" out && [ "$(wc -l <out)" = 2 ]'
+run "$redefine" restore "$pid" "./$odd"
+expect "... comes off" 0 ''
+result "... is off" says 2
+
+cp answer.so gone.so
+run "$redefine" attach "$pid" --patch gone.so
+rm gone.so
+mkdir -p below
+run "$redefine" restore "$pid" ./below/.././gone.so
+expect "a patch whose file is gone comes off by a name that is not the shortest" 0 ''
+result "... it is off" says 2
+
+# Two names of one file are one object of the loader.
+cp answer.so first.so
+ln first.so second.so
+run "$redefine" attach "$pid" --patch first.so
+run "$redefine" attach "$pid" --patch second.so
+result "another name of the same file: it is in force already" \
+    sh -c '[ "$1" = 0 ] && grep -q "first.so is in force already" err || { cat err; false; }' - "$status"
+run "$redefine" restore "$pid" first.so
+run "$redefine" status "$pid"
+expect "... and status tells the truth when it is off" 0 "nothing is redefined by redefine in process $pid (guest)"
+result "... it is off" says 2
+end
+
+# ---- All or nothing ----
+
+cat >hangs.c <<'C'
+#include <redefine/patch.h>
+#include <unistd.h>
+__attribute__((constructor)) static void hang(void)
+{
+    while (access("come-back", F_OK) != 0)
+        usleep(10000);
+}
+static int mine(int x) { return x + 1000; }
+REDEFINE_PATCH("answer", mine);
+C
+patch hangs.so hangs.c -g
+begin ./guest sleeping
+says 2
+run "$redefine" attach "$pid" --patch ten.so --patch hangs.so
+refused "the second patch's constructor hangs" 125 "loading $PWD/hangs.so for 10 s.*runs on and nothing is redefined, nor will be"
+result "... the first is not in force either" says 2
+touch come-back
+sleep 1
+result "... nor when the constructor comes back" says 2
+end
+
+# ---- The network ----
+
+cat >listen.py <<'PY'
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+listener.accept()
+open("asked", "w").close()
+PY
+: >port
+python3 listen.py >port &
+listener=$!
+for _ in $(seq 50); do [ -s port ] && break; sleep 0.1; done
+"$CC" -O1 -pthread -fno-asynchronous-unwind-tables -fno-unwind-tables -Wl,--build-id -o guest-bare "$SRC/tests/fixtures/attached.c"
+begin ./guest-bare sleeping
+says 2
+run env DEBUGINFOD_URLS="http://127.0.0.1:$(cat port)/" DEBUGINFOD_TIMEOUT=2 "$redefine" attach "$pid" --force --patch answer.so
+expect "a server of debug data" 0 ''
+result "... is not asked while a thread stands still" test ! -e asked
+kill "$listener" 2>/dev/null
+wait "$listener" 2>/dev/null
+end
+finish
