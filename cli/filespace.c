@@ -203,7 +203,9 @@ static struct object *add_elf(struct cli_filespace *files, const char *path, con
     return object;
 }
 
-static bool add_file(struct cli_filespace *files, const char *path, uint16_t *ret_machine)
+/* `name` is what it is called afterwards. */
+static bool add_file_as(struct cli_filespace *files, const char *path, const char *name,
+                        uint16_t *ret_machine)
 {
     struct elf_source source = {.fd = open(path, O_RDONLY | O_CLOEXEC)};
     if (source.fd < 0)
@@ -212,10 +214,15 @@ static bool add_file(struct cli_filespace *files, const char *path, uint16_t *re
     bool added = false;
     if (fstat(source.fd, &st) == 0 && S_ISREG(st.st_mode)) {
         source.size = (uint64_t)st.st_size;
-        added = add_elf(files, path, &source, ret_machine) != NULL;
+        added = add_elf(files, name, &source, ret_machine) != NULL;
     }
     close(source.fd);
     return added;
+}
+
+static bool add_file(struct cli_filespace *files, const char *path, uint16_t *ret_machine)
+{
+    return add_file_as(files, path, path, ret_machine);
 }
 
 /* The kernel's own object: it is in no file. */
@@ -524,9 +531,12 @@ static bool add_mapped(struct cli_filespace *files, pid_t pid, const struct cli_
         files->given_base = 0;
         return true;
     }
-    (void)cli_process_file(pid, map, path);
+    /* One that is gone keeps its name, with "(deleted)" behind it: what lies there now is not it. */
+    bool is_there = cli_process_file(pid, map, path);
+    if (!is_there)
+        (void)cli_process_mapped_file(pid, map, path);
     files->given_base = map->start;
-    bool added = add_file(files, path, &machine);
+    bool added = add_file_as(files, path, is_there ? path : map->path, &machine);
     files->given_base = 0;
     if (added && count == 0)
         *ret_machine = machine;

@@ -98,6 +98,18 @@ bool cli_process_file(pid_t pid, const struct cli_process_map *map, char *ret)
     return is_inode(ret, map->ino);
 }
 
+bool cli_process_mapped_file(pid_t pid, const struct cli_process_map *map, char *ret)
+{
+    if (cli_process_file(pid, map, ret))
+        return true;
+    (void)snprintf(ret, CLI_PROCESS_PATH_BYTES, "/proc/%d/exe", (int)pid);
+    if (is_inode(ret, map->ino))
+        return true;
+    (void)snprintf(ret, CLI_PROCESS_PATH_BYTES, "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid,
+                   map->start, map->end);
+    return is_inode(ret, map->ino);
+}
+
 /* ---- Whether it may be looked into ---- */
 
 static bool say_owner(const struct cli_process *process)

@@ -56,4 +56,8 @@ bool cli_process_each_map(pid_t pid, cli_process_map_visit *visit, void *ctx);
  * file that is mapped. */
 bool cli_process_file(pid_t pid, const struct cli_process_map *map, char *ret);
 
+/* Also one that was deleted, or replaced by a newer version, since it was mapped; of libraries only root can
+ * open that. */
+bool cli_process_mapped_file(pid_t pid, const struct cli_process_map *map, char *ret);
+
 #endif

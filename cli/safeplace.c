@@ -89,6 +89,31 @@ static void find_objects(struct cli_places *places)
         add_unsafe(places, "libc.so.6!", waiting_names[i]);
 }
 
+struct mapped {
+    pid_t pid;
+    uint64_t base;
+    int fd;
+};
+
+static bool visit_mapped(void *ctx, const struct cli_process_map *map)
+{
+    struct mapped *mapped = ctx;
+    char path[CLI_PROCESS_PATH_BYTES];
+    if (mapped->base < map->start || mapped->base >= map->end)
+        return true;
+    if (map->path[0] == '/' && cli_process_mapped_file(mapped->pid, map, path))
+        mapped->fd = open(path, O_RDONLY | O_CLOEXEC);
+    return false;
+}
+
+/* One that was deleted meanwhile. */
+static int open_mapped(pid_t pid, uint64_t base)
+{
+    struct mapped mapped = {pid, base, -1};
+    (void)cli_process_each_map(pid, visit_mapped, &mapped);
+    return mapped.fd;
+}
+
 /* As the process sees its files. */
 static int find_elf(Dwfl_Module *module, void **user_data, const char *name, Dwarf_Addr base, char **ret_path,
                     Elf **ret_elf)
@@ -98,6 +123,8 @@ static int find_elf(Dwfl_Module *module, void **user_data, const char *name, Dwa
     if (pid && name[0] == '/') {
         (void)snprintf(there, sizeof there, "/proc/%d/root%s", (int)*pid, name);
         int fd = open(there, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            fd = open_mapped(*pid, base);
         if (fd >= 0)
             return fd;
     }

@@ -144,8 +144,11 @@ static int open_file(struct rdf_space *space, const char *path, uint64_t dev, ui
     (void)dev;
     /* O_NONBLOCK: a name may lead to a pipe that nobody writes. */
     int fd = (int)rdf_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    bool is_gone = fd == -ENOENT && ino && ends_with(path, " (deleted)");
+    if (is_gone) /* the program's own is still there, under this name */
+        fd = (int)rdf_sys(SYS_openat, AT_FDCWD, "/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return fd == -ENOENT && ino && ends_with(path, " (deleted)") ? -ESTALE : fd;
+        return is_gone ? -ESTALE : fd;
     int err = map_file(fd, ino, ret);
     (void)rdf_sys(SYS_close, fd);
     return err;
