@@ -86,6 +86,20 @@ static bool find_functions(struct errand *errand)
     return true;
 }
 
+/* What it did not see being made has nothing of what it keeps for each thread. */
+static bool has_no_thread_sanitizer(struct errand *errand)
+{
+    struct rdf_error ignored = {0};
+    uint64_t found;
+    if (rdf_images_find(&errand->target.images, "__tsan_init", &found, &ignored) == REDEFINE_ENOTFOUND)
+        return true;
+    cli_say("process %d (%s) was built with ThreadSanitizer, in which a thread that it did not make itself "
+            "crashes; "
+            "nothing was changed",
+            (int)errand->process->pid, errand->process->name);
+    return false;
+}
+
 static void add_code(void *ctx, uint64_t start, uint64_t end)
 {
     struct errand *errand = ctx;
@@ -95,7 +109,8 @@ static void add_code(void *ctx, uint64_t start, uint64_t end)
 
 static bool look_at(struct errand *errand)
 {
-    if (!cli_target_open_process(errand->process->pid, &errand->target) || !find_functions(errand))
+    if (!cli_target_open_process(errand->process->pid, &errand->target) || !find_functions(errand) ||
+        !has_no_thread_sanitizer(errand))
         return false;
     struct rdf_images *images = &errand->target.images;
     struct rdf_image *libc = rdf_images_at(images, errand->order.function[RDF_ERRAND_ERRNO]);

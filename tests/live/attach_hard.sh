@@ -86,6 +86,58 @@ done
 result "... goes on" says 2
 end
 
+if echo 'int main(void) { return 0; }' | "$CC" -fsanitize=thread -o tried -xc - 2>why && ./tried 2>why &&
+    "$CC" -O1 -g -pthread -fsanitize=thread -w -o guest-tsan "$SRC/tests/fixtures/attached.c" 2>why; then
+    begin ./guest-tsan sleeping
+    says 2
+    run "$redefine" attach "$pid" --patch answer.so
+    refused "a program with ThreadSanitizer" 125 "built with ThreadSanitizer.*nothing was changed"
+    result "... goes on" says 2
+    end
+else
+    skip "a program with ThreadSanitizer" "$CC -fsanitize=thread does not work here"
+    skip "... goes on" "$CC -fsanitize=thread does not work here"
+fi
+if "$CC" -O1 -g -pthread -fsanitize=address -w -o guest-asan "$SRC/tests/fixtures/attached.c" 2>why; then
+    result "a program with AddressSanitizer" on_and_off ./guest-asan threads
+    end
+else
+    skip "a program with AddressSanitizer" "$CC -fsanitize=address does not work here"
+fi
+
+# ---- Files that are gone ----
+
+# gone HOW…: it begins in this way, and then its file lies there no more, or another one does.
+gone()
+{
+    begin "$@"
+    says 2 || { tell "it did not begin"; return 1; }
+    rm -f gone-guest libraries/libc.so.6
+    [ -z "${other:-}" ] || cp "$other" gone-guest
+    run "$redefine" attach "$pid" --patch answer.so
+    is_as_expected 0 '' || return 1
+    says 42 || { tell "it is not redefined"; return 1; }
+    run "$redefine" restore "$pid"
+    is_as_expected 0 '' || return 1
+    says 2 || { tell "it is not restored"; return 1; }
+}
+cp guest gone-guest
+result "a program whose file was deleted" gone ./gone-guest sleeping
+end
+cp guest gone-guest
+other=$(command -v ls)
+result "a program whose file is another one now" gone ./gone-guest threads
+other=
+end
+if [ "$(id -u)" = 0 ]; then
+    mkdir -p libraries
+    cp -L "$(ldd guest | sed -n 's/.*libc.so.6 => \([^ ]*\) .*/\1/p')" libraries/libc.so.6
+    result "a C library that was deleted, as by an upgrade" gone env LD_LIBRARY_PATH="$PWD/libraries" ./guest handler
+    end
+else
+    skip "a C library that was deleted, as by an upgrade" "only root can read it then"
+fi
+
 # ---- What the errand itself calls is redefined ----
 
 cat >sleeps.c <<'C'
