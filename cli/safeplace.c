@@ -181,6 +181,7 @@ void cli_places_free(struct cli_places *places)
 
 struct stack {
     pid_t pid;
+    bool is_main;
     uint64_t sp, thread_pointer, start, end;
     uint64_t below; /* where the mapping below ends */
 };
@@ -200,7 +201,8 @@ static uint64_t may_grow_to(const struct stack *stack)
 }
 
 /* The thread's own: the main thread's, or the mapping at whose end pthread keeps the thread. Below it is
- * nobody else's memory; of a coroutine's stack that is not known. */
+ * nobody else's memory; of a coroutine's stack that is not known, and what the main thread's pointer leads to
+ * may lie in one mapping with it. */
 static bool visit_stack(void *ctx, const struct cli_process_map *map)
 {
     struct stack *stack = ctx;
@@ -210,7 +212,8 @@ static bool visit_stack(void *ctx, const struct cli_process_map *map)
     }
     if (stack->sp < map->start)
         return false;
-    bool has_thread = stack->thread_pointer > stack->sp && stack->thread_pointer < map->end;
+    bool has_thread = !stack->is_main && stack->thread_pointer > stack->sp &&
+                      stack->thread_pointer < map->end;
     if (has_thread || strcmp(map->path, "[stack]") == 0) {
         stack->start = map->start;
         stack->end = map->end;
@@ -299,7 +302,10 @@ bool cli_places_are_safe(struct cli_places *places, pid_t tid, const struct rdf_
                          uint64_t *ret_stack_start, const char **ret_why)
 {
     enum { ROOM_BYTES = 8 * 1024 };
-    struct stack stack = {.pid = places->pid, .sp = place->sp, .thread_pointer = place->thread_pointer};
+    struct stack stack = {.pid = places->pid,
+                          .is_main = tid == places->pid,
+                          .sp = place->sp,
+                          .thread_pointer = place->thread_pointer};
     struct walk walk = {.places = places};
     (void)cli_process_each_map(places->pid, visit_stack, &stack);
     const char *why = place->syscall >= 0 ? judge_syscall(place->syscall) : NULL;

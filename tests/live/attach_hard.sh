@@ -50,6 +50,14 @@ small_stack()
 result "a program whose limit of the stack is less than a constructor takes" small_stack
 end
 
+"$CC" -O1 -g -w -Wl,-z,now -o coroutine "$SRC/tests/fixtures/attached_coroutine.c" || { echo "Bail out! coroutine"; exit 1; }
+begin ./coroutine
+says 2
+run "$redefine" attach "$pid" --patch answer.so
+refused "a coroutine, whose stack may end anywhere" 125 "thread $pid is on a stack that is not its own"
+result "... goes on, with what lies below its stack as it was" says 2
+end
+
 # ---- Memory allocation ----
 
 "$CC" -O2 -g -fno-builtin -w -o own-malloc "$SRC/tests/fixtures/attached_own_malloc.c" || { echo "Bail out! own-malloc"; exit 1; }
