@@ -85,7 +85,7 @@ scan_words(void *ctx, uint64_t start, uint64_t end)
     struct scan *scan = ctx;
     struct rdf_images *images = scan->commit->images;
     uint64_t first = (start + 7) / 8 * 8;
-    const uint64_t *word = end > first ? rdf_images_bytes(images, first, (size_t)(end - first)) : NULL;
+    const uint64_t *word = end > first ? rdf_images_loaded_bytes(images, first, (size_t)(end - first)) : NULL;
     for (uint64_t at = first; word && at + 8 <= end; at += 8, word++) {
         if (!rdf_byte_set_has(&scan->set, *word))
             continue;
@@ -99,7 +99,7 @@ static void scan_code(void *ctx, uint64_t start, uint64_t end)
 {
     struct scan *scan = ctx;
     struct rdf_engine *engine = scan->commit->engine;
-    const uint8_t *code = rdf_images_bytes(scan->commit->images, start, (size_t)(end - start));
+    const uint8_t *code = rdf_images_loaded_bytes(scan->commit->images, start, (size_t)(end - start));
     if (!code)
         return;
     scan->code = (struct rdf_span){code, (size_t)(end - start)};

@@ -449,6 +449,9 @@ static redefine_status run(struct commit *commit, const struct rdf_change *chang
         status = rdf_fail(commit->err, REDEFINE_EBUSY, "objects are being loaded and unloaded; try again");
     if (status == REDEFINE_OK)
         status = rdf_commit_inspect(commit);
+    if (status == REDEFINE_OK && commit->images->out_of_memory)
+        status = rdf_fail(commit->err, REDEFINE_ENOMEM,
+                          "no memory to look for what leads to the code; nothing was changed");
     if (commit->images->gone)
         status = refuse_gone(commit);
     /* A refusal that rests on what was there earlier: look again. */

@@ -82,7 +82,7 @@ static void read_table(struct reader *reader, uint64_t base, uint64_t end)
         return;
     end = end < map->end ? end : map->end;
     size_t len = end - base < TABLE_BYTES_MAX ? (size_t)(end - base) : TABLE_BYTES_MAX;
-    const uint8_t *table = rdf_images_bytes(images, base, len);
+    const uint8_t *table = rdf_images_loaded_bytes(images, base, len);
     size_t outside = 0;
     for (size_t off = 0; table && off + 4 <= len && outside < OUTSIDE_MAX; off += 4) {
         uint64_t target = base + (uint64_t)(int64_t)load_i32(table + off);

@@ -73,6 +73,10 @@ void rdf_images_note_gone(struct rdf_images *images, uint64_t addr);
  * what it was; or there is no memory, and images->out_of_memory is set. */
 const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes);
 
+/* The same of long stretches, and of tables: as they are now, or as the object's file has them, so that what
+ * was written to code since may be missing. */
+const void *rdf_images_loaded_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes);
+
 /* Leave this image out of name searches (a patch file, the agent, the engine itself). */
 void rdf_image_hide(struct rdf_image *image);
 

@@ -9,6 +9,7 @@
 #include "objects.h"
 
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum { MS_EACH = 700, OTHERS = 20000 };
@@ -208,6 +209,33 @@ static void object_that_stays(void)
     CHECK_INT(function(1), 2);
 }
 
+/* A jump from elsewhere into the bytes may be in what cannot be read. */
+static void object_too_large_to_look_at(void)
+{
+    enum { LARGE = 80000, ROOM_BYTES = 5 * 1024 * 1024 };
+    function_type *function;
+    struct rlimit limit, least;
+    unsigned long pages;
+    if (live_shares_process())
+        live_skip("the address space is the sanitizer's, too");
+    void *object = load(make_object_with("large", 1, LARGE), &function);
+    FILE *statm = fopen("/proc/self/statm", "r");
+    CHECK(statm && fscanf(statm, "%lu", &pages) == 1);
+    fclose(statm);
+    CHECK(!getrlimit(RLIMIT_AS, &limit));
+    least = limit;
+    least.rlim_cur = pages * (unsigned long)sysconf(_SC_PAGESIZE) + ROOM_BYTES;
+    CHECK(!setrlimit(RLIMIT_AS, &least));
+    CHECK_STATUS(redefine_func(ADDRESS(function), ADDRESS(plus_two)), REDEFINE_ENOMEM);
+    CHECK_SAYS("no memory to look for what leads to the code");
+    CHECK_INT(function(1), 2);
+    CHECK(!setrlimit(RLIMIT_AS, &limit));
+    CHECK_OK(redefine_func(ADDRESS(function), ADDRESS(plus_two)));
+    CHECK_INT(function(1), 3);
+    CHECK_OK(redefine_restore_all());
+    CHECK(!dlclose(object));
+}
+
 int main(void)
 {
     static const struct live_case cases[] = {
@@ -218,6 +246,7 @@ int main(void)
         {"the same without process_vm_readv", functions_of_the_objects_without_readv, 0},
         {"replacements in the objects", replacements_of_the_objects, 0},
         {"an object opened with RTLD_NODELETE", object_that_stays, 0},
+        {"an object that there is no memory to look at", object_too_large_to_look_at, 0},
     };
     return live_main(cases, LIVE_COUNT(cases));
 }

@@ -57,7 +57,23 @@ const void *rdf_images_view(struct rdf_images *images, uint64_t addr, size_t len
     return images->space->ops->view(images->space, addr, len_bytes);
 }
 
-/* In place where that can be done; else one copy of all. */
+static void open_file(struct rdf_images *images, struct rdf_image *image);
+
+/* The segment as it lies in the file, which nobody unloads: the pages of both are the same ones, but for what
+ * was written to code since. Empty where parts of it may have been written to otherwise. */
+static struct rdf_span segment_of_file(struct rdf_images *images, struct rdf_image *image,
+                                       const struct rdf_segment *segment, uint64_t len)
+{
+    const struct rdf_map *map = rdf_maps_find(&images->maps, segment->start);
+    uint64_t off;
+    if (segment->flags & PF_W || !map || map->prot & RDF_PROT_WRITE || map->ino != image->ino ||
+        map->end - segment->start < len || !rdf_images_file_off(images, segment->start, &off))
+        return (struct rdf_span){NULL, 0};
+    open_file(images, image);
+    return rdf_span_slice(image->file_is_mapped ? image->file : (struct rdf_span){NULL, 0}, off, len);
+}
+
+/* In place where that can be done; else in the file, or one copy of all. */
 static struct rdf_span segment_bytes(struct rdf_images *images, struct rdf_image *image,
                                      struct rdf_segment *segment)
 {
@@ -67,10 +83,10 @@ static struct rdf_span segment_bytes(struct rdf_images *images, struct rdf_image
     uint64_t len = readable_prefix(&images->maps, segment->start, segment->file_end - segment->start);
     if (!len || len > SIZE_MAX / 4)
         return segment->bytes;
-    const uint8_t *data = stays(images, image)
-                              ? images->space->ops->view(images->space, segment->start, (size_t)len)
-                              : NULL;
-    segment->is_copy = !data;
+    bool is_there = stays(images, image);
+    const uint8_t *data = is_there ? images->space->ops->view(images->space, segment->start, (size_t)len)
+                                   : segment_of_file(images, image, segment, len).data;
+    segment->is_lent = !data || !is_there;
     if (!data)
         data = rdf_object_bytes(images, segment->start, (size_t)len);
     if (data)
@@ -78,20 +94,20 @@ static struct rdf_span segment_bytes(struct rdf_images *images, struct rdf_image
     return segment->bytes;
 }
 
-void rdf_images_drop_copies(struct rdf_images *images)
+void rdf_images_drop_lent(struct rdf_images *images)
 {
     for (size_t i = 0; i < images->count; i++) {
         struct rdf_image *image = images->image[i];
-        bool is_copied = false;
+        bool has_lent = false;
         for (size_t j = 0; j < image->segment_count; j++) {
             struct rdf_segment *segment = &image->segment[j];
-            is_copied |= segment->is_copy;
-            if (segment->is_copy) {
-                segment->tried = segment->is_copy = false;
+            has_lent |= segment->is_lent;
+            if (segment->is_lent) {
+                segment->tried = segment->is_lent = false;
                 segment->bytes = (struct rdf_span){NULL, 0};
             }
         }
-        if (!is_copied)
+        if (!has_lent)
             continue;
         image->dynsym_tried = false;
         image->dynsym = (struct rdf_symbols){0};
@@ -138,6 +154,14 @@ struct rdf_span rdf_image_tail(struct rdf_images *images, struct rdf_image *imag
 }
 
 const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
+{
+    struct rdf_image *image = rdf_images_at(images, addr);
+    const void *bytes = image && stays(images, image) ? rdf_image_bytes(images, image, addr, len_bytes).data
+                                                      : NULL;
+    return bytes ? bytes : rdf_object_bytes(images, addr, len_bytes);
+}
+
+const void *rdf_images_loaded_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
 {
     struct rdf_image *image = rdf_images_at(images, addr);
     const void *bytes = image ? rdf_image_bytes(images, image, addr, len_bytes).data : NULL;
@@ -303,7 +327,8 @@ static void open_file(struct rdf_images *images, struct rdf_image *image)
     if (file.len_bytes < sizeof header)
         return;
     memcpy(&header, file.data, sizeof header);
-    if (!rdf_bytes_equal(&header, &mapped, sizeof header) || header.e_shentsize != sizeof(Elf64_Shdr))
+    image->file_is_mapped = rdf_bytes_equal(&header, &mapped, sizeof header);
+    if (!image->file_is_mapped || header.e_shentsize != sizeof(Elf64_Shdr))
         return;
     uint64_t count = header.e_shnum, names = header.e_shstrndx;
     struct rdf_span first = rdf_span_slice(file, header.e_shoff, sizeof(Elf64_Shdr));

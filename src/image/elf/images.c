@@ -271,11 +271,11 @@ void rdf_images_close_files(struct rdf_images *images)
         struct rdf_image *image = images->image[i];
         if (image->file_is_open)
             images->space->ops->close_file(images->space, image->file);
-        image->file_is_open = image->file_tried = image->symtab_tried = false;
+        image->file_is_open = image->file_is_mapped = image->file_tried = image->symtab_tried = false;
         image->file = image->sections = image->section_names = (struct rdf_span){0};
         image->symtab = (struct rdf_symbols){0};
     }
-    rdf_images_drop_copies(images);
+    rdf_images_drop_lent(images);
 }
 
 void rdf_images_free(struct rdf_images *images)

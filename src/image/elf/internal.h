@@ -28,7 +28,7 @@ struct rdf_segment {
     uint64_t file_end; /* behind the last byte that comes from the file */
     uint32_t flags;    /* PF_R, PF_W, PF_X */
     bool tried;
-    bool is_copy; /* … given back when files are closed: then this is as if it had never been asked for */
+    bool is_lent; /* … a copy, or in the file; when that is closed, as if it had never been asked for */
     struct rdf_span bytes; /* [start, file_end) as far as readable; fetched when first asked for */
 };
 
@@ -90,8 +90,9 @@ struct rdf_image {
 
     /* Filled when first asked for. */
     bool dynamic_tried, soname_tried, dynsym_tried, file_tried, symtab_tried, irelative_tried;
-    bool has_gone;     /* it was not there any more when something was asked of it */
-    bool file_is_open; /* to be closed */
+    bool has_gone;       /* it was not there any more when something was asked of it */
+    bool file_is_open;   /* to be closed */
+    bool file_is_mapped; /* its header is what lies at the start */
     bool has_irelative;
     struct rdf_dynamic dynamic;
     const char *soname;
@@ -108,11 +109,11 @@ struct rdf_image {
 
 /* It is this object that is asked about: images->gone is set where it has gone. */
 void rdf_image_expect(struct rdf_images *images, const struct rdf_image *image);
-/* Forget what lies in copies, and give those back. */
-void rdf_images_drop_copies(struct rdf_images *images);
+/* Forget what lies in copies or files, and give the copies back. */
+void rdf_images_drop_lent(struct rdf_images *images);
 /* Copy out of the space; false when a byte is not readable. */
 bool rdf_images_read(const struct rdf_images *images, uint64_t addr, void *ret_bytes, size_t len_bytes);
-/* Bytes of the image as the file gave them; empty when not wholly inside one segment. */
+/* Bytes of the image as it was loaded, or as they are now; empty when not wholly inside one segment. */
 struct rdf_span rdf_image_bytes(struct rdf_images *images, struct rdf_image *image, uint64_t addr,
                                 uint64_t len_bytes);
 /* From `addr` to the end of its segment. */

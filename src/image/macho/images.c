@@ -212,6 +212,11 @@ const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t le
     return rdf_object_bytes(images, addr, len_bytes);
 }
 
+const void *rdf_images_loaded_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
+{
+    return rdf_object_bytes(images, addr, len_bytes);
+}
+
 /* The loader does not tell what it has loaded with the program from what came later. */
 bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
 {

@@ -194,6 +194,11 @@ const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t le
     return rdf_object_bytes(images, addr, len_bytes);
 }
 
+const void *rdf_images_loaded_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
+{
+    return rdf_object_bytes(images, addr, len_bytes);
+}
+
 bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
 {
     const struct rdf_image *image = rdf_images_at(images, addr);
