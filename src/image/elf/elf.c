@@ -87,6 +87,7 @@ static struct rdf_span segment_bytes(struct rdf_images *images, struct rdf_image
     const uint8_t *data = is_there ? images->space->ops->view(images->space, segment->start, (size_t)len)
                                    : segment_of_file(images, image, segment, len).data;
     segment->is_lent = !data || !is_there;
+    segment->is_of_file = data && !is_there;
     if (!data)
         data = rdf_object_bytes(images, segment->start, (size_t)len);
     if (data)
@@ -156,8 +157,9 @@ struct rdf_span rdf_image_tail(struct rdf_images *images, struct rdf_image *imag
 const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
 {
     struct rdf_image *image = rdf_images_at(images, addr);
-    const void *bytes = image && stays(images, image) ? rdf_image_bytes(images, image, addr, len_bytes).data
-                                                      : NULL;
+    const void *bytes = image ? rdf_image_bytes(images, image, addr, len_bytes).data : NULL;
+    if (bytes && rdf_image_segment(image, addr)->is_of_file)
+        bytes = NULL;
     return bytes ? bytes : rdf_object_bytes(images, addr, len_bytes);
 }
 

@@ -28,7 +28,8 @@ struct rdf_segment {
     uint64_t file_end; /* behind the last byte that comes from the file */
     uint32_t flags;    /* PF_R, PF_W, PF_X */
     bool tried;
-    bool is_lent; /* … a copy, or in the file; when that is closed, as if it had never been asked for */
+    bool is_lent;    /* … a copy, or in the file; when that is closed, as if it had never been asked for */
+    bool is_of_file; /* … the latter */
     struct rdf_span bytes; /* [start, file_end) as far as readable; fetched when first asked for */
 };
 
