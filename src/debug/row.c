@@ -68,6 +68,12 @@ static void advance(struct rows *rows, uint64_t insns)
     rows->now.addr += insns * rows->head.insn_bytes;
 }
 
+/* Damaged data may lead anywhere: as unsigned numbers add. */
+static void move_line(struct rows *rows, int64_t by)
+{
+    rows->now.line = (int64_t)((uint64_t)rows->now.line + (uint64_t)by);
+}
+
 static bool run_standard(struct rows *rows, uint8_t opcode)
 {
     struct rdf_span span = rows->head.span;
@@ -85,7 +91,7 @@ static bool run_standard(struct rows *rows, uint8_t opcode)
     case DW_LNS_advance_line:
         if (!rdf_span_sleb(span, &rows->off, &difference))
             return false;
-        rows->now.line = (int64_t)((uint64_t)rows->now.line + (uint64_t)difference);
+        move_line(rows, difference);
         return true;
     case DW_LNS_set_file: return rdf_span_uleb(span, &rows->off, &rows->now.file);
     case DW_LNS_const_add_pc: advance(rows, (255u - rows->head.opcodes) / rows->head.line_range); return true;
@@ -117,7 +123,7 @@ static bool run(struct rows *rows)
         if (opcode >= rows->head.opcodes) {
             unsigned by = (unsigned)opcode - rows->head.opcodes;
             advance(rows, by / rows->head.line_range);
-            rows->now.line += rows->head.line_base + (int64_t)(by % rows->head.line_range);
+            move_line(rows, rows->head.line_base + (int64_t)(by % rows->head.line_range));
             emit(rows);
         } else if (opcode == 0 ? !run_extended(rows) : !run_standard(rows, opcode)) {
             return false;
