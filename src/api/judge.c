@@ -164,7 +164,6 @@ static const char *plain_name(struct rdf_arena *arena, const char *name)
 
 /* ---- Clones ---- */
 
-/* Compare each clone with the function itself, as far as there is debug data. */
 static void judge_clone_callers(struct rdf_judge *judge, struct rdf_judge_object *object,
                                 struct rdf_clone *clone)
 {
@@ -178,6 +177,7 @@ static void judge_clone_callers(struct rdf_judge *judge, struct rdf_judge_object
     }
 }
 
+/* Compare each clone with the function itself, as far as there is debug data. */
 static void judge_clones(struct rdf_judge *judge, const struct rdf_function *function,
                          struct rdf_facts *facts)
 {
