@@ -347,7 +347,7 @@ static void one_sealed_without_self_mem(void)
 static void no_proc(size_t threads)
 {
     live_skip_where_emulated("/proc is the emulator's, whatever is mounted");
-    char folder[] = "/tmp/empty-XXXXXX";
+    char folder[] = "empty-XXXXXX"; /* nobody can remove it afterwards but who runs the tests */
     live_proc_fd = open("/proc", O_RDONLY | O_DIRECTORY);
     CHECK(live_proc_fd >= 0 && mkdtemp(folder));
     bool gone = !chroot(folder) && !chdir("/");
