@@ -112,13 +112,7 @@ result "sleep ends in time" slept
 
 # ---- Threads of all kinds ----
 
-"$CC" -O1 -g -pthread -o guest "$SRC/tests/fixtures/attached.c" || { echo "Bail out! the guest"; exit 1; }
-cat >answer.c <<'C'
-#include <redefine/patch.h>
-static int forty(int x) { return REDEFINE_ORIGINAL(forty)(x) + 40; }
-REDEFINE_PATCH("answer", forty);
-C
-patch answer.so answer.c -g
+guest_and_answer attached
 
 # Each kind prints what answer(1) is, over and over: 2, and 42 when it is redefined.
 kind()

@@ -8,13 +8,7 @@ set -u
 . "$SRC/tests/support/attach.sh"
 needs_plain_agent
 needs_attach
-"$CC" -O1 -g -pthread -o guest "$SRC/tests/fixtures/attached.c" || { echo "Bail out! the guest"; exit 1; }
-cat >answer.c <<'C'
-#include <redefine/patch.h>
-static int forty(int x) { return REDEFINE_ORIGINAL(forty)(x) + 40; }
-REDEFINE_PATCH("answer", forty);
-C
-patch answer.so answer.c
+guest_and_answer attached
 
 # Kills its process at the KILL_AT'th of these calls: an odd number before it, an even one behind it.
 cat >kills.c <<'C'

@@ -9,13 +9,7 @@ export XDG_CACHE_HOME="$PWD/cache"
 needs_plain_agent
 needs_attach
 clock_patches
-"$CC" -O1 -g -pthread -o guest "$SRC/tests/fixtures/attached.c" || { echo "Bail out! the guest"; exit 1; }
-cat >answer.c <<'C'
-#include <redefine/patch.h>
-static int forty(int x) { return REDEFINE_ORIGINAL(forty)(x) + 40; }
-REDEFINE_PATCH("answer", forty);
-C
-patch answer.so answer.c -g
+guest_and_answer attached
 
 # refuses NAME REGEX ARGUMENT…: of attach; what runs in the background says 2 afterwards, as before.
 refuses()

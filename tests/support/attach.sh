@@ -10,6 +10,18 @@ needs_attach()
     [ "$(uname -m)" = x86_64 ] || skip_all "a process that runs is changed on x86-64 alone"
 }
 
+# guest_and_answer FIXTURE: ./guest, which says what answer(1) is, and a patch of that.
+guest_and_answer()
+{
+    "$CC" -O1 -g -pthread -o guest "$SRC/tests/fixtures/$1.c" || { echo "Bail out! the guest"; exit 1; }
+    cat >answer.c <<'C'
+#include <redefine/patch.h>
+static int forty(int x) { return REDEFINE_ORIGINAL(forty)(x) + 40; }
+REDEFINE_PATCH("answer", forty);
+C
+    patch answer.so answer.c -g
+}
+
 begin()
 {
     : >told
