@@ -194,6 +194,8 @@ __attribute__((constructor)) static void start(void)
          item = rdf_agent_cut(&rest, RDF_REQUEST_ITEM))
         if (!carry_out(item))
             give_up();
+    if (!rdf_agent_keep_all()) /* an errand that fails takes back what it brought, and nothing else */
+        give_up();
     redefine_on_progress(NULL, NULL);
     rdf_agent_publish_ledger();
     free(copy);

@@ -42,8 +42,8 @@ bool rdf_agent_restore(char *fields); /* restore */
 /* Load the file of a patch or a name, of which nothing is in force yet; false as above. */
 bool rdf_agent_load(char *fields);
 
-/* Every item of an errand has been done: what it replaces may go. Or one could not be: nothing of it stays.
- */
+/* Every item of an errand, or of the start, has been done: what it replaces may go. Or one could not be:
+ * nothing of it stays. */
 bool rdf_agent_keep_all(void);
 void rdf_agent_take_all_back(void);
 
