@@ -67,12 +67,30 @@ static void visit_nothing(void *ctx, size_t index, uint64_t addr, enum rdf_refer
     (void)kind;
 }
 
+struct part {
+    uint64_t addr;
+    bool has;
+};
+
+static void visit_part(void *ctx, uint64_t start, uint64_t end)
+{
+    struct part *part = ctx;
+    part->has |= part->addr >= start && part->addr < end;
+}
+
 /* Whether the dictionary is named by data: by the dictionary of a generic function, which passes it on. The
- * visitor is there for both counts to be exact. */
+ * visitor is there for both counts to be exact. Linkers of some CPUs put dictionaries into the segment of the
+ * code, which is not searched for words: there it may be so. */
 static redefine_status is_passed_on(const struct looking *looking, bool *ret, struct rdf_error *err)
 {
     uint64_t addr = looking->target->wrapper.dictionary;
     struct rdf_image *image = rdf_go_image(looking->target->func.go);
+    struct part code = {.addr = addr};
+    rdf_image_each_code(looking->images, image, visit_part, &code);
+    if (code.has) {
+        *ret = true;
+        return REDEFINE_OK;
+    }
     struct rdf_references all = {.start = addr, .end = addr};
     struct rdf_references in_code = all;
     redefine_status status = rdf_image_references(looking->images, image, &all, 1, false, visit_nothing, NULL,
