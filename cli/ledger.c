@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum { TEXT_BYTES_MAX = 64 << 20, TRIES = 100 };
 
@@ -113,8 +114,13 @@ static char *read_ledger(const struct cli_process *process)
         return NULL;
     uint64_t symbol = cli_patch_symbol(file, RDF_LEDGER_SYMBOL);
     bool is_readable = symbol != 0;
-    for (int i = 0; is_readable && !text && i < TRIES; i++)
+    const struct timespec pause = {
+        0, 1000000}; /* whoever is in the middle of changing it may need the processor */
+    for (int i = 0; is_readable && !text && i < TRIES; i++) {
+        if (i > 0)
+            (void)nanosleep(&pause, NULL);
         is_readable = read_once(process->pid, agent.map.start + symbol, &text);
+    }
     if (!text)
         cli_say("the agent in process %d (%s), %s, is of another version, or its memory is damaged: what it "
                 "has redefined "
