@@ -224,6 +224,7 @@ static bool take_step(struct unstopped *unstopped, bool (*is_meant)(const struct
 {
     struct rdf_write *write = unstopped->write;
     struct rdf_world nobody = {0};
+    bool has_begun = __atomic_load_n(&write->has_begun_publishing, __ATOMIC_ACQUIRE);
     for (size_t i = 0; i < write->count; i++) {
         struct rdf_write_item *item = &write->item[i];
         item->is_due = false;
@@ -237,9 +238,15 @@ static bool take_step(struct unstopped *unstopped, bool (*is_meant)(const struct
         item->now[0] = step == OPEN ? bytes[0] : write->arch->trap[0];
         for (size_t at = 1; step != CLOSE && at < item->edit.len_bytes; at++)
             item->now[at] = bytes[at];
-        /* Not from what it was to be: a step that failed is taken once more. */
-        item->is_due = !rdf_store_is(write, item->edit.addr, item->now, item->edit.len_bytes) &&
-                       !rdf_store_is_gone(write, item);
+        /* Not from what it was to be: a step that failed is taken once more. What is gone is passed over when
+         * it is put back, and where the change cannot be refused any more. */
+        bool is_missing = !rdf_store_is(write, item->edit.addr, item->now, item->edit.len_bytes);
+        item->is_due = is_missing && !rdf_store_is_gone(write, item);
+        if (is_missing && !item->is_due && to_new && !has_begun) {
+            write->failed_item = i;
+            write->err = -ENOMEM;
+            return false;
+        }
     }
     return rdf_store_due(write, &nobody);
 }
@@ -499,8 +506,11 @@ static bool prepare(struct unstopped *unstopped, struct rdf_stop_report *report)
         write->space->ops->ask_threads(write->space, RDF_DEADLINE_MS, is_out, unstopped, report) < 0)
         return false;
     write->stop.thread_count = report->thread_count;
-    return take_step(unstopped, is_entrance, TAIL, true) && change(unstopped, is_dead_padding, true) &&
-           rdf_store_find_gone(write) == write->count;
+    if (!take_step(unstopped, is_entrance, TAIL, true) || !change(unstopped, is_dead_padding, true))
+        return false;
+    write->failed_item = rdf_store_find_gone(write);
+    write->err = write->failed_item < write->count ? -ENOMEM : 0;
+    return write->err == 0;
 }
 
 /* Steps 6 to 9. What has been written already can be written again: once more, if one call failed. */
@@ -532,7 +542,8 @@ static redefine_status write_by_traps(struct unstopped *unstopped, struct rdf_er
     if (status != REDEFINE_OK)
         return status;
     if (!prepare(unstopped, &report)) {
-        /* Pages that are not there cannot be made writable, nor read back; by now they may be there again. */
+        /* Pages that are not there are found so, or cannot be made writable, nor read back. They may be there
+         * again by now. */
         bool was_gone = write->err == -ENOMEM || write->err == -EIO;
         size_t unloaded = was_gone ? write->failed_item : rdf_store_find_gone(write);
         bool is_unloaded = write->may_go && !report.err && unloaded < write->count;

@@ -259,10 +259,12 @@ static int os_maps_at(struct rdf_space *space, const uint64_t *addr, size_t coun
         return status;
     struct rdf_map *map = malloc((list_maps(os, NULL) + 1) * sizeof *map);
     struct rdf_maps maps = {map, list_maps(os, map)};
+    bool is_gone = os->gone_at && os->op_count[MEMORY_MAPS_AT] == os->gone_at;
     for (size_t i = 0; i < count; i++) {
         const struct rdf_map *found = rdf_maps_find(&maps, addr[i]);
         ret[i] = found ? *found : (struct rdf_map){0};
         ret[i].path = "";
+        ret[i].ino += is_gone;
     }
     free(map);
     return 0;

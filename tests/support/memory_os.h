@@ -100,6 +100,7 @@ struct memory_os {
     size_t fork_counted;
     jmp_buf forked;         /* … here */
     int denied[MEMORY_OPS]; /* errno value that every such call gives; 0: it works */
+    size_t gone_at;         /* this question of what is mapped finds other files there; 0: none does */
     /* Writes of code that say yes: and have stored nothing, or only the first half. */
     enum { MEMORY_HONEST, MEMORY_STORES_NOTHING, MEMORY_STORES_HALF } lie[RDF_WRITE_METHODS];
     uint64_t resolver_answer;

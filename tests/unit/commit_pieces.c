@@ -57,7 +57,8 @@ static const struct setting setting[] = {
      false},
     {"with threads, and padding", 2, 0, false, true, false},
     {"with threads, in an object that may go", 2, 0, false, false, true},
-    {"no stops", 2, 0, true, false, false},
+    {"no stops", 2, 0, true, false, false}, /* these two last */
+    {"no stops, in an object that may go", 2, 0, true, false, true},
 };
 enum { SETTINGS = sizeof setting / sizeof setting[0] };
 
@@ -275,7 +276,7 @@ static void each_write_fails_from_one_on(void **state)
 static void writes_that_lie(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < SETTINGS - 1; i++)
+    for (size_t i = 0; i < SETTINGS && !setting[i].no_stops; i++)
         for (int lie = MEMORY_STORES_NOTHING; lie <= MEMORY_STORES_HALF; lie++)
             for (int liar = 0; liar < RDF_WRITE_METHODS; liar++) {
                 struct many *many = prepare(&setting[i], TOGGLED);
@@ -308,7 +309,7 @@ static void check_short(struct memory_os *os)
 static void killed_behind_each_write(void **state)
 {
     (void)state;
-    for (size_t i = 1; i < SETTINGS - 1; i++)
+    for (size_t i = 1; i < SETTINGS && !setting[i].no_stops; i++)
         for (enum kind kind = REDEFINED; kind <= TOGGLED; kind++) {
             int behind = 0;
             for (bool was_killed = true; was_killed; behind = (int)next_of((size_t)behind)) {
@@ -346,7 +347,7 @@ static void poke(struct memory_os *os)
 static void a_page_changes_before_the_stop(void **state)
 {
     (void)state;
-    for (size_t i = 1; i < SETTINGS - 1; i++)
+    for (size_t i = 1; i < SETTINGS && !setting[i].no_stops; i++)
         for (size_t function = 0; function < FUNCTIONS; function += 7)
             for (int is_ours = 0; is_ours < 2; is_ours++) {
                 struct many *many = prepare(&setting[i], TOGGLED);
@@ -392,7 +393,7 @@ static void the_object_is_gone_before_the_stop(void **state)
 {
     (void)state;
     void (*const ways[])(struct memory_os * os) = {load_other, unload, unload};
-    for (size_t i = 1; i < SETTINGS - 1; i++)
+    for (size_t i = 1; i < SETTINGS && !setting[i].no_stops; i++)
         for (size_t way = 0; way < sizeof ways / sizeof ways[0]; way++)
             for (size_t stride = 1; setting[i].may_go && stride < FUNCTIONS; stride += 7) {
                 struct many *many = prepare(&setting[i], REDEFINED);
@@ -411,6 +412,36 @@ static void the_object_is_gone_before_the_stop(void **state)
             }
 }
 
+/* It is gone for one look, and there again for the next. Who is told that all is changed when it went behind
+ * the last look has what was closed after it was redefined: no more is asked of that. */
+static void the_object_is_gone_for_a_moment(void **state)
+{
+    (void)state;
+    for (size_t i = 1; i < SETTINGS; i++)
+        for (size_t stride = 1; setting[i].may_go && stride < FUNCTIONS; stride += 23) {
+            size_t at = 1, refused = 0;
+            for (bool happened = true; happened; at++) {
+                struct many *many = prepare(&setting[i], REDEFINED);
+                many->os->gone_at = at;
+                redefine_status status = commit_each(many, REDEFINED, stride);
+                happened = many->os->op_count[MEMORY_MAPS_AT] >= at;
+                many->os->gone_at = 0;
+                if (status != REDEFINE_OK && status != REDEFINE_EBUSY)
+                    fail_msg("%s, question %zu: %s", setting[i].name, at, many->err.sentence);
+                assert_true(at < ATTEMPTS_MAX);
+                if (status == REDEFINE_OK && setting[i].no_stops) {
+                    many_free(many);
+                    continue;
+                }
+                refused += status == REDEFINE_EBUSY;
+                check(many, setting[i].name);
+                end(many, REDEFINED, setting[i].name);
+            }
+            printf("# %s: %zu questions, %zu refusals\n", setting[i].name, at, refused);
+            assert_true(refused > 0);
+        }
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -421,6 +452,7 @@ int main(void)
         cmocka_unit_test(killed_behind_each_write),
         cmocka_unit_test(a_page_changes_before_the_stop),
         cmocka_unit_test(the_object_is_gone_before_the_stop),
+        cmocka_unit_test(the_object_is_gone_for_a_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
