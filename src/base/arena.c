@@ -103,18 +103,26 @@ void rdf_arena_empty(struct rdf_arena *arena)
         rdf_arena_rollback(arena, mark);
 }
 
+static void zero(void *bytes, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        ((char *)bytes)[i] = 0;
+}
+
 void rdf_arena_rollback(struct rdf_arena *arena, struct rdf_arena_mark mark)
 {
     size_t used_bytes = arena->used_bytes;
     while (arena->chunk != mark.chunk) {
         struct rdf_arena_chunk *newest = arena->chunk;
+        size_t len_bytes = newest->len_bytes;
         arena->chunk = newest->older; /* first: a fork may copy what is here */
+        if (arena->source->takes_zeroed)
+            zero(newest, 0, used_bytes);
         used_bytes = arena->chunk ? arena->chunk->len_bytes : 0;
-        arena->source->put(arena->source->ctx, newest, newest->len_bytes);
+        arena->source->put(arena->source->ctx, newest, len_bytes);
     }
     /* Memory is handed out zeroed: what is given back must be zero again. */
-    for (size_t i = mark.used_bytes; i < used_bytes; i++)
-        ((char *)arena->chunk)[i] = 0;
+    zero(arena->chunk, mark.used_bytes, used_bytes);
     arena->used_bytes = mark.used_bytes;
 }
 

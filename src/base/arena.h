@@ -9,6 +9,7 @@
 #ifndef RDF_BASE_ARENA_H
 #define RDF_BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct rdf_page_source {
@@ -17,6 +18,7 @@ struct rdf_page_source {
     void *ctx;
     /* All of them will be written to soon: cheaper together than one after the other. Null: nothing to do. */
     void (*touch)(void *ctx, void *pages, size_t len_bytes);
+    bool takes_zeroed; /* what is put back is to be zero again, as what get gave */
 };
 
 struct rdf_arena {

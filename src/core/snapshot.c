@@ -34,12 +34,10 @@ static void put_pages(void *ctx, void *pages, size_t len_bytes)
         outside -= len_bytes;
         return;
     }
-    for (size_t i = 0; i < len_bytes; i++)
-        bytes[i] = 0; /* pages are handed out zeroed */
     room_used -= len_bytes;
 }
 
-const struct rdf_page_source rdf_snapshot_pages = {.get = get_pages, .put = put_pages};
+const struct rdf_page_source rdf_snapshot_pages = {.get = get_pages, .put = put_pages, .takes_zeroed = true};
 
 /* ---- the snapshot ---- */
 

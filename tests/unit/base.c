@@ -79,6 +79,45 @@ static void an_arena_goes_back_to_a_mark(void **state)
     memory_os_free(os);
 }
 
+/* Given out again newest first, as a stack. */
+static _Alignas(4096) uint8_t room[4 << 20];
+static size_t room_used;
+
+static void *get_room(void *ctx, size_t len_bytes)
+{
+    (void)ctx;
+    room_used += len_bytes;
+    return room_used <= sizeof room ? room + room_used - len_bytes : NULL;
+}
+
+static void put_room(void *ctx, void *pages, size_t len_bytes)
+{
+    (void)ctx;
+    room_used -= len_bytes;
+    assert_ptr_equal(pages, room + room_used);
+    for (size_t i = 0; i < len_bytes; i++)
+        assert_int_equal(((uint8_t *)pages)[i], 0);
+}
+
+static void an_arena_gives_back_zeroed_what_is_to_be(void **state)
+{
+    (void)state;
+    const struct rdf_page_source source = {.get = get_room, .put = put_room, .takes_zeroed = true};
+    for (size_t pieces = 1; pieces < 30; pieces++) {
+        struct rdf_arena arena;
+        struct rdf_arena_mark mark;
+        rdf_arena_init(&arena, &source);
+        for (size_t i = 0; i < pieces; i++) {
+            memset(rdf_arena_alloc(&arena, 100000), 0x44, 100000);
+            if (i == pieces / 2)
+                mark = rdf_arena_take_mark(&arena);
+        }
+        rdf_arena_rollback(&arena, mark);
+        rdf_arena_free(&arena);
+        assert_int_equal(room_used, 0);
+    }
+}
+
 static void an_arena_says_when_there_is_no_more(void **state)
 {
     (void)state;
@@ -331,6 +370,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_arena_hands_out_zeroed_aligned_memory),
         cmocka_unit_test(an_arena_goes_back_to_a_mark),
+        cmocka_unit_test(an_arena_gives_back_zeroed_what_is_to_be),
         cmocka_unit_test(an_arena_says_when_there_is_no_more),
         cmocka_unit_test(slices_never_leave_their_span),
         cmocka_unit_test(numbers_are_read_little_endian_or_not_at_all),
