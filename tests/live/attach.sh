@@ -18,9 +18,7 @@ tells()
     shift
     begin "$@"
     says_not 17:00 || { tell "$tells_name did not begin"; return 1; }
-    run "$redefine" attach "$pid" --patch five_pm.so
-    is_as_expected 0 '' || return 1
-    says 17:00 || { tell "it does not say that it is five"; return 1; }
+    attaches five_pm.so 17:00 || return 1
     run "$redefine" restore "$pid"
     is_as_expected 0 '' || return 1
     says_not 17:00 || { tell "it still says that it is five"; return 1; }
@@ -114,21 +112,9 @@ result "sleep ends in time" slept
 
 guest_and_answer attached
 
-# Each kind prints what answer(1) is, over and over: 2, and 42 when it is redefined.
-kind()
-{
-    begin ./guest "$1"
-    says 2 || { tell "it did not begin"; return 1; }
-    run "$redefine" attach "$pid" --patch answer.so
-    is_as_expected 0 '' || return 1
-    says 42 || { tell "it is not redefined"; return 1; }
-    run "$redefine" restore "$pid"
-    is_as_expected 0 '' || return 1
-    says 2 || { tell "it is not restored"; return 1; }
-    goes_on || { tell "it has ended"; return 1; }
-}
+# Each kind prints what answer(1) is, over and over.
 for name in sleeping busy blocked sigwait suspended futex poll threads handler vector; do
-    result "a program: $name" kind $name
+    result "a program: $name" on_and_off ./guest "$name"
     end
 done
 
@@ -167,9 +153,7 @@ GO
             begin ./with-cgo
             says_not 17 || { tell "it did not begin"; return 1; }
             for _ in 1 2 3; do
-                run "$redefine" attach "$pid" --patch five_pm.so
-                is_as_expected 0 '' || return 1
-                says 17 || { tell "it does not say that it is five"; return 1; }
+                attaches five_pm.so 17 || return 1
                 run "$redefine" restore "$pid"
                 is_as_expected 0 '' || return 1
                 says_not 17 || { tell "it still says that it is five"; return 1; }
@@ -191,9 +175,7 @@ gives_up()
 if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0: sys.exit(111)
 os.execv("./guest", ["guest", "sleeping"])'
     says 2 || { wait "$pid"; return $?; }
-    run "$redefine" attach "$pid" --patch answer.so
-    is_as_expected 0 '' || return 1
-    says 42 || { tell "it is not redefined"; return 1; }
+    attaches answer.so 42 || return 1
     ! grep -q rwx "/proc/$pid/maps" || { tell "a page is writable and executable"; return 1; }
 }
 gives_up >gives-up 2>&1
@@ -208,8 +190,7 @@ end
 # Nobody may see that it ran: it stays stopped.
 stopped()
 {
-    begin ./guest sleeping
-    says 2 || { tell "it did not begin"; return 1; }
+    begins ./guest sleeping || return 1
     kill -STOP "$pid"
     await_state T || { tell "it did not stop"; return 1; }
     run "$redefine" attach "$pid" --patch answer.so
@@ -232,8 +213,7 @@ result "a process that is stopped stays so, and is redefined when it goes on" st
 end
 stopped_threads()
 {
-    begin ./guest threads
-    says 2 || return 1
+    begins ./guest threads || return 1
     kill -STOP "$pid"
     await_state T || return 1
     run "$redefine" attach "$pid" --patch answer.so
@@ -247,7 +227,7 @@ result "a stopped process of many threads" stopped_threads
 end
 
 # The thread's own state is what it was: the guest compares it, and ends when it is not.
-result "registers, vectors, errno, mask, alternate stack: as they were" kind state
+result "registers, vectors, errno, mask, alternate stack: as they were" on_and_off ./guest state
 end
 
 # ---- What it says ----
@@ -295,9 +275,8 @@ expect "attached again after a restore" 0 ''
 result "... it is redefined" says 42
 
 # A patch that was built again: its newer version takes the place of the older one.
-sed 's/+ 40/+ 50/' answer.c >answer50.c
 rm answer.so
-patch answer.so answer50.c -g
+patch_adding 50 answer.so
 run "$redefine" attach "$pid" --patch answer.so
 expect "a patch that was built again" 0 ''
 result "... takes the place of the former version" says 52
@@ -305,8 +284,7 @@ run "$redefine" status "$pid"
 result "... which is not in force any more" sh -c '[ "$(grep -c "^/" out)" = 1 ]'
 
 # Another one on top; they come off in any order.
-sed 's/forty/ten/g; s/+ 40/+ 10/' answer.c >ten.c
-patch ten.so ten.c -g
+patch_adding 10 ten.so
 run "$redefine" attach "$pid" --patch ten.so
 expect "another patch on top" 0 ''
 result "... stacks" says 62

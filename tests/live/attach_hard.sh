@@ -8,29 +8,8 @@ set -u
 export XDG_CACHE_HOME="$PWD/cache"
 needs_plain_agent
 needs_attach
-"$CC" -O1 -g -pthread -o guest "$SRC/tests/fixtures/attached.c" || { echo "Bail out! the guest"; exit 1; }
-cat >answer.c <<'C'
-#include <redefine/patch.h>
-static int forty(int x) { return REDEFINE_ORIGINAL(forty)(x) + 40; }
-REDEFINE_PATCH("answer", forty);
-C
-patch answer.so answer.c -g
-sed 's/forty/ten/g; s/+ 40/+ 10/' answer.c >ten.c
-patch ten.so ten.c -g
-
-# on_and_off COMMAND…: it is redefined, and is not any more.
-on_and_off()
-{
-    begin "$@"
-    says 2 || { tell "it did not begin"; return 1; }
-    run "$redefine" attach "$pid" --patch answer.so
-    is_as_expected 0 '' || return 1
-    says 42 || { tell "it is not redefined"; return 1; }
-    run "$redefine" restore "$pid"
-    is_as_expected 0 '' || return 1
-    says 2 || { tell "it is not restored"; return 1; }
-    goes_on || { tell "it has ended"; return 1; }
-}
+guest_and_answer attached
+patch_adding 10 ten.so
 
 # ---- Stacks ----
 
@@ -41,11 +20,7 @@ printf '#include <string.h>\n__attribute__((constructor)) static void begin(void
 patch large.so large.c -g
 small_stack()
 {
-    begin sh -c 'ulimit -s 64; exec ./guest sleeping'
-    says 2 || { tell "it did not begin"; return 1; }
-    run "$redefine" attach "$pid" --patch large.so
-    is_as_expected 0 '' || return 1
-    says 42 || { tell "it is not redefined"; return 1; }
+    begins sh -c 'ulimit -s 64; exec ./guest sleeping' && attaches large.so 42
 }
 result "a program whose limit of the stack is less than a constructor takes" small_stack
 end
@@ -118,16 +93,10 @@ fi
 # gone HOW…: it begins in this way, and then its file lies there no more, or another one does.
 gone()
 {
-    begin "$@"
-    says 2 || { tell "it did not begin"; return 1; }
+    begins "$@" || return 1
     rm -f gone-guest libraries/libc.so.6
     [ -z "${other:-}" ] || cp "$other" gone-guest
-    run "$redefine" attach "$pid" --patch answer.so
-    is_as_expected 0 '' || return 1
-    says 42 || { tell "it is not redefined"; return 1; }
-    run "$redefine" restore "$pid"
-    is_as_expected 0 '' || return 1
-    says 2 || { tell "it is not restored"; return 1; }
+    attaches answer.so 42 && restores
 }
 cp guest gone-guest
 result "a program whose file was deleted" gone ./gone-guest sleeping
@@ -162,14 +131,11 @@ C
 patch sleeps.so sleeps.c
 no_sleep()
 {
-    begin ./guest sleeping
-    says 2 || return 1
+    begins ./guest sleeping || return 1
     run "$redefine" attach "$pid" --patch sleeps.so
     is_as_expected 0 '' || return 1
     for _ in 1 2 3 4 5; do
-        run "$redefine" attach "$pid" --patch answer.so
-        is_as_expected 0 '' || return 1
-        says 42 || return 1
+        attaches answer.so 42 || return 1
         before=$(grep -c . "/proc/$pid/maps")
         run "$redefine" restore "$pid" answer.so
         is_as_expected 0 '' || return 1

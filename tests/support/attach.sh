@@ -10,16 +10,22 @@ needs_attach()
     [ "$(uname -m)" = x86_64 ] || skip_all "a process that runs is changed on x86-64 alone"
 }
 
+# patch_adding N FILE.so: answer, and N on top. Its source stays in FILE.c.
+patch_adding()
+{
+    cat >"${2%.so}.c" <<C
+#include <redefine/patch.h>
+static int more(int x) { return REDEFINE_ORIGINAL(more)(x) + $1; }
+REDEFINE_PATCH("answer", more);
+C
+    patch "$2" "${2%.so}.c" -g
+}
+
 # guest_and_answer FIXTURE: ./guest, which says what answer(1) is, and a patch of that.
 guest_and_answer()
 {
     "$CC" -O1 -g -pthread -o guest "$SRC/tests/fixtures/$1.c" || { echo "Bail out! the guest"; exit 1; }
-    cat >answer.c <<'C'
-#include <redefine/patch.h>
-static int forty(int x) { return REDEFINE_ORIGINAL(forty)(x) + 40; }
-REDEFINE_PATCH("answer", forty);
-C
-    patch answer.so answer.c -g
+    patch_adding 40 answer.so
 }
 
 begin()
@@ -72,6 +78,38 @@ await_state()
         sleep 0.05
     done
     return 1
+}
+
+# ---- A program that says 2, and 42 when answer.so redefines it ----
+
+# begins COMMAND…: it says 2.
+begins()
+{
+    begin "$@"
+    says 2 || { tell "it did not begin"; return 1; }
+}
+
+# attaches PATCH TEXT: with that patch the program says that.
+attaches()
+{
+    run "$redefine" attach "$pid" --patch "$1"
+    is_as_expected 0 '' || return 1
+    says "$2" || { tell "it is not redefined"; return 1; }
+}
+
+# restores: it says 2 again.
+restores()
+{
+    run "$redefine" restore "$pid"
+    is_as_expected 0 '' || return 1
+    says 2 || { tell "it is not restored"; return 1; }
+}
+
+# on_and_off COMMAND…: it is redefined, and is not any more, and goes on.
+on_and_off()
+{
+    begins "$@" && attaches answer.so 42 && restores || return 1
+    goes_on || { tell "it has ended"; return 1; }
 }
 
 # dump_code NAME: the first bytes of a function of ./guest, as they are in the process.
