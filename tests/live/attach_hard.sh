@@ -190,18 +190,7 @@ end
 
 # ---- All or nothing ----
 
-cat >hangs.c <<'C'
-#include <redefine/patch.h>
-#include <unistd.h>
-__attribute__((constructor)) static void hang(void)
-{
-    while (access("come-back", F_OK) != 0)
-        usleep(10000);
-}
-static int mine(int x) { return x + 1000; }
-REDEFINE_PATCH("answer", mine);
-C
-patch hangs.so hangs.c -g
+patch_that_hangs hangs.so
 begin ./guest sleeping
 says 2
 run "$redefine" attach "$pid" --patch ten.so --patch hangs.so

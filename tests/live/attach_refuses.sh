@@ -307,18 +307,7 @@ result "all that was refused left the program as it was" says 2
 
 # ---- A constructor that does not come back ----
 
-cat >hangs.c <<'C'
-#include <redefine/patch.h>
-#include <unistd.h>
-__attribute__((constructor)) static void hang(void)
-{
-    while (access("come-back", F_OK) != 0)
-        usleep(10000);
-}
-static int mine(int x) { return x + 1000; }
-REDEFINE_PATCH("answer", mine);
-C
-patch hangs.so hangs.c -g
+patch_that_hangs hangs.so
 run "$redefine" attach "$pid" --patch hangs.so
 refused "a constructor that hangs" 125 "loading $PWD/hangs.so for 10 s.*runs on and nothing is redefined, nor will be"
 result "... the program goes on" says 2

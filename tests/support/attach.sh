@@ -28,6 +28,23 @@ guest_and_answer()
     patch_adding 40 answer.so
 }
 
+# patch_that_hangs FILE.so: of answer, whose constructor comes back when there is ./come-back.
+patch_that_hangs()
+{
+    cat >"${1%.so}.c" <<'C'
+#include <redefine/patch.h>
+#include <unistd.h>
+__attribute__((constructor)) static void hang(void)
+{
+    while (access("come-back", F_OK) != 0)
+        usleep(10000);
+}
+static int mine(int x) { return x + 1000; }
+REDEFINE_PATCH("answer", mine);
+C
+    patch "$1" "${1%.so}.c" -g
+}
+
 begin()
 {
     : >told
