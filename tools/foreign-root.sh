@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 debian_for "$cpu"
 packages=$(awk -v what="$what" '$1 == "foreign" || (what && $1 == what) { printf "%s ", $2 }' tools/packages.txt)
 
-# Complete, and for the packages that are asked for now, or more? Then nothing is to be done.
+# .packages is written last: where it names these packages, or these and more, nothing is to be done.
 case $(cat "$dir/.packages" 2>/dev/null) in
     "$suite $packages"*) exit 0 ;;
 esac
