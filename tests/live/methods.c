@@ -347,14 +347,15 @@ static void one_sealed_without_self_mem(void)
 static void no_proc(size_t threads)
 {
     live_skip_where_emulated("/proc is the emulator's, whatever is mounted");
-    char folder[] = "empty-XXXXXX"; /* nobody can remove it afterwards but who runs the tests */
+    char folder[] = "empty-XXXXXX";
     live_proc_fd = open("/proc", O_RDONLY | O_DIRECTORY);
     CHECK(live_proc_fd >= 0 && mkdtemp(folder));
-    bool gone = !chroot(folder) && !chdir("/");
-    if (!gone)
-        (void)rmdir(folder);
-    if (!gone)
+    int root_fd = open(folder, O_RDONLY | O_DIRECTORY);
+    /* Removed before it is the root: from in there it could not be reached any more. */
+    CHECK(root_fd >= 0 && !rmdir(folder));
+    if (fchdir(root_fd) || chroot("."))
         live_skip("chroot: %s", strerror(errno));
+    close(root_fd);
     live_threads(threads);
     live_world_take(&live_before);
     int status = redefine(first, first_more);
