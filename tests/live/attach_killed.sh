@@ -67,7 +67,7 @@ at_each()
         status=$?
         goes_on || { tell "killed at $at: the program has ended: $(tail -n 2 told)"; return 1; }
         [ "$status" = 137 ] || break
-        ! grep -q '^TracerPid:.[1-9]' "/proc/$pid/status" || { tell "killed at $at: it is still traced"; return 1; }
+        ! is_traced || { tell "killed at $at: it is still traced"; return 1; }
         # It prints thirty times a second.
         before=$(wc -l <told)
         for _ in $(seq 200); do [ "$(wc -l <told)" -gt "$((before + 1))" ] && break; sleep 0.02; done

@@ -121,7 +121,7 @@ if command -v strace >/dev/null; then
     says 2
     strace -o /dev/null -p "$pid" 2>/dev/null &
     tracer=$!
-    for _ in $(seq 50); do grep -q '^TracerPid:.[1-9]' "/proc/$pid/status" && break; sleep 0.1; done
+    await is_traced
     refuses "under strace" "traced by process $tracer \(strace\)" "$pid" --patch answer.so
     run "$redefine" status "$pid"
     expect "... its status can be read" 0 "nothing is redefined by redefine in process $pid (guest)"
@@ -137,7 +137,7 @@ if command -v gdb >/dev/null; then
     begin ./guest sleeping
     says 2
     (sleep 20) | gdb -q -nx -p "$pid" >/dev/null 2>&1 &
-    for _ in $(seq 100); do grep -q '^TracerPid:.[1-9]' "/proc/$pid/status" && break; sleep 0.1; done
+    await is_traced
     tracer=$(sed -n 's/^TracerPid:.//p' "/proc/$pid/status")
     refuses "under gdb" "traced by process $tracer \(gdb\)" "$pid" --patch answer.so
     kill "$tracer"

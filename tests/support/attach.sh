@@ -64,28 +64,38 @@ goes_on()
     kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$pid/status"
 }
 
-# says TEXT: two lines to come are that text. Two, for one may be under way.
-says()
+# await COMMAND…: until it succeeds; ten seconds at the most, and while the program is there.
+await()
 {
     for _ in $(seq 100); do
         sleep 0.1
-        [ "$(tail -n 2 told | sort -u)" = "$1" ] && return 0
+        "$@" && return 0
         goes_on || break
     done
-    echo "it says: $(tail -n 3 told)"
     return 1
+}
+
+# Two lines, for one may be under way.
+is_said()
+{
+    [ "$(tail -n 2 told | sort -u)" = "$1" ]
+}
+
+is_not_said()
+{
+    said=$(tail -n 1 told)
+    [ -n "$said" ] && [ "$said" != "$1" ]
+}
+
+# says TEXT: two lines to come are that text.
+says()
+{
+    await is_said "$1" || { echo "it says: $(tail -n 3 told)"; return 1; }
 }
 
 says_not()
 {
-    for _ in $(seq 100); do
-        sleep 0.1
-        said=$(tail -n 1 told)
-        [ -n "$said" ] && [ "$said" != "$1" ] && return 0
-        goes_on || break
-    done
-    echo "it says: $(tail -n 3 told)"
-    return 1
+    await is_not_said "$1" || { echo "it says: $(tail -n 3 told)"; return 1; }
 }
 
 await_state()
@@ -95,6 +105,11 @@ await_state()
         sleep 0.05
     done
     return 1
+}
+
+is_traced()
+{
+    grep -q '^TracerPid:.[1-9]' "/proc/$pid/status"
 }
 
 # ---- A program that says 2, and 42 when answer.so redefines it ----
@@ -141,6 +156,6 @@ dump_code()
 as_it_was()
 {
     [ "$(ls "/proc/$pid/task" | wc -l)" = 1 ] || { echo "threads: $(ls "/proc/$pid/task")"; return 1; }
-    ! grep -q '^TracerPid:.[1-9]' "/proc/$pid/status" || { echo "it is traced"; return 1; }
+    ! is_traced || { echo "it is traced"; return 1; }
     ! grep -q 'rwx' "/proc/$pid/maps" || { grep rwx "/proc/$pid/maps"; return 1; }
 }
