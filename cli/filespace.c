@@ -491,8 +491,7 @@ struct cli_filespace *cli_filespace_new(const char *path, struct rdf_space *ret_
             cli_say("%s: no memory to read it; is there a limit? (ulimit -d, ulimit -v)", program.path);
         else if (errno == ENOEXEC)
             cli_say("%s holds only the debug data of a program (objcopy --only-keep-debug), and none of its "
-                    "code: name "
-                    "the program itself",
+                    "code: name the program itself",
                     program.path);
         else
             cli_say("%s is not an ELF program or library for a 64-bit little-endian CPU, or it is damaged",

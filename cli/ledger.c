@@ -123,8 +123,7 @@ static char *read_ledger(const struct cli_process *process)
     }
     if (!text)
         cli_say("the agent in process %d (%s), %s, is of another version, or its memory is damaged: what it "
-                "has redefined "
-                "cannot be read",
+                "has redefined cannot be read",
                 (int)process->pid, process->name, agent.map.path);
     return text;
 }

@@ -198,9 +198,8 @@ static void tell_callers(struct making *making)
     } else {
         add(making, hazard,
             "nothing calls %s and nothing takes its address: nobody would notice a replacement; redefine "
-            "what "
-            "is called instead of it, or, where the compiler did without calls that the source has, mark %s "
-            "__attribute__((noipa))",
+            "what is called instead of it, or, where the compiler did without calls that the source has, "
+            "mark %s __attribute__((noipa))",
             name, source);
     }
 }
@@ -253,8 +252,7 @@ static void tell_piece(struct making *making, const struct rdf_clone *clone)
         hazard.severity = RDF_SEVERITY_WARNING;
         add(making, hazard,
             "%s is the piece of the body that was not inlined: compile with -fno-partial-inlining, or mark "
-            "%s "
-            "__attribute__((noipa))",
+            "%s __attribute__((noipa))",
             clone->name, name);
         return;
     }
@@ -371,8 +369,7 @@ static void tell_names(struct making *making)
                                     .severity = RDF_SEVERITY_WARNING,
                                     .caller = other->name},
                 "%s has the same code, and the linker or compiler kept one of them: a replacement serves "
-                "both; "
-                "compile with -fno-ipa-icf and link with -Wl,--icf=none",
+                "both; compile with -fno-ipa-icf and link with -Wl,--icf=none",
                 other->name);
         else
             add(making,
@@ -394,15 +391,13 @@ static void tell_twins(struct making *making)
     if (facts->kept_twin)
         add(making, hazard,
             "%s has the same code, and the compiler let calls of %s in its own file go to that one: redefine "
-            "%s too, "
-            "or compile with -fno-ipa-icf, or mark %s __attribute__((noipa))",
+            "%s too, or compile with -fno-ipa-icf, or mark %s __attribute__((noipa))",
             facts->kept_twin, making->source, facts->kept_twin, making->source);
     for (size_t i = 0; i < facts->twin_count; i++) {
         hazard.caller = facts->twin[i].name;
         add(making, hazard,
             "%s has the same code, and the compiler let calls of it in its own file go to %s: a replacement "
-            "serves "
-            "those, too; compile with -fno-ipa-icf, or mark %s __attribute__((noipa))",
+            "serves those, too; compile with -fno-ipa-icf, or mark %s __attribute__((noipa))",
             hazard.caller, making->subject->name, hazard.caller);
     }
 }
@@ -445,8 +440,7 @@ static void tell_window(struct making *making)
     else if (window->is_slow)
         add(making, (struct rdf_hazard){.kind = RDF_HAZARD_SHORT, .severity = RDF_SEVERITY_NOTE},
             "so short that only a trap fits, at some microseconds a call; -fpatchable-function-entry=16,14 "
-            "makes "
-            "room");
+            "makes room");
 }
 
 /* Who asks for a clone by its name may take it for the whole function. */
