@@ -75,13 +75,12 @@ static bool find_functions(struct errand *errand)
             found = rdf_images_find(&errand->target.images, name, &errand->order.function[i], &ignored) ==
                     REDEFINE_OK;
         }
-        if (!found) {
-            cli_say("process %d (%s) has no %s of glibc: the agent and the patches are built for the C "
-                    "library of this "
-                    "system and cannot be loaded there; nothing was changed",
-                    (int)errand->process->pid, errand->process->name, names[i]);
-            return false;
-        }
+        if (!found)
+            return cli_process_fail(
+                errand->process,
+                "has no %s of glibc: the agent and the patches are built for the C library "
+                "of this system and cannot be loaded there; nothing was changed",
+                names[i]);
     }
     return true;
 }
@@ -93,11 +92,9 @@ static bool has_no_thread_sanitizer(struct errand *errand)
     uint64_t found;
     if (rdf_images_find(&errand->target.images, "__tsan_init", &found, &ignored) == REDEFINE_ENOTFOUND)
         return true;
-    cli_say("process %d (%s) was built with ThreadSanitizer, in which a thread that it did not make itself "
-            "crashes; "
-            "nothing was changed",
-            (int)errand->process->pid, errand->process->name);
-    return false;
+    return cli_process_fail(errand->process,
+                            "was built with ThreadSanitizer, in which a thread that it did not make itself "
+                            "crashes; nothing was changed");
 }
 
 static void add_code(void *ctx, uint64_t start, uint64_t end)
@@ -154,8 +151,7 @@ enum tried { NOT_THERE, SENT, FAILED };
 static enum tried say_failure(const struct errand *errand, const char *step, int err)
 {
     cli_say("process %d (%s): a thread of it could not be brought to %s: %s; it goes on as before, and "
-            "nothing is "
-            "redefined",
+            "nothing is redefined",
             (int)errand->process->pid, errand->process->name, step, strerror(-err));
     return FAILED;
 }
@@ -224,14 +220,11 @@ static bool send(struct errand *errand)
     }
     rdf_progress("", 1, 1);
     if (errand->waits_told == 0)
-        cli_say("process %d (%s) has ended", (int)errand->process->pid, errand->process->name);
-    else
-        cli_say("process %d (%s) has no thread that can be borrowed for a moment: %s%s; nothing was changed; "
-                "try again "
-                "when it does something else",
-                (int)errand->process->pid, errand->process->name, errand->waits,
-                errand->waits_told > WAITS_TOLD ? ", …" : "");
-    return false;
+        return cli_process_fail(errand->process, "has ended");
+    return cli_process_fail(errand->process,
+                            "has no thread that can be borrowed for a moment: %s%s; nothing was changed; try "
+                            "again when it does something else",
+                            errand->waits, errand->waits_told > WAITS_TOLD ? ", …" : "");
 }
 
 /* ---- Waiting ---- */
@@ -258,24 +251,24 @@ static void say_overdue(const struct errand *errand, uint32_t stage)
                         : stage == RDF_ERRAND_LOADING ? "loading the agent"
                                                       : step;
     if (applying)
-        cli_say("process %d (%s) has been %s for %d s and is still at it: it runs on; redefine status %d "
-                "tells what "
-                "came of it",
-                (int)errand->process->pid, errand->process->name, doing, PATIENCE_MS / 1000,
-                (int)errand->process->pid);
+        (void)
+            cli_process_fail(errand->process,
+                             "has been %s for %d s and is still at it: it runs on; redefine status %d tells "
+                             "what came of it",
+                             doing, PATIENCE_MS / 1000, (int)errand->process->pid);
     else if (cli_process_status_text(errand->process->pid, errand->process->pid, "State:", state,
                                      sizeof state) &&
              state[0] == 'T')
-        cli_say("process %d (%s) was stopped in the middle of it: nothing is redefined, nor will be when it "
-                "goes on",
-                (int)errand->process->pid, errand->process->name);
+        (void)cli_process_fail(errand->process, "was stopped in the middle of it: nothing is redefined, nor "
+                                                "will be when it goes on");
     else
-        cli_say("process %d (%s) has been %s for %d s: what is loaded does not come back from its "
-                "constructors, or "
-                "another thread holds the loader's lock. The process runs on and nothing is redefined, nor "
-                "will be "
-                "when it comes back; until then a thread more is in it, and its own dlopen waits",
-                (int)errand->process->pid, errand->process->name, doing, PATIENCE_MS / 1000);
+        (void)
+            cli_process_fail(errand->process,
+                             "has been %s for %d s: what is loaded does not come back from its constructors, "
+                             "or another thread holds the loader's lock. The process runs on and nothing is "
+                             "redefined, nor will be when it comes back; until then a thread more is in it, "
+                             "and its own dlopen waits",
+                             doing, PATIENCE_MS / 1000);
 }
 
 /* Until it is done, or nothing has moved for too long, or the process has ended. */
@@ -287,11 +280,9 @@ static bool await(const struct errand *errand, uint32_t *ret_stage)
         if (errand->kept_tid)
             (void)rdf_borrow_drive(errand->kept_tid);
         if (!READ_FIELD(errand, stage, ret_stage) || !READ_FIELD(errand, done, &done) ||
-            !READ_FIELD(errand, total, &total)) {
-            cli_say("process %d (%s) has ended, or become another program, before it was done",
-                    (int)errand->process->pid, errand->process->name);
-            return false;
-        }
+            !READ_FIELD(errand, total, &total))
+            return cli_process_fail(errand->process,
+                                    "has ended, or become another program, before it was done");
         if (*ret_stage >= RDF_ERRAND_DONE)
             return true;
         rdf_progress(errand->what, (size_t)done, (size_t)(total > done ? total : 0));
@@ -358,8 +349,7 @@ bool cli_errand_run(const struct cli_process *process, const char *what, const c
     errand.order.request = request;
     if (!rdf_borrow_is_known()) {
         cli_say("a process that runs is changed on x86-64 alone: how a thread is led back from a call that "
-                "it did not make is "
-                "written for that CPU only; start the program with redefine run instead");
+                "it did not make is written for that CPU only; start the program with redefine run instead");
         return false;
     }
     bool done = look_at(&errand) && send(&errand) && carry_out(&errand);

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,17 @@
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+bool cli_process_fail(const struct cli_process *process, const char *format, ...)
+{
+    char what[4096];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    cli_say("process %d (%s) %s", (int)process->pid, process->name, what);
+    return false;
+}
 
 /* ---- What /proc says ---- */
 
@@ -155,12 +167,13 @@ static bool may_trace(const struct cli_process *process)
         close(fd);
         return true;
     }
-    if (!say_owner(process) && !say_yama(process))
-        cli_say("process %d (%s) may not be traced (%s): it has rights that you have not, or this command "
-                "runs in a "
-                "container or under a filter without CAP_SYS_PTRACE; run it as root, outside",
-                (int)process->pid, process->name, strerror(why));
-    return false;
+    if (say_owner(process) || say_yama(process))
+        return false;
+    return cli_process_fail(
+        process,
+        "may not be traced (%s): it has rights that you have not, or this command runs in a "
+        "container or under a filter without CAP_SYS_PTRACE; run it as root, outside",
+        strerror(why));
 }
 
 static pid_t number_of(const char *arg)
@@ -202,18 +215,17 @@ bool cli_process_open(const char *verb, const char *arg, struct cli_process *ret
         cli_say("%d is a thread of process %d (%s): name that one", (int)ret->pid, (int)leader, ret->name);
     else if (has_ended(state[0]) && has_other_threads(ret->pid))
         cli_say("the main thread of process %d (%s) has ended while others run on: the kernel then shows no "
-                "memory "
-                "under the number of the process, and what is redefined in it cannot be found; nothing was "
-                "changed",
+                "memory under the number of the process, and what is redefined in it cannot be found; "
+                "nothing was changed",
                 (int)ret->pid, ret->name);
     else if (has_ended(state[0]))
-        cli_say("process %d (%s) has ended: nothing of it is left but the status that its parent has not "
-                "asked for",
-                (int)ret->pid, ret->name);
+        return cli_process_fail(ret,
+                                "has ended: nothing of it is left but the status that its parent has not "
+                                "asked for");
     else if (ret->pid == getpid())
         cli_say("process %d is this command itself", (int)ret->pid);
     else if (!cli_process_status(ret->pid, ret->pid, "VmSize:", 10, &ignored))
-        cli_say("process %d (%s) is a thread of the kernel: it runs no program", (int)ret->pid, ret->name);
+        return cli_process_fail(ret, "is a thread of the kernel: it runs no program");
     else
         return may_trace(ret);
     return false;
@@ -228,11 +240,11 @@ static bool is_untraced(const struct cli_process *process)
     if (!cli_process_status(process->pid, process->pid, "TracerPid:", 10, &tracer) || !tracer)
         return true;
     (void)cli_process_status_text((pid_t)tracer, (pid_t)tracer, "Name:", name, sizeof name);
-    cli_say("process %d (%s) is traced by process %d (%s), and there can be one tracer only: end that one, "
-            "or let go of "
-            "the process there; nothing was changed",
-            (int)process->pid, process->name, (int)tracer, name);
-    return false;
+    return cli_process_fail(
+        process,
+        "is traced by process %d (%s), and there can be one tracer only: end that one, or "
+        "let go of the process there; nothing was changed",
+        (int)tracer, name);
 }
 
 uint64_t cli_process_filters(pid_t pid, pid_t tid)
@@ -249,20 +261,16 @@ static bool is_unfiltered(const struct cli_process *process, bool is_forced)
 {
     uint64_t filters = cli_process_filters(process->pid, process->pid);
     uint64_t own = cli_process_filters(getpid(), getpid());
-    if (filters == CLI_PROCESS_STRICT) {
-        cli_say("process %d (%s) is under strict seccomp: it would be killed at its next system call; "
-                "nothing was "
-                "changed",
-                (int)process->pid, process->name);
-        return false;
-    }
+    if (filters == CLI_PROCESS_STRICT)
+        return cli_process_fail(process,
+                                "is under strict seccomp: it would be killed at its next system call; "
+                                "nothing was changed");
     if (filters <= own || is_forced)
         return true;
-    cli_say("process %d (%s) is under a seccomp filter of its own, which may end it for the system calls "
-            "that loading a "
-            "patch takes (mmap, mprotect, clone, openat): not attached (--force tries it all the same)",
-            (int)process->pid, process->name);
-    return false;
+    return cli_process_fail(
+        process, "is under a seccomp filter of its own, which may end it for the system calls that "
+                 "loading a patch takes (mmap, mprotect, clone, openat): not attached (--force tries "
+                 "it all the same)");
 }
 
 static bool has_no_shadow_stack(const struct cli_process *process)
@@ -272,11 +280,9 @@ static bool has_no_shadow_stack(const struct cli_process *process)
                                  sizeof features) ||
         !strstr(features, "shstk"))
         return true;
-    cli_say("process %d (%s) runs with a shadow stack, on which no thread can be led back from a call that "
-            "it did not "
-            "make; start it with redefine run instead; nothing was changed",
-            (int)process->pid, process->name);
-    return false;
+    return cli_process_fail(
+        process, "runs with a shadow stack, on which no thread can be led back from a call that it "
+                 "did not make; start it with redefine run instead; nothing was changed");
 }
 
 /* One command at a time, until this one ends: they would find each other tracing. */
@@ -291,11 +297,9 @@ static bool wait_for_others(const struct cli_process *process)
             return true; /* no locks here */
         if (i == TRIES - 1) {
             rdf_progress("", 1, 1);
-            cli_say("process %d (%s) is being changed by another redefine, which does not come to an end; "
-                    "nothing was "
-                    "changed",
-                    (int)process->pid, process->name);
-            return false;
+            return cli_process_fail(process,
+                                    "is being changed by another redefine, which does not come to an "
+                                    "end; nothing was changed");
         }
         rdf_progress("waiting for another redefine, tries", (size_t)i, 0);
         (void)usleep(PAUSE_US);
@@ -334,10 +338,10 @@ bool cli_process_sees(const struct cli_process *process, const char *path)
     if (stat(path, &own) == 0 && stat(there, &its) == 0 && own.st_dev == its.st_dev &&
         own.st_ino == its.st_ino)
         return true;
-    cli_say("process %d (%s) has another root or other mounts, and at %s there it does not have the file "
-            "that is here: "
-            "make it visible there under the same path (a bind mount), or run this command inside; nothing "
-            "was changed",
-            (int)process->pid, process->name, path);
-    return false;
+    return cli_process_fail(
+        process,
+        "has another root or other mounts, and at %s there it does not have the file that is "
+        "here: make it visible there under the same path (a bind mount), or run this command "
+        "inside; nothing was changed",
+        path);
 }

@@ -16,6 +16,10 @@ struct cli_process {
     char state; /* the letter in /proc */
 };
 
+/* Says what is wrong with it: "process 5 (date) " and that. Always false. */
+bool cli_process_fail(const struct cli_process *process, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* The argument of a verb: the number of a process that is there, runs a program and may be looked into.
  * False: a sentence has been said. */
 bool cli_process_open(const char *verb, const char *arg, struct cli_process *ret);
