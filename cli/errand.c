@@ -151,7 +151,7 @@ enum tried { NOT_THERE, SENT, FAILED };
 static enum tried say_failure(const struct errand *errand, const char *step, int err)
 {
     cli_say("process %d (%s): a thread of it could not be brought to %s: %s; it goes on as before, and "
-            "nothing is redefined",
+            "nothing was changed",
             (int)errand->process->pid, errand->process->name, step, strerror(-err));
     return FAILED;
 }
@@ -239,36 +239,44 @@ static bool set(const struct errand *errand, size_t offset)
     return cli_process_write(errand->process->pid, errand->addr + offset, &on, sizeof on);
 }
 
-static void say_overdue(const struct errand *errand, uint32_t stage)
+/* What keeps it, as far as its stage tells. */
+static bool fail_overdue(const struct errand *errand, uint32_t stage)
 {
     char step[RDF_ERRAND_STEP_BYTES] = "", state[32];
+    const char *doing = step, *why;
     uint32_t applying = 0;
+    pid_t pid = errand->process->pid;
     (void)set(errand, offsetof(struct rdf_errand, cancelled));
     (void)READ_FIELD(errand, applying, &applying);
     (void)READ_FIELD(errand, step, &step);
     step[sizeof step - 1] = '\0';
-    const char *doing = stage < RDF_ERRAND_LOADING    ? "beginning"
-                        : stage == RDF_ERRAND_LOADING ? "loading the agent"
-                                                      : step;
     if (applying)
-        (void)
-            cli_process_fail(errand->process,
-                             "has been %s for %d s and is still at it: it runs on; redefine status %d tells "
-                             "what came of it",
-                             doing, PATIENCE_MS / 1000, (int)errand->process->pid);
-    else if (cli_process_status_text(errand->process->pid, errand->process->pid, "State:", state,
-                                     sizeof state) &&
-             state[0] == 'T')
-        (void)cli_process_fail(errand->process, "was stopped in the middle of it: nothing is redefined, nor "
-                                                "will be when it goes on");
-    else
-        (void)
-            cli_process_fail(errand->process,
-                             "has been %s for %d s: what is loaded does not come back from its constructors, "
-                             "or another thread holds the loader's lock. The process runs on and nothing is "
-                             "redefined, nor will be when it comes back; until then a thread more is in it, "
-                             "and its own dlopen waits",
-                             doing, PATIENCE_MS / 1000);
+        return cli_process_fail(
+            errand->process,
+            "has been %s for %d s and is still at it: it runs on; redefine status %d tells what came of it",
+            step, PATIENCE_MS / 1000, (int)pid);
+    if (cli_process_status_text(pid, pid, "State:", state, sizeof state) && state[0] == 'T')
+        return cli_process_fail(errand->process,
+                                "was stopped in the middle of it: nothing was changed, nor will be when "
+                                "it goes on");
+    if (stage < RDF_ERRAND_LOADING) {
+        doing = "beginning";
+        why = "the thread that was made for it does not come to its work, as where the process is frozen";
+    } else if (stage == RDF_ERRAND_LOADING) {
+        doing = "loading the agent";
+        why = "another thread holds the loader's lock: the process' own dlopen waits, and all else of it "
+              "runs on";
+    } else if (!*step) {
+        doing = "waiting for another redefine";
+        why = "that does not come to an end, and the process runs on";
+    } else {
+        why = "what is loaded does not come back from its constructors, or another thread holds the loader's "
+              "lock: the process' own dlopen waits, and all else of it runs on";
+    }
+    return cli_process_fail(errand->process,
+                            "has been %s for %d s: %s; nothing was changed, nor will be when it goes on; "
+                            "until then a thread more is in it",
+                            doing, PATIENCE_MS / 1000, why);
 }
 
 /* Until it is done, or nothing has moved for too long, or the process has ended. */
@@ -289,10 +297,8 @@ static bool await(const struct errand *errand, uint32_t *ret_stage)
         if (done + *ret_stage != before)
             moved_ms = now_ms();
         before = done + *ret_stage;
-        if (now_ms() - moved_ms > PATIENCE_MS) {
-            say_overdue(errand, *ret_stage);
-            return false;
-        }
+        if (now_ms() - moved_ms > PATIENCE_MS)
+            return fail_overdue(errand, *ret_stage);
         pause_ms(PAUSE_MS);
     }
 }

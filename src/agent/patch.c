@@ -63,7 +63,6 @@ static unsigned versions_of(const char *path)
 static bool load(struct rdf_agent_file *file, unsigned versions, const struct stat *st)
 {
     struct link_map *map = NULL;
-    step("loading ", file->path);
     file->handle = open_file(file->path, versions);
     if (!file->handle || dlinfo(file->handle, RTLD_DI_LINKMAP, &map) != 0) {
         rdf_agent_say("%s does not load: %s; %s", file->path, dlerror(), rdf_agent_work.otherwise);
@@ -100,6 +99,7 @@ static struct rdf_agent_file *get_file(const char *path)
 {
     struct stat st;
     struct rdf_agent_file *known = rdf_agent_find_file(path), *same;
+    step("loading ", path);
     if (stat(path, &st) < 0) {
         rdf_agent_say("%s: %s; %s", path, strerror(errno), rdf_agent_work.otherwise);
         return NULL;

@@ -60,7 +60,7 @@ struct rdf_errand {
     /* The agent's. */
     int32_t status;                   /* 0: done */
     uint32_t applying;                /* it is being carried out, or has been: cancelling is too late */
-    char step[RDF_ERRAND_STEP_BYTES]; /* what it is at, for who waits in vain */
+    char step[RDF_ERRAND_STEP_BYTES]; /* what it is at, for who waits in vain; "": it waits for another one */
     uint64_t done, total;             /* of a long piece of work */
     uint64_t request_bytes;
     char request[]; /* as src/agent/request.h has it; ends with a NUL */

@@ -194,11 +194,59 @@ patch_that_hangs hangs.so
 begin ./guest sleeping
 says 2
 run "$redefine" attach "$pid" --patch ten.so --patch hangs.so
-refused "the second patch's constructor hangs" 125 "loading $PWD/hangs.so for 10 s.*runs on and nothing is redefined, nor will be"
+refused "the second patch's constructor hangs" 125 "loading $PWD/hangs.so for 10 s.*runs on; nothing was changed, nor will be"
 result "... the first is not in force either" says 2
+run "$redefine" attach "$pid" --patch answer.so
+refused "... and others are told of the lock that it holds" 125 \
+    "loading the agent for 10 s: another thread holds the loader's lock.*nothing was changed, nor will be"
 touch come-back
 sleep 1
 result "... nor when the constructor comes back" says 2
+end
+
+# ---- What does not come to an end, at other stages ----
+
+# Two functions that the errand itself calls, each in its way, come back when there is ./go-on.
+cat >late.c <<'C'
+#include <redefine/patch.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+static void wait(void)
+{
+    while (access("go-on", F_OK) != 0)
+        usleep(10000);
+}
+#ifdef DETACH
+static int late(pthread_t thread) { wait(); return REDEFINE_ORIGINAL(late)(thread); }
+REDEFINE_PATCH("pthread_detach", late);
+#else
+static int late(const char *path, struct stat *ret) { wait(); return REDEFINE_ORIGINAL(late)(path, ret); }
+REDEFINE_PATCH("stat", late);
+#endif
+C
+patch late-detach.so late.c -DDETACH
+patch late-stat.so late.c
+begin ./guest sleeping
+says 2
+run "$redefine" attach "$pid" --patch late-detach.so
+run "$redefine" attach "$pid" --patch answer.so
+refused "a thread that was made and does not come to its work" 125 \
+    "beginning for 10 s: the thread that was made for it .*nothing was changed, nor will be"
+result "... no constructor and no lock is blamed for it" sh -c '! grep -E "constructor|lock" err'
+touch go-on
+sleep 1
+result "... and when it comes to it, nothing is redefined" says 2
+rm go-on
+end
+begin ./guest sleeping
+says 2
+run "$redefine" attach "$pid" --patch late-stat.so
+timeout 2 "$redefine" attach "$pid" --patch answer.so
+run "$redefine" attach "$pid" --patch ten.so
+refused "an errand behind one that does not come to an end" 125 \
+    "waiting for another redefine for 10 s.*nothing was changed, nor will be"
+result "... no constructor and no lock is blamed for it" sh -c '! grep -E "constructor|lock" err'
 end
 
 # ---- The network ----

@@ -309,7 +309,7 @@ result "all that was refused left the program as it was" says 2
 
 patch_that_hangs hangs.so
 run "$redefine" attach "$pid" --patch hangs.so
-refused "a constructor that hangs" 125 "loading $PWD/hangs.so for 10 s.*runs on and nothing is redefined, nor will be"
+refused "a constructor that hangs" 125 "loading $PWD/hangs.so for 10 s.*runs on; nothing was changed, nor will be"
 result "... the program goes on" says 2
 run "$redefine" status "$pid"
 expect "... nothing is redefined" 0 "nothing is redefined by redefine in process $pid (guest)"
