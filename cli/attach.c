@@ -5,13 +5,13 @@
 #include "cli.h"
 #include "errand.h"
 #include "ledger.h"
+#include "option.h"
 #include "process.h"
 #include "request.h"
 
 #include "agent/request.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +23,7 @@ struct arguments {
     bool json;
 };
 
-enum { PATCH = 256, REPLACE, VERBOSE, FORCE, CLONES, JSON };
+enum { PATCH = CLI_OPTION_FIRST, REPLACE, VERBOSE, FORCE, CLONES, JSON };
 
 static const struct option attach_options[] = {{"patch", required_argument, NULL, PATCH},
                                                {"replace", required_argument, NULL, REPLACE},
@@ -48,40 +48,28 @@ static bool take(struct arguments *ret, int option)
     }
 }
 
-/* Options stand anywhere. */
 static bool parse(const char *verb, const struct option *options, int argc, char **argv, int most,
                   struct arguments *ret)
 {
     bool ok = cli_request_begin(&ret->request);
-    /* getopt counts from the program's name; ours is one word further left. */
-    argc++;
-    argv--;
-    opterr = 0;
-    for (int option; ok && (option = getopt_long(argc, argv, ":", options, NULL)) != -1;)
-        if (option == ':' || option == '?') {
-            if (option == ':')
-                cli_say("%s needs a value; see redefine --help", argv[optind - 1]);
-            else
-                cli_say("%s has no option %s; see redefine --help", verb, argv[optind - 1]);
-            ok = false;
-        } else {
-            ok = take(ret, option);
-        }
+    for (int option; ok && (option = cli_option_next(verb, argc, argv, options, CLI_OPTIONS_ANYWHERE)) != -1;)
+        ok = option != '?' && take(ret, option);
     if (ret->request.out && !cli_request_end(&ret->request)) {
         cli_say("no memory");
         return false;
     }
     if (!ok)
         return false;
-    if (optind >= argc || argc - optind > most) {
-        if (optind >= argc)
+    int first = cli_option_words();
+    if (first >= argc || argc - first > most) {
+        if (first >= argc)
             cli_say("%s needs the number of a process; see redefine --help", verb);
         else
-            cli_say("%s takes no '%s'; see redefine --help", verb, argv[optind + most]);
+            cli_say("%s takes no '%s'; see redefine --help", verb, argv[first + most]);
         return false;
     }
-    ret->pid = argv[optind];
-    ret->file = optind + 1 < argc ? argv[optind + 1] : NULL;
+    ret->pid = argv[first];
+    ret->file = first + 1 < argc ? argv[first + 1] : NULL;
     return true;
 }
 

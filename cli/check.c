@@ -5,6 +5,7 @@
 #include "cli.h"
 
 #include "bodiless.h"
+#include "option.h"
 #include "patchfile.h"
 #include "report.h"
 #include "text.h"
@@ -12,7 +13,6 @@
 #include "target.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -324,34 +324,30 @@ struct arguments {
     bool json, clones;
 };
 
-/* Options stand anywhere. */
 static bool parse(int argc, char **argv, struct arguments *ret)
 {
-    enum { PATCH = 256, JSON, CLONES };
+    enum { PATCH = CLI_OPTION_FIRST, JSON, CLONES };
     static const struct option options[] = {{"patch", required_argument, NULL, PATCH},
                                             {"json", no_argument, NULL, JSON},
                                             {"clones", no_argument, NULL, CLONES},
                                             {0}};
-    /* getopt counts from the program's name; ours is one word further left. */
-    argc++;
-    argv--;
-    opterr = 0;
-    ret->patch = calloc((size_t)argc, sizeof *ret->patch);
-    for (int option; ret->patch && (option = getopt_long(argc, argv, ":", options, NULL)) != -1;)
+    ret->patch = calloc((size_t)argc + 1, sizeof *ret->patch);
+    for (int option;
+         ret->patch && (option = cli_option_next("check", argc, argv, options, CLI_OPTIONS_ANYWHERE)) != -1;)
         switch (option) {
         case PATCH: ret->patch[ret->patch_count++] = optarg; break;
         case JSON: ret->json = true; break;
         case CLONES: ret->clones = true; break;
-        case ':': cli_say("%s needs a value; see redefine --help", argv[optind - 1]); return false;
-        default: cli_say("check has no option %s; see redefine --help", argv[optind - 1]); return false;
+        default: return false;
         }
-    if (!ret->patch || optind >= argc) {
+    int first = cli_option_words();
+    if (!ret->patch || first >= argc) {
         cli_say("check needs a program, a library or the number of a process; see redefine --help");
         return false;
     }
-    ret->program = argv[optind];
-    ret->names = argv + optind + 1;
-    ret->name_count = (size_t)(argc - optind - 1);
+    ret->program = argv[first];
+    ret->names = argv + first + 1;
+    ret->name_count = (size_t)(argc - first - 1);
     return true;
 }
 

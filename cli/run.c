@@ -6,13 +6,13 @@
  */
 #include "cli.h"
 #include "count.h"
+#include "option.h"
 #include "request.h"
 
 #include "agent/request.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,18 +174,7 @@ static int start(struct request *request, char **argv)
 
 static bool parse(int argc, char **argv, struct request *request, int *ret_first)
 {
-    enum {
-        FIRST = 256,
-        PATCH = FIRST,
-        REPLACE,
-        COUNT,
-        JSON,
-        OUTPUT,
-        FOLLOW,
-        VERBOSE,
-        FORCE,
-        CLONES
-    }; /* no letters: long options only */
+    enum { PATCH = CLI_OPTION_FIRST, REPLACE, COUNT, JSON, OUTPUT, FOLLOW, VERBOSE, FORCE, CLONES };
     static const struct option options[] = {
         {"patch", required_argument, NULL, PATCH},   {"replace", required_argument, NULL, REPLACE},
         {"count", required_argument, NULL, COUNT},   {"json", no_argument, NULL, JSON},
@@ -193,11 +182,8 @@ static bool parse(int argc, char **argv, struct request *request, int *ret_first
         {"verbose", no_argument, NULL, VERBOSE},     {"force", no_argument, NULL, FORCE},
         {"clones", no_argument, NULL, CLONES},       {0}};
     bool ok = true;
-    /* getopt counts from the program's name; ours is one word further left. */
-    argc++;
-    argv--;
-    opterr = 0;
-    for (int option; ok && (option = getopt_long(argc, argv, "+:", options, NULL)) != -1;)
+    for (int option;
+         ok && (option = cli_option_next("run", argc, argv, options, CLI_OPTIONS_IN_FRONT)) != -1;)
         switch (option) {
         case PATCH: ok = cli_request_patch(&request->items, optarg); break;
         case REPLACE: ok = cli_request_replace(&request->items, optarg); break;
@@ -208,18 +194,9 @@ static bool parse(int argc, char **argv, struct request *request, int *ret_first
         case VERBOSE: request->items.verbose = true; break;
         case FORCE: request->items.force = true; break;
         case CLONES: request->items.clones = true; break;
-        case ':':
-            cli_say("%s needs a value; see redefine --help", argv[optind - 1]);
-            ok = false;
-            break;
-        default:
-            if (optopt > 0 && optopt < FIRST) /* getopt may stand before or behind the word */
-                cli_say("run has no option -%c; see redefine --help", optopt);
-            else
-                cli_say("run has no option %s; see redefine --help", argv[optind - 1]);
-            ok = false;
+        default: ok = false;
         }
-    *ret_first = optind - 1;
+    *ret_first = cli_option_words();
     return ok;
 }
 

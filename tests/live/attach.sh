@@ -310,6 +310,17 @@ run "$redefine" status "$pid"
 result "... and the patch before it is not in force either" sh -c '! grep -q ten.so out && grep -q plus.so out'
 run "$redefine" restore "$pid"
 result "the process is as it was: no thread, no mapping of the errand's" as_it_was
+
+# Where POSIXLY_CORRECT is set, getopt takes what stands behind the first word for words.
+export POSIXLY_CORRECT=1
+run "$redefine" attach "$pid" --patch ten.so
+expect "POSIXLY_CORRECT: attach, and its options behind the process" 0 ''
+run "$redefine" status "$pid" --json
+result "... status" grep -q '"name": *"answer"' out
+run "$redefine" restore "$pid" ten.so --verbose
+result "... restore" sh -c '[ "$1" = 0 ] && grep -q "ten.so: 1 function restored" err || { cat err; false; }' - "$status"
+unset POSIXLY_CORRECT
+result "... it is off" says 2
 end
 
 # ---- A process of redefine run ----

@@ -31,6 +31,7 @@ refuses "a number of none" "not '0'" 0 --patch answer.so
 refuses "a negative number" "no option -1" -1 --patch answer.so
 refuses "two processes" "takes no '2'" 1 2 --patch answer.so
 refuses "an unknown option" "attach has no option --petch" 1 --petch answer.so
+refuses "an unknown short option, behind the process" "attach has no option -x" 1 -xy --patch answer.so
 refuses "--patch without a value" "needs a value" 1 --patch
 for verb in status restore; do
     run "$redefine" $verb

@@ -331,6 +331,10 @@ check
 refused "no program" 2 "check needs a program"
 check --nonsense ./plain5
 refused "an unknown option" 2 "check has no option"
+check ./plain5 -xy
+refused "an unknown short option, behind the program" 2 "check has no option -x"
+run env POSIXLY_CORRECT=1 "$redefine" check ./plain5 parse --json
+result "an option behind the names, whatever POSIXLY_CORRECT asks for" says '"schema":1.*"name":"parse"'
 check ./plain5 no_such_function
 refused "no such function" 2 "no_such_function"
 check ./nowhere x

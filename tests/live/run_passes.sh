@@ -138,6 +138,9 @@ library=$(ldd "$BUILD/redefine" | awk '$1 ~ /libz|libc\.so/ { print $3; exit }')
 (export LD_PRELOAD="$library" REDEFINE_ME=1 && environment env >expected)
 (export LD_PRELOAD="$library" REDEFINE_ME=1 && environment patched >out)
 result "an LD_PRELOAD of the user is what children see" diff expected out
+(export POSIXLY_CORRECT=1 && environment env >expected)
+(export POSIXLY_CORRECT=1 && environment patched >out)
+result "so is what this command itself asks getopt not to obey" diff expected out
 (export LD_PRELOAD='' && environment env >expected)
 (export LD_PRELOAD='' && environment patched >out)
 result "an empty LD_PRELOAD stays an empty one" diff expected out
