@@ -86,6 +86,19 @@ static char *whole_request(bool is_verbose, const char *items)
     return text;
 }
 
+/* The agent's path, when the process may be changed, has no other agent and sees that file; null: it has been
+ * said why not. */
+static char *agent_for(const struct cli_process *process, bool is_forced)
+{
+    if (!cli_process_may_change(process, is_forced) || !cli_ledger_has_our_agent(process))
+        return NULL;
+    char *agent = cli_find_agent();
+    if (!agent || cli_process_sees(process, agent))
+        return agent;
+    free(agent);
+    return NULL;
+}
+
 /* ---- attach ---- */
 
 /* Each item's second field. */
@@ -108,9 +121,8 @@ static bool attach(struct arguments *arguments)
     struct cli_process process;
     char *agent = NULL, *request = NULL;
     bool done = cli_process_open("attach", arguments->pid, &process) &&
-                cli_process_may_change(&process, arguments->request.force) &&
-                cli_ledger_has_our_agent(&process) && (agent = cli_find_agent()) != NULL &&
-                cli_process_sees(&process, agent) && sees_patches(&process, arguments->request.text) &&
+                (agent = agent_for(&process, arguments->request.force)) != NULL &&
+                sees_patches(&process, arguments->request.text) &&
                 cli_request_pass(&arguments->request, NULL, process.pid,
                                  "not attached (--force attaches it all the same)") &&
                 (request = whole_request(arguments->request.verbose, arguments->request.text)) != NULL &&
@@ -179,9 +191,7 @@ static bool restore(const struct arguments *arguments, const struct cli_process 
         free(path);
         return !arguments->file;
     }
-    done = done && cli_process_may_change(process, arguments->request.force) &&
-           cli_ledger_has_our_agent(process) && (agent = cli_find_agent()) != NULL &&
-           cli_process_sees(process, agent) &&
+    done = done && (agent = agent_for(process, arguments->request.force)) != NULL &&
            asprintf(&item, "restore%c%s%c", RDF_REQUEST_FIELD, path, RDF_REQUEST_ITEM) >= 0 &&
            (request = whole_request(arguments->request.verbose, item)) != NULL &&
            cli_errand_run(process, "restoring", agent, request);
