@@ -7,6 +7,7 @@
 
 #include "base/progress.h"
 #include "os/borrow.h"
+#include "os/clock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -36,13 +37,6 @@ struct errand {
     char waits[512]; /* what threads did when they were looked at the last time */
     size_t waits_told;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void pause_ms(unsigned ms)
 {
@@ -207,9 +201,9 @@ static enum tried try_all(struct errand *errand)
 
 static bool send(struct errand *errand)
 {
-    uint64_t begun_ms = now_ms();
+    uint64_t begun_ms = rdf_now_ms();
     unsigned tries = 0;
-    for (unsigned nap_ms = 1; now_ms() - begun_ms < BORROW_MS; nap_ms = nap_ms < 50 ? nap_ms * 2 : 50) {
+    for (unsigned nap_ms = 1; rdf_now_ms() - begun_ms < BORROW_MS; nap_ms = nap_ms < 50 ? nap_ms * 2 : 50) {
         enum tried tried = try_all(errand);
         if (tried != NOT_THERE) {
             rdf_progress("", 1, 1);
@@ -282,7 +276,7 @@ static bool fail_overdue(const struct errand *errand, uint32_t stage)
 /* Until it is done, or nothing has moved for too long, or the process has ended. */
 static bool await(const struct errand *errand, uint32_t *ret_stage)
 {
-    uint64_t moved_ms = now_ms(), before = 0;
+    uint64_t moved_ms = rdf_now_ms(), before = 0;
     for (;;) {
         uint64_t done = 0, total = 0;
         if (errand->kept_tid)
@@ -295,9 +289,9 @@ static bool await(const struct errand *errand, uint32_t *ret_stage)
             return true;
         rdf_progress(errand->what, (size_t)done, (size_t)(total > done ? total : 0));
         if (done + *ret_stage != before)
-            moved_ms = now_ms();
+            moved_ms = rdf_now_ms();
         before = done + *ret_stage;
-        if (now_ms() - moved_ms > PATIENCE_MS)
+        if (rdf_now_ms() - moved_ms > PATIENCE_MS)
             return fail_overdue(errand, *ret_stage);
         pause_ms(PAUSE_MS);
     }
@@ -323,8 +317,8 @@ static void say_answer(const struct errand *errand, uint32_t stage)
 static void see_off(const struct errand *errand)
 {
     enum { LONG_MS = 2000 };
-    uint64_t begun_ms = now_ms();
-    while (errand->kept_tid && rdf_borrow_drive(errand->kept_tid) && now_ms() - begun_ms < LONG_MS)
+    uint64_t begun_ms = rdf_now_ms();
+    while (errand->kept_tid && rdf_borrow_drive(errand->kept_tid) && rdf_now_ms() - begun_ms < LONG_MS)
         pause_ms(1);
 }
 

@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "agent/progress.h"
 
+#include "os/clock.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { SILENT_MS = 1000, PAUSE_MS = 100, LINE_BYTES = 160 };
-
-static long long now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Not through stdio, whose state belongs to the program that is being changed. */
 static void put(const char *text, int len)
@@ -26,13 +20,13 @@ static void put(const char *text, int len)
 void rdf_agent_show_progress(void *ctx, const char *what, size_t done, size_t total)
 {
     static const char wipe[] = "\r\033[K";
-    static long long begun_ms, shown_ms;
+    static uint64_t begun_ms, shown_ms;
     static bool is_shown, is_terminal;
     char line[LINE_BYTES];
     (void)ctx;
     if (!begun_ms) {
         int saved_errno = errno;
-        begun_ms = now_ms();
+        begun_ms = rdf_now_ms();
         is_terminal = isatty(STDERR_FILENO);
         errno = saved_errno;
     }
@@ -44,7 +38,7 @@ void rdf_agent_show_progress(void *ctx, const char *what, size_t done, size_t to
         is_shown = false;
         return;
     }
-    long long now = now_ms();
+    uint64_t now = rdf_now_ms();
     if (now - begun_ms < SILENT_MS || now - shown_ms < PAUSE_MS)
         return;
     shown_ms = now;

@@ -27,6 +27,7 @@
  */
 #include "os/borrow.h"
 
+#include "os/clock.h"
 #include "os/linux/borrow_x86_64.h"
 
 #include <elf.h>
@@ -72,13 +73,6 @@ struct rdf_borrowed {
 
 /* ---- waiting ---- */
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void nap(void)
 {
     const struct timespec short_time = {0, 100 * 1000};
@@ -94,7 +88,7 @@ static int await(int tid, uint64_t deadline_ms, int *ret_status)
             return WIFSTOPPED(*ret_status) ? 0 : -ESRCH;
         if (got < 0 && errno != EINTR)
             return -ESRCH;
-        if (now_ms() >= deadline_ms)
+        if (rdf_now_ms() >= deadline_ms)
             return -ETIMEDOUT;
         nap();
     }
@@ -240,7 +234,7 @@ int rdf_borrow(int pid, int tid, unsigned timeout_ms, struct rdf_borrowed **ret)
     if (!err && (ptrace(PTRACE_INTERRUPT, tid, 0, 0) < 0))
         err = -errno;
     long signal = 0;
-    while (!err && (err = await(tid, now_ms() + timeout_ms, &status)) == 0 &&
+    while (!err && (err = await(tid, rdf_now_ms() + timeout_ms, &status)) == 0 &&
            !is_event(status, PTRACE_EVENT_STOP)) {
         signal = WSTOPSIG(status); /* one that was just being delivered goes first */
         err = ask(borrowed, PTRACE_CONT, signal);
@@ -327,7 +321,7 @@ static int call_system(struct rdf_borrowed *borrowed, uint64_t at, uint64_t sp, 
     borrowed->is_changed |= !err;
     if (!err)
         err = set_mask(borrowed, ~UINT64_C(0));
-    uint64_t deadline_ms = now_ms() + CALL_MS;
+    uint64_t deadline_ms = rdf_now_ms() + CALL_MS;
     if (!err)
         err = run_on(borrowed, PTRACE_SYSCALL, deadline_ms);
     if (!err)
@@ -440,7 +434,7 @@ static int make_thread(struct rdf_borrowed *borrowed, const struct rdf_borrow_or
                        const struct region *region)
 {
     uint64_t end = region->code + (uint64_t)(rdf_errand_code_sigreturn - rdf_errand_code);
-    uint64_t deadline_ms = now_ms() + CALL_MS;
+    uint64_t deadline_ms = rdf_now_ms() + CALL_MS;
     uint8_t extended[EXTENDED_BYTES_MAX] __attribute__((aligned(64)));
     borrow_regs regs = borrowed->regs;
     memcpy(extended, borrowed->extended, borrowed->extended_len);
@@ -486,7 +480,7 @@ int rdf_borrow_send(struct rdf_borrowed *borrowed, const struct rdf_borrow_order
 /* To where the kernel looks for signals, with no instruction executed on the way. */
 static int come_to_event(struct rdf_borrowed *borrowed)
 {
-    uint64_t deadline_ms = now_ms() + CALL_MS;
+    uint64_t deadline_ms = rdf_now_ms() + CALL_MS;
     int err = 0;
     if (borrowed->standing == BEFORE_CALL) {
         borrow_regs regs;
