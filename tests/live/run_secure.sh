@@ -20,6 +20,14 @@ if [ "$(id -u)" != 0 ]; then
 fi
 command -v setpriv >/dev/null || skip_all "setpriv is not installed"
 
+# as_nobody COMMAND…
+as_nobody()
+{
+    setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+}
+# In a user namespace that knows root alone nobody else can be had.
+as_nobody true 2>why || skip_all "this root cannot become another user: $(head -n 1 why)"
+
 # Where another user gets at everything.
 open=$(mktemp -d /var/tmp/redefine-secure.XXXXXX)
 trap 'rm -rf "$open"' EXIT
@@ -29,12 +37,6 @@ chmod 755 "$open"/*
 if findmnt -no OPTIONS -T "$open" 2>/dev/null | grep -qw nosuid; then
     skip_all "$open is on a file system with nosuid"
 fi
-
-# as_nobody COMMAND…
-as_nobody()
-{
-    setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
-}
 
 # date_by PREFIX…: runs it as someone.
 date_by()
