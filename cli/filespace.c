@@ -157,6 +157,27 @@ static bool load_segments(struct object *object, const struct elf_source *source
     return object->segment_count > 0;
 }
 
+/* Whether code was left out of the file. Where it shares a segment with headers and notes, which are kept, only
+ * the sections tell: some are executable, and none of those has its bytes. */
+static bool lacks_code(const struct elf_source *source, const Elf64_Ehdr *elf,
+                       const struct cli_segments *segments)
+{
+    bool lacks = false;
+    if (cli_segments_lack_code(segments))
+        return true;
+    for (size_t i = 0; elf->e_shentsize == sizeof(Elf64_Shdr) && i < elf->e_shnum; i++) {
+        Elf64_Shdr section;
+        if (!source_read(source, elf->e_shoff + i * sizeof section, &section, sizeof section))
+            return false;
+        if (!(section.sh_flags & SHF_EXECINSTR) || !section.sh_size)
+            continue;
+        if (section.sh_type != SHT_NOBITS)
+            return false;
+        lacks = true;
+    }
+    return lacks;
+}
+
 static struct object *add_elf(struct cli_filespace *files, const char *path, const struct elf_source *source,
                               uint16_t *ret_machine)
 {
@@ -170,7 +191,7 @@ static struct object *add_elf(struct cli_filespace *files, const char *path, con
         return NULL;
     segments.count = elf.e_phnum;
     segments.off = elf.e_phoff;
-    if (cli_segments_lack_code(&segments)) {
+    if (lacks_code(source, &elf, &segments)) {
         errno = ENOEXEC;
         return NULL;
     }

@@ -345,6 +345,10 @@ refused "an object file, not linked" 125 "not an ELF program or library"
 objcopy --only-keep-debug program program.debug
 show ./program.debug parse
 refused "what was put aside of a program, without its code" 125 "only the debug data of a program"
+"$CC" -O1 -Wl,-z,noseparate-code -o joined program.c
+objcopy --only-keep-debug joined joined.debug
+show ./joined.debug parse
+refused "… whose code shares a segment with its notes" 125 "only the debug data of a program"
 ar rc archive.a program.o
 show ./archive.a parse
 refused "an archive" 125 "not an ELF"
