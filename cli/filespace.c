@@ -157,8 +157,8 @@ static bool load_segments(struct object *object, const struct elf_source *source
     return object->segment_count > 0;
 }
 
-/* Whether code was left out of the file. Where it shares a segment with headers and notes, which are kept, only
- * the sections tell: some are executable, and none of those has its bytes. */
+/* Whether code was left out of the file. Where it shares a segment with headers and notes, which are kept,
+ * only the sections tell: some are executable, and none of those has its bytes. */
 static bool lacks_code(const struct elf_source *source, const Elf64_Ehdr *elf,
                        const struct cli_segments *segments)
 {
