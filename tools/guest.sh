@@ -124,7 +124,7 @@ export BUILD=$build SRC=$PWD CC=gcc CXX=g++ CMOCKA_MESSAGE_OUTPUT=TAP TEST_SLOWD
 while read -r name command; do
     mkdir -p /scratch/it && cd /scratch/it
     echo "@begin \$name"
-    TMP=/scratch/it timeout -s KILL ${TEST_TIMEOUT:-900} \$command >/scratch/out 2>/scratch/err </dev/null
+    TMP=/scratch/it timeout -s KILL ${TEST_TIMEOUT:-1800} \$command >/scratch/out 2>/scratch/err </dev/null
     status=\$?
     cut -c -2000 /scratch/out | sed 's/^/o /'
     cut -c -2000 /scratch/err | sed 's/^/e /'
