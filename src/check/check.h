@@ -89,6 +89,7 @@ struct rdf_report {
     enum rdf_verdict verdict;
     const char *strategy; /* by which it would be redefined, in a word; null: not asked, or none fits */
     const struct rdf_hazard *hazard; /* in the order of finding: inlined copies first */
+    struct rdf_hazard *last_hazard;  /* for those who add; null: there are none */
     size_t hazard_count;
 };
 

@@ -106,14 +106,6 @@ static void push(struct gather *gather, struct name_node **list, const struct rd
     *list = node;
 }
 
-static bool has_name(const struct name_node *list, const char *name)
-{
-    for (; list; list = list->next)
-        if (strcmp(list->named.name, name) == 0)
-            return true;
-    return false;
-}
-
 static bool visit_name(void *ctx, const struct rdf_named *named)
 {
     struct gather *gather = ctx;
@@ -122,8 +114,7 @@ static bool visit_name(void *ctx, const struct rdf_named *named)
         return !gather->out_of_memory;
     if (named->file)
         gather->files[index] = named->file;
-    if (!has_name(gather->names[index], named->name))
-        push(gather, &gather->names[index], named);
+    push(gather, &gather->names[index], named);
     return !gather->out_of_memory;
 }
 
@@ -191,21 +182,34 @@ static struct rdf_named own_name(const struct gather *gather, size_t index)
     return (struct rdf_named){.name = function->name, .size_bytes = function->end - function->start};
 }
 
+static bool is_named_before(const void *a, const void *b)
+{
+    return strcmp(((const struct rdf_other_name *)a)->name, ((const struct rdf_other_name *)b)->name) < 0;
+}
+
+/* By name, each once: both tables may list it. */
 static void keep_names(struct gather *gather, size_t index)
 {
     struct rdf_facts *facts = &gather->facts[index];
-    size_t count = 0;
+    size_t count = 0, unique = 0;
     if (!gather->functions[index].name)
         return;
     struct rdf_named own = own_name(gather, index);
     for (const struct name_node *node = gather->names[index]; node; node = node->next)
         count += strcmp(node->named.name, own.name) != 0;
     struct rdf_other_name *other = take(gather, gather->arena, count * sizeof *other);
-    facts->other_name = other;
-    for (const struct name_node *node = gather->names[index]; other && node; node = node->next)
+    if (!other)
+        return;
+    count = 0;
+    for (const struct name_node *node = gather->names[index]; node; node = node->next)
         if (strcmp(node->named.name, own.name) != 0)
-            other[facts->other_name_count++] = (struct rdf_other_name){node->named.name,
-                                                                       is_folded(&own, &node->named)};
+            other[count++] = (struct rdf_other_name){node->named.name, is_folded(&own, &node->named)};
+    rdf_sort(other, count, sizeof *other, is_named_before);
+    for (size_t i = 0; i < count; i++)
+        if (!unique || strcmp(other[unique - 1].name, other[i].name) != 0)
+            other[unique++] = other[i];
+    facts->other_name = other;
+    facts->other_name_count = unique;
 }
 
 /* ---- Clones ---- */

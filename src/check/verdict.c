@@ -50,20 +50,32 @@ const struct rdf_hazard rdf_hazard_nocall = {
 /* ---- Reports ---- */
 
 /* Blockers weigh most; then what is certain to miss; then what could not be seen. */
-static enum rdf_verdict weigh(const struct rdf_report *report)
+static enum rdf_verdict weigh(enum rdf_verdict before, const struct rdf_hazard *hazard)
 {
-    bool warning = false, blind = false;
-    for (const struct rdf_hazard *hazard = report->hazard; hazard; hazard = hazard->next) {
-        if (hazard->severity == RDF_SEVERITY_BLOCKER)
-            return RDF_VERDICT_UNSAFE;
-        if (hazard->severity != RDF_SEVERITY_WARNING)
-            continue;
-        if (hazard->kind == RDF_HAZARD_NO_DEBUG_INFO)
-            blind = true;
-        else
-            warning = true;
-    }
-    return warning ? RDF_VERDICT_PARTIAL : blind ? RDF_VERDICT_UNKNOWN : RDF_VERDICT_OK;
+    if (before == RDF_VERDICT_UNSAFE || hazard->severity == RDF_SEVERITY_BLOCKER)
+        return RDF_VERDICT_UNSAFE;
+    if (before == RDF_VERDICT_PARTIAL || hazard->severity != RDF_SEVERITY_WARNING)
+        return before;
+    return hazard->kind == RDF_HAZARD_NO_DEBUG_INFO ? RDF_VERDICT_UNKNOWN : RDF_VERDICT_PARTIAL;
+}
+
+/* In the same time however many there are: a file may give one place a hundred thousand names. */
+static redefine_status append(struct rdf_report *report, struct rdf_arena *arena,
+                              const struct rdf_hazard *hazard, struct rdf_error *err)
+{
+    struct rdf_hazard *copy = rdf_arena_alloc(arena, sizeof *copy);
+    if (!copy)
+        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
+    *copy = *hazard;
+    copy->next = NULL;
+    if (report->last_hazard)
+        report->last_hazard->next = copy;
+    else
+        report->hazard = copy;
+    report->last_hazard = copy;
+    report->hazard_count++;
+    report->verdict = weigh(report->verdict, hazard);
+    return REDEFINE_OK;
 }
 
 redefine_status rdf_check_add(struct rdf_report *report, struct rdf_arena *arena,
@@ -72,19 +84,7 @@ redefine_status rdf_check_add(struct rdf_report *report, struct rdf_arena *arena
     for (const struct rdf_hazard *known = report->hazard; known; known = known->next)
         if (known->detail == hazard->detail)
             return REDEFINE_OK;
-    struct rdf_hazard *copy = rdf_arena_alloc(arena, sizeof *copy);
-    if (!copy)
-        return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
-    *copy = *hazard;
-    copy->next = NULL;
-    /* They are few: the end is found by walking. */
-    const struct rdf_hazard **last = &report->hazard;
-    while (*last)
-        last = (const struct rdf_hazard **)(uintptr_t) & (*last)->next;
-    *last = copy;
-    report->hazard_count++;
-    report->verdict = weigh(report);
-    return REDEFINE_OK;
+    return append(report, arena, hazard, err);
 }
 
 redefine_status rdf_check_vadd(struct rdf_report *report, struct rdf_arena *arena, struct rdf_hazard hazard,
@@ -96,7 +96,7 @@ redefine_status rdf_check_vadd(struct rdf_report *report, struct rdf_arena *aren
     hazard.detail = rdf_arena_copy(arena, text, used);
     if (!hazard.detail)
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory for what was found");
-    return rdf_check_add(report, arena, &hazard, err);
+    return append(report, arena, &hazard, err);
 }
 
 /* What the steps below share. */

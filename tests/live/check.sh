@@ -70,6 +70,7 @@ place()
     verdict "$1: a function without a body" 1 unsafe 'inlined.c:13: inlined into outer' 'no code of its own'
 }
 
+llvm_dwp=$(command -v llvm-dwp || command -v llvm-dwp-14)
 for version in 4 5; do
     "$CC" -O2 -g -gdwarf-$version -o "plain$version" inlined.c && place "version $version" "plain$version"
     "$CC" -O2 -g -gdwarf-$version -gsplit-dwarf -o "split$version" inlined.c &&
@@ -87,6 +88,17 @@ for version in 4 5; do
     result "version $version: a split unit that is missing" says 'split off into .*, which is not there'
     if command -v clang >/dev/null; then
         clang -O2 -g -gdwarf-$version -o "clang$version" inlined.c && place "version $version, clang" "clang$version"
+        # LLVM's reads what clang makes: of version 5 from gcc, its release 14 takes for ever.
+        clang -O2 -g -gdwarf-$version -gsplit-dwarf -fdebug-types-section -o "llvm$version" inlined.c
+        if timeout 60 "${llvm_dwp:-false}" -e "llvm$version" -o "llvm$version.dwp" 2>/dev/null; then
+            rm -f -- *.dwo
+            place "version $version, a package by LLVM" "llvm$version"
+            rm "llvm$version.dwp"
+            check "./llvm$version" called
+            result "… that is missing" says "split off into .*, which is not there .*; nor is there a .*llvm$version.dwp"
+        else
+            skip "version $version, a package by LLVM" "no llvm-dwp that can make one (Debian: llvm)"
+        fi
     else
         skip "version $version, clang" "no clang"
     fi

@@ -34,6 +34,24 @@ same()
     result "$1: $(wc -l <own.txt) lines" sh -c "cat told; exit $agreed"
 }
 
+# packaged NAME PROGRAM TOOL: its split units say the same from a package that the tool makes of them; they are gone then.
+packaged()
+{
+    if command -v "$3" >/dev/null && timeout 60 "$3" -e "$2" -o "$2.dwp" 2>/dev/null; then
+        mv "$2.dwp" aside.dwp
+        "$dump" own "$2" >units.txt
+        mv aside.dwp "$2.dwp"
+        rm -f -- *.dwo
+        "$dump" own "$2" >package.txt
+        result "$1: a package says what its units do" cmp units.txt package.txt
+    else
+        skip "$1: a package says what its units do" "no $3 that can make one"
+    fi
+    rm -f -- *.dwo "$2.dwp"
+}
+
+llvm_dwp=$(command -v llvm-dwp || command -v llvm-dwp-14)
+
 # ---- What compilers make of these two ----
 
 cat >one.c <<'C'
@@ -151,15 +169,7 @@ for version in 4 5; do
     built "wide$version" -g -gdwarf-$version -gdwarf64 -O2 && same "version $version, offsets of 64 bits" "wide$version"
     built "lto$version" -g -gdwarf-$version -O2 -flto && same "version $version, optimised by the linker" "lto$version"
     built "split$version" -g -gdwarf-$version -O2 -gsplit-dwarf && same "version $version, split units" "split$version"
-    if command -v dwp >/dev/null && dwp -e "split$version" -o "split$version.dwp" 2>/dev/null; then
-        "$dump" own "split$version" >units.txt
-        mkdir -p aside && mv -- *.dwo aside/
-        "$dump" own "split$version" >package.txt
-        result "version $version: a package says what its units do" cmp units.txt package.txt
-    else
-        skip "version $version: a package says what its units do" "no dwp that can make one"
-    fi
-    rm -f -- *.dwo "split$version.dwp"
+    packaged "version $version" "split$version" dwp
     if command -v dwz >/dev/null; then
         cp "gcc${version}2" alone && dwz alone 2>/dev/null && same "version $version, rewritten by dwz" alone
         cp "gcc${version}2" shared_a && cp "gcc${version}2" shared_b
@@ -173,6 +183,7 @@ for version in 4 5; do
         cxx=clang++
         built "clang$version" -g -gdwarf-$version -O2 && same "clang, version $version" "clang$version"
         built "clang_split$version" -g -gdwarf-$version -O2 -gsplit-dwarf && same "clang, version $version, split" "clang_split$version"
+        packaged "clang, version $version" "clang_split$version" "${llvm_dwp:-llvm-dwp}"
         cc=$CC
         cxx=$CXX
     else

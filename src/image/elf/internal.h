@@ -53,6 +53,9 @@ struct rdf_symbols {
     uint32_t questions; /* asked by address so far: the index is built when it pays */
     uint32_t *by_addr;  /* indices of code symbols by ascending address; null until built */
     uint32_t by_addr_count;
+    /* With it: of each of those the first from it on that is a function, and of those or untyped global ones.
+     */
+    uint32_t *next_function, *next_global;
 };
 
 struct rdf_symbol {

@@ -109,19 +109,29 @@ static bool is_better(const struct rdf_symbol *candidate, const struct rdf_symbo
     return a < b;
 }
 
+static bool is_typed(const Elf64_Sym *raw)
+{
+    unsigned type = ELF64_ST_TYPE(raw->st_info);
+    return type == STT_FUNC || type == STT_GNU_IFUNC;
+}
+
+static bool is_global_place(const Elf64_Sym *raw)
+{
+    return ELF64_ST_TYPE(raw->st_info) == STT_NOTYPE && ELF64_ST_BIND(raw->st_info) != STB_LOCAL;
+}
+
 static void consider(const struct rdf_image *image, const struct rdf_symbols *symbols, uint32_t index,
                      const Elf64_Sym *raw, uint64_t asked, struct rdf_near *near)
 {
     uint64_t addr = raw->st_value + image->object.bias;
     unsigned type = ELF64_ST_TYPE(raw->st_info);
-    bool is_typed = type == STT_FUNC || type == STT_GNU_IFUNC;
     bool is_local = ELF64_ST_BIND(raw->st_info) == STB_LOCAL;
     if (addr > asked) {
         if (addr < near->next_any)
             near->next_any = addr;
-        if (is_typed && addr < near->next_function)
+        if (is_typed(raw) && addr < near->next_function)
             near->next_function = addr;
-        if ((is_typed || (type == STT_NOTYPE && !is_local)) && addr < near->next_global)
+        if ((is_typed(raw) || is_global_place(raw)) && addr < near->next_global)
             near->next_global = addr;
         return;
     }
@@ -177,6 +187,24 @@ static uint32_t *sort_by_value(const struct rdf_symbols *symbols, uint32_t *from
     return from;
 }
 
+/* For each symbol the first at or behind it that is typed as code, and that is this or untyped and global. */
+static void link_next(struct rdf_symbols *symbols, uint32_t *next_function, uint32_t *next_global)
+{
+    uint32_t function = symbols->by_addr_count, global = function;
+    Elf64_Sym raw;
+    for (uint32_t i = symbols->by_addr_count; i-- > 0;) {
+        bool is_there = rdf_symbols_raw(symbols, symbols->by_addr[i], &raw);
+        if (is_there && is_typed(&raw))
+            function = global = i;
+        else if (is_there && is_global_place(&raw))
+            global = i;
+        next_function[i] = function;
+        next_global[i] = global;
+    }
+    symbols->next_function = next_function;
+    symbols->next_global = next_global;
+}
+
 static void build_index(struct rdf_images *images, const struct rdf_image *image, struct rdf_symbols *symbols)
 {
     uint32_t used = 0;
@@ -185,7 +213,8 @@ static void build_index(struct rdf_images *images, const struct rdf_image *image
         used += is_code_symbol(image, symbols, &raw);
     uint32_t *index = rdf_arena_alloc(images->arena, (size_t)used * sizeof *index);
     uint32_t *spare = rdf_arena_alloc(images->arena, (size_t)used * sizeof *spare);
-    if (!index || !spare)
+    uint32_t *next = rdf_arena_alloc(images->arena, (size_t)used * sizeof *next);
+    if (!index || !spare || !next)
         return; /* not a failure: walking the table answers the same */
     uint32_t put = 0;
     for (uint32_t i = 0; put < used && rdf_symbols_raw(symbols, i, &raw); i++)
@@ -193,12 +222,20 @@ static void build_index(struct rdf_images *images, const struct rdf_image *image
             index[put++] = i;
     symbols->by_addr = sort_by_value(symbols, index, spare, put);
     symbols->by_addr_count = put;
+    link_next(symbols, symbols->by_addr == index ? spare : index, next);
 }
 
 /* Addresses are compared as distances from the image's start: the bias may wrap (old vDSOs). */
 static uint64_t key(const struct rdf_image *image, uint64_t addr)
 {
     return addr - image->object.bias;
+}
+
+/* Of the i'th symbol by address; UINT64_MAX where there is none. */
+static uint64_t addr_by_index(const struct rdf_image *image, const struct rdf_symbols *symbols, uint32_t i)
+{
+    return i < symbols->by_addr_count ? value_of(symbols, symbols->by_addr[i]) + image->object.bias
+                                      : UINT64_MAX;
 }
 
 static void near_by_index(const struct rdf_image *image, const struct rdf_symbols *symbols, uint64_t addr,
@@ -212,10 +249,14 @@ static void near_by_index(const struct rdf_image *image, const struct rdf_symbol
         else
             low = middle + 1;
     }
+    /* Not by walking there: behind the last function of a kernel's text lie symbols of data by the ten
+     * thousand. */
+    if (low < symbols->by_addr_count) {
+        ret->next_any = addr_by_index(image, symbols, low);
+        ret->next_function = addr_by_index(image, symbols, symbols->next_function[low]);
+        ret->next_global = addr_by_index(image, symbols, symbols->next_global[low]);
+    }
     Elf64_Sym raw;
-    for (uint32_t i = low; i < symbols->by_addr_count && ret->next_function == UINT64_MAX; i++)
-        if (rdf_symbols_raw(symbols, symbols->by_addr[i], &raw))
-            consider(image, symbols, symbols->by_addr[i], &raw, addr, ret);
     unsigned walked = 0;
     for (uint32_t i = low; i-- > 0;) {
         if (!rdf_symbols_raw(symbols, symbols->by_addr[i], &raw))
