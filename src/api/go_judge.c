@@ -222,6 +222,31 @@ static void tell_target(struct judging *judging, struct rdf_report *report, cons
     }
 }
 
+/* Where calls with that dictionary never go, nothing is to be said. */
+static void tell_other(struct judging *judging, struct rdf_report *report, const struct rdf_go_plan *plan,
+                       const struct rdf_go_func *func)
+{
+    struct rdf_images *images = judging->judge->images;
+    const struct rdf_go_target *target = &plan->target;
+    struct rdf_error why = {0};
+    struct rdf_go_target other;
+    bool is_called = true;
+    redefine_status status = rdf_go_target_other(images, plan->abi, target, func, &other, &why);
+    if (status == REDEFINE_OK)
+        status = rdf_go_target_shares_calls(images, target, target->entry.more, func, other.entry.more,
+                                            &is_called, &why);
+    if (!is_called)
+        return;
+    tell(judging, report,
+         (struct rdf_hazard){.kind = RDF_HAZARD_CLONE,
+                             .severity = status == REDEFINE_OK ? RDF_SEVERITY_NOTE : RDF_SEVERITY_BLOCKER,
+                             .caller = func->name},
+         "%s at 0x%" PRIx64
+         " is another body of it, which generic functions call with types made of their parameters: %s",
+         func->name, func->entry,
+         status == REDEFINE_OK ? "nothing is to be done, it is redefined with it" : why.sentence);
+}
+
 /* The other bodies that the package would redefine with an instantiation, or refuse it for. Each takes a look
  * at all code: only where one function is asked about. */
 static void tell_others(struct judging *judging, struct rdf_report *report, const struct rdf_go_plan *plan)
@@ -235,19 +260,8 @@ static void tell_others(struct judging *judging, struct rdf_report *report, cons
         judging->failed = true;
         return;
     }
-    for (size_t i = 0; i < others.count; i++) {
-        const struct rdf_go_func *func = &others.func[i];
-        struct rdf_go_target other;
-        bool fits = rdf_go_target_other(images, plan->abi, &plan->target, func, &other, &why) == REDEFINE_OK;
-        tell(judging, report,
-             (struct rdf_hazard){.kind = RDF_HAZARD_CLONE,
-                                 .severity = fits ? RDF_SEVERITY_NOTE : RDF_SEVERITY_BLOCKER,
-                                 .caller = func->name},
-             "%s at 0x%" PRIx64
-             " is another body of it, which generic functions call with types made of their "
-             "parameters: %s",
-             func->name, func->entry, fits ? "nothing is to be done, it is redefined with it" : why.sentence);
-    }
+    for (size_t i = 0; i < others.count; i++)
+        tell_other(judging, report, plan, &others.func[i]);
     if (others.inlined) {
         rdf_go_inlining_flag(others.inlined, "", flag, sizeof flag);
         tell(judging, report,

@@ -17,23 +17,6 @@ redefine_status rdf_api_go_fits(const struct rdf_go_function *function, const st
                     target->func.name, function->entry);
 }
 
-/* Behind a receiver of another size, what lies where this dictionary would be is no argument, and may be
- * anything: such a body is never called with it. */
-static redefine_status has_its_arguments(struct rdf_images *images, const struct rdf_go_target *other,
-                                         uint64_t other_more, const struct rdf_go_target *target,
-                                         const struct rdf_go_function *shape, bool *ret,
-                                         struct rdf_error *err)
-{
-    *ret = other->func.args_bytes == target->func.args_bytes;
-    if (!*ret)
-        return REDEFINE_OK;
-    if (!other_more || !shape->record->more)
-        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
-                        "it does not check its stack, so where its arguments are cannot be told");
-    *ret = rdf_go_same_arguments(images, other_more, shape->record->more);
-    return REDEFINE_OK;
-}
-
 /* Null, when calls with that dictionary cannot go there. */
 static redefine_status add_other(struct rdf_engine *engine, const struct rdf_go_adding *adding,
                                  const struct rdf_go_function *shape, const struct rdf_go_func *func,
@@ -43,14 +26,15 @@ static redefine_status add_other(struct rdf_engine *engine, const struct rdf_go_
     struct rdf_images *images = &engine->snapshot.images;
     struct rdf_go_function *function = rdf_api_go_find(func->entry);
     struct rdf_go_target other = *target;
-    bool is_called = true;
+    bool is_called;
     redefine_status status = REDEFINE_OK;
     other.func = *func;
     if (!function)
         status = rdf_go_target_other(images, adding->abi, target, func, &other, err);
-    if (status == REDEFINE_OK && rdf_go_target_is_behind_value(target))
-        status = has_its_arguments(images, &other, function ? function->record->more : other.entry.more,
-                                   target, shape, &is_called, err);
+    if (status == REDEFINE_OK)
+        status = rdf_go_target_shares_calls(images, target, shape->record->more, func,
+                                            function ? function->record->more : other.entry.more, &is_called,
+                                            err);
     struct rdf_go_adding one = *adding;
     one.target = &other;
     one.registers = adding->abi->registers_max; /* those of any dictionary that may come */

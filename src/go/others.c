@@ -228,7 +228,8 @@ redefine_status rdf_go_target_others(struct rdf_images *images, const struct rdf
 
 /* ---- where the dictionary is ---- */
 
-bool rdf_go_target_is_behind_value(const struct rdf_go_target *target)
+/* Behind a receiver whose size is the type's: bodies then have it in different places. */
+static bool is_behind_value(const struct rdf_go_target *target)
 {
     const char *type_end = strrchr(target->func.name, ']'); /* "pkg.T[...].M", but "pkg.(*T[...]).M" */
     return type_end && type_end[1] == '.' && target->wrapper.position > 0;
@@ -253,10 +254,30 @@ static struct rdf_span puts_aside(struct rdf_images *images, uint64_t addr)
     return (struct rdf_span){NULL, 0};
 }
 
-bool rdf_go_same_arguments(struct rdf_images *images, uint64_t a, uint64_t b)
+/* Whether two functions put the same registers aside before they ask for more stack, at `a` and `b`: whether
+ * they have the same arguments. */
+static bool have_same_arguments(struct rdf_images *images, uint64_t a, uint64_t b)
 {
     struct rdf_span first = puts_aside(images, a);
     struct rdf_span second = puts_aside(images, b);
     return first.data && second.data && first.len_bytes == second.len_bytes &&
            memcmp(first.data, second.data, first.len_bytes) == 0;
+}
+
+/* Behind a receiver of another size, what lies where this dictionary would be is no argument, and may be
+ * anything: such a body is never called with it. */
+redefine_status rdf_go_target_shares_calls(struct rdf_images *images, const struct rdf_go_target *target,
+                                           uint64_t target_more, const struct rdf_go_func *other,
+                                           uint64_t other_more, bool *ret, struct rdf_error *err)
+{
+    bool may_share = !is_behind_value(target) || other->args_bytes == target->func.args_bytes;
+    if (!is_behind_value(target) || !may_share) {
+        *ret = may_share;
+        return REDEFINE_OK;
+    }
+    if (!other_more || !target_more)
+        return rdf_fail(err, REDEFINE_EUNSUPPORTED,
+                        "it does not check its stack, so where its arguments are cannot be told");
+    *ret = have_same_arguments(images, other_more, target_more);
+    return REDEFINE_OK;
 }

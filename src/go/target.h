@@ -56,13 +56,11 @@ redefine_status rdf_go_target_other(struct rdf_images *images, const struct rdf_
                                     const struct rdf_go_target *target, const struct rdf_go_func *other,
                                     struct rdf_go_target *ret, struct rdf_error *err);
 
-/* Whether the dictionary is behind a receiver whose size is the type's: bodies then have it in different
- * places. */
-bool rdf_go_target_is_behind_value(const struct rdf_go_target *target);
-
-/* Whether two functions put the same registers aside before they ask for more stack, at `a` and `b`: whether
- * they have the same arguments. */
-bool rdf_go_same_arguments(struct rdf_images *images, uint64_t a, uint64_t b);
+/* Whether calls with the target's dictionary may go to `other`, one of its other bodies. They ask for more
+ * stack at `target_more` and `other_more` (0: it does not ask). REDEFINE_EUNSUPPORTED: that cannot be told */
+redefine_status rdf_go_target_shares_calls(struct rdf_images *images, const struct rdf_go_target *target,
+                                           uint64_t target_more, const struct rdf_go_func *other,
+                                           uint64_t other_more, bool *ret, struct rdf_error *err);
 
 /* How its body begins, as long as it is what the compiler made of it.
  * REDEFINE_EUNSUPPORTED  assembly, or a beginning that is not known */

@@ -188,6 +188,37 @@ GO
     run "$redefine" check derived "$instance"
     result "$release: a second body, for a type made of a parameter" is_said 0 \
         'note: clone: main\.inner\[.* is another body of it.*redefined with it'
+    cat >untold.go <<'GO'
+package main
+
+import "fmt"
+
+type B struct{ x int }
+type shelf[T any] struct {
+	label string
+	all   []T
+}
+
+//go:noinline
+func (s shelf[T]) size() int { return len(s.label) }
+
+//go:noinline
+func sizeOf[T any](v T) int { return shelf[[]T]{label: "four"}.size() }
+
+var f = shelf[[]*B].size
+
+func main() { fmt.Println(sizeOf(&B{1}), f(shelf[[]*B]{})) }
+GO
+    GOFLAGS='' GOPROXY=off GOTOOLCHAIN=local GO111MODULE=off HOME="${HOME:-$PWD}" "$go" build -o untold untold.go
+    if [ "$release" = "${release#go1.19}" ]; then
+        run "$redefine" check untold 'main.shelf[[]*main.B].size'
+        result "$release: a second body that the package refuses" is_said 1 \
+            'blocker: clone: main\.shelf\[.* is another body of it.*does not check its stack'
+    else
+        # It passes the dictionary first, so that where it is can be told.
+        run "$redefine" check untold 'main.glob..func1'
+        result "$release: a second body of a method" is_said 0 'note: clone: main\.shelf\[.* is another body of it.*redefined with it'
+    fi
 done
 
 if ! command -v "$CC" >/dev/null || ! build go_cgo cgo 2>why; then
