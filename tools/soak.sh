@@ -75,6 +75,7 @@ part "toggles under load without ptrace" env REDEFINE_SOAK=60 "$build/tests/live
 part "a million toggles" env SOAK_TOGGLES=1000000 "$build/tests/live/scale"
 part "a million short threads" env SOAK_THREADS=1000000 "$build/tests/live/for_thread"
 part "every function of real programs, counted" tests/soak/count.sh "$build"
+part "every program and library that is installed, listed and checked" tests/soak/sweep.sh "$build"
 if command -v go >/dev/null && [ "$(readlink -f "$build")" = "$(readlink -f build)" ]; then
     part "the Go package, 10,000 rounds" env REDEFINE_ROUNDS=10000 \
         go -C go test -a -count=1 -timeout 60m -run 'Load|Mistaken|Collected' -v .
