@@ -42,10 +42,15 @@ static bool visit_candidate(void *ctx, const struct rdf_named *named)
         return true;
     search->last_addr = named->addr;
     if (search->twin)
-        search->twin[search->count] = (struct rdf_twin){named->name, named->addr, named->size_bytes,
-                                                        rdf_image_jump_only(search->images, search->image,
-                                                                            named->addr,
-                                                                            named->addr + named->size_bytes)};
+        search->twin[search->count] = (struct rdf_twin){
+            .name = named->name,
+            .addr = named->addr,
+            .size_bytes = named->size_bytes,
+            .kept = rdf_image_jump_only(search->images, search->image, named->addr,
+                                        named->addr + named->size_bytes),
+            .is_local = named->is_local,
+            .is_likely = true, /* where it jumps there */
+        };
     search->count++;
     return true;
 }
@@ -61,9 +66,14 @@ static bool visit_kept(void *ctx, const struct rdf_named *named)
     search->last_addr = named->addr;
     for (; i < search->count && search->twin[i].size_bytes == named->size_bytes; i++) {
         struct rdf_twin *twin = &search->twin[i];
-        if (!twin->kept &&
-            rdf_image_same_code(search->images, search->image, twin->addr, named->addr, named->size_bytes))
+        /* Of several equal ones it is more likely one that is seen as far as the other was: those are merged.
+         */
+        bool is_likely = named->is_local == twin->is_local;
+        if ((!twin->kept || (is_likely && !twin->is_likely)) &&
+            rdf_image_same_code(search->images, search->image, twin->addr, named->addr, named->size_bytes)) {
             twin->kept = named->addr;
+            twin->is_likely = is_likely;
+        }
     }
     return true;
 }

@@ -15,6 +15,8 @@ struct rdf_twin {
     const char *name; /* of the one that calls do not go to */
     uint64_t addr, size_bytes;
     uint64_t kept; /* the one that they go to */
+    bool is_local;
+    bool is_likely; /* it jumps to `kept`, or that is local or not as it is itself */
 };
 
 struct rdf_twins {

@@ -108,6 +108,28 @@ if objdump -d merged | grep -q 'jmp .*<much>'; then
     result "list says so" sh -c '[ "$(grep -o "\"because\":\"folded\"" out | wc -l)" = 2 ] || { cat out; false; }'
     gcc -g -O2 -fno-ipa-icf -o unmerged merged.c
     is "without -fipa-icf" 0 ok '' ./unmerged loud_twin
+    # Static ones are merged with static ones, the others with others, though all are equal.
+    cat >groups.c <<'C'
+#include <stdio.h>
+#include <stdlib.h>
+#define BODY { for (int i = 0; i < x; i++) { printf("%d\n", i * 7); if (getenv("A")) puts("x"); } return x; }
+static __attribute__((noinline)) int own(int x) BODY
+static __attribute__((noinline)) int own_twin(int x) BODY
+int shared(int x) BODY
+int shared_twin(int x) BODY
+int main(int argc, char **argv)
+{
+    (void)argv;
+    return own(argc) + own_twin(argc + 1) + shared(2) + shared_twin(argc + 3) > 100000;
+}
+C
+    gcc -g -O2 -o groups groups.c || exit 1
+    is "of several equal ones, the one that calls go to" 1 partial \
+        "warning: folded: shared_twin has the same code, and .* go to shared: " ./groups shared
+    is "… and from there" 1 partial "warning: folded: shared has the same code, and .* calls of shared_twin .*redefine shared too" \
+        ./groups shared_twin
+    is "… not another one" 1 partial "warning: folded: own_twin has the same code, and the linker or compiler" ./groups own
+    result "… of which nothing else is said" sh -c '! grep shared out'
 else
     skip "functions that gcc found to be equal" "this gcc does not merge them"
 fi
