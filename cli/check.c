@@ -71,11 +71,22 @@ struct asking {
     struct rdf_function *function;
 };
 
+/* As it is, or of C++: "int f<int>(int)" by f<int> and f<int>(int). */
+static bool is_asked(const struct asking *asking, const char *symbol)
+{
+    char text[1024];
+    if (strncmp(symbol, asking->name, asking->name_bytes) == 0 && !symbol[asking->name_bytes])
+        return true;
+    if (strncmp(symbol, "_Z", 2) != 0 || !rdf_image_demangle(symbol, text, sizeof text))
+        return false;
+    const char *at = memmem(text, strlen(text), asking->name, asking->name_bytes);
+    return at && (at == text || at[-1] == ' ') && (!at[asking->name_bytes] || at[asking->name_bytes] == '(');
+}
+
 static bool take_name(void *ctx, const struct rdf_named *named)
 {
     const struct asking *asking = ctx;
-    if (named->addr != asking->function->start ||
-        strncmp(named->name, asking->name, asking->name_bytes) != 0 || named->name[asking->name_bytes])
+    if (named->addr != asking->function->start || !is_asked(asking, named->name))
         return true;
     asking->function->name = named->name;
     return false;

@@ -161,4 +161,21 @@ g++ -g -O2 -o several one.cc two.cc || exit 1
 is "inlined in one file, its body in another" 1 partial "$folded" ./several answer
 is "… one that is inlined nowhere" 0 ok '' ./several plain
 is "… an instance of a template" 0 ok '' ./several 'same<int>'
+
+cat >merged.cc <<'C'
+#include <cstdio>
+#include <cstdlib>
+#define BODY { for (int i = 0; i < x; i++) { printf("%d\n", i * 7); if (getenv("A")) puts("x"); } return x; }
+template <class T> __attribute__((noinline)) int instance(int x) BODY
+static __attribute__((noinline)) int plain(int x) BODY
+int main(int argc, char **) { return instance<int>(argc) + instance<long>(argc + 1) + plain(argc + 3) > 100000; }
+C
+if g++ -g -O2 -flto -o merged_cc merged.cc && [ "$(nm merged_cc | grep -cE 'plain|instance' )" = 3 ] &&
+    [ "$(nm merged_cc | grep -E 'plain|instance' | cut -d' ' -f1 | uniq | wc -l)" = 1 ]; then
+    check ./merged_cc 'instance<long>'
+    result "a template's instance, by the name in the source, is no other name of itself" \
+        sh -c 'grep -q "folded: .*instanceIi" out && grep -q "folded: .*plain" out && ! grep -q "folded: .*instanceIl" out || { cat out; false; }'
+else
+    skip "a template's instance that was merged" "this g++ does not merge them"
+fi
 finish
