@@ -21,7 +21,7 @@ rooms=$(ls "$src"/arch/*/*.c | grep -v '/native\.c$')
 # shellcheck disable=SC2086
 "$CC" -std=gnu11 -D_GNU_SOURCE -g -fsanitize=address,undefined -I"$src" -I"$SRC/include" -o macho \
     "$SRC/tests/cross/helper_macho.c" "$src"/image/macho/*.c "$src"/image/*.c "$src"/base/arena.c \
-    "$src"/base/error.c "$src"/base/span.c "$src"/os/maps.c $rooms -lZydis >&2 || exit 1
+    "$src"/base/error.c "$src"/base/order.c "$src"/base/span.c "$src"/os/maps.c $rooms -lZydis >&2 || exit 1
 
 status=0
 for cpu in aarch64 x86_64; do
