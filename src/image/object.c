@@ -32,6 +32,14 @@ uint64_t rdf_image_bias(const struct rdf_image *image)
     return object_of(image)->bias;
 }
 
+void rdf_images_free(struct rdf_images *images)
+{
+    if (!images)
+        return;
+    rdf_images_close_files(images);
+    *images = (struct rdf_images){0};
+}
+
 void rdf_images_note_gone(struct rdf_images *images, uint64_t addr)
 {
     const struct rdf_map *map = rdf_maps_find(&images->maps, addr);

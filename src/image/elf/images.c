@@ -278,14 +278,6 @@ void rdf_images_close_files(struct rdf_images *images)
     rdf_images_drop_lent(images);
 }
 
-void rdf_images_free(struct rdf_images *images)
-{
-    if (!images)
-        return;
-    rdf_images_close_files(images);
-    images->count = 0;
-}
-
 /* A namespace of dlmopen has its own copies, except of the dynamic loader. */
 struct rdf_image *rdf_images_needed(struct rdf_images *images, const char *needed, const struct rdf_image *by)
 {

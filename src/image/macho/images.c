@@ -183,12 +183,6 @@ void rdf_images_close_files(struct rdf_images *images)
     rdf_arena_free(&images->copies);
 }
 
-void rdf_images_free(struct rdf_images *images)
-{
-    rdf_images_close_files(images);
-    *images = (struct rdf_images){0};
-}
-
 /* In the shared cache the segments of one lie between those of others; __LINKEDIT is that of all of them. */
 struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
 {
@@ -199,22 +193,6 @@ struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
                 return images->image[i];
         }
     return NULL;
-}
-
-/* What is unloaded meanwhile is not looked for here. */
-const void *rdf_images_view(struct rdf_images *images, uint64_t addr, size_t len_bytes)
-{
-    return images->space->ops->view(images->space, addr, len_bytes);
-}
-
-const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
-{
-    return rdf_object_bytes(images, addr, len_bytes);
-}
-
-const void *rdf_images_loaded_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
-{
-    return rdf_object_bytes(images, addr, len_bytes);
 }
 
 /* The loader does not tell what it has loaded with the program from what came later. */

@@ -169,34 +169,12 @@ void rdf_images_close_files(struct rdf_images *images)
     rdf_arena_free(&images->copies);
 }
 
-void rdf_images_free(struct rdf_images *images)
-{
-    rdf_images_close_files(images);
-    *images = (struct rdf_images){0};
-}
-
 struct rdf_image *rdf_images_at(const struct rdf_images *images, uint64_t addr)
 {
     for (size_t i = 0; i < images->count; i++)
         if (addr >= images->image[i]->object.start && addr < images->image[i]->object.end)
             return images->image[i];
     return NULL;
-}
-
-/* What is unloaded meanwhile is not looked for here. */
-const void *rdf_images_view(struct rdf_images *images, uint64_t addr, size_t len_bytes)
-{
-    return images->space->ops->view(images->space, addr, len_bytes);
-}
-
-const void *rdf_images_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
-{
-    return rdf_object_bytes(images, addr, len_bytes);
-}
-
-const void *rdf_images_loaded_bytes(struct rdf_images *images, uint64_t addr, size_t len_bytes)
-{
-    return rdf_object_bytes(images, addr, len_bytes);
 }
 
 bool rdf_images_stay_at(struct rdf_images *images, uint64_t addr)
