@@ -18,6 +18,7 @@ enum {
     COMPLETED_MAX = 16, /* each is a search */
     FUNCTIONS_MAX = 8,  /* functions that take functions that take … */
     NAME_BYTES = 200,
+    PASSED_BYTES = NAME_BYTES + 100,
     FUNCTION_NAME_BYTES = 60, /* of a parameter's type in a function's */
     ROWS_TEXT_BYTES = 64,
     FIELD_BYTES = 320,
@@ -475,6 +476,20 @@ static const char *way_text(const struct rdf_type *type)
     return is_by_reference(type) ? ", passed by its address, as it cannot be copied byte by byte" : "";
 }
 
+static void passed_text(const struct rdf_type *type, char *ret, size_t bytes)
+{
+    char name[NAME_BYTES];
+    type_text(type, name, sizeof name);
+    (void)snprintf(ret, bytes, "%s (%llu bytes%s)", name, (unsigned long long)type->size_bytes,
+                   way_text(type));
+}
+
+static void begin_parameter(struct rdf_text *text, size_t number, const struct rdf_field *target)
+{
+    rdf_text_add(text, "parameter %zu%s%s", number, target->name ? ", " : "",
+                 target->name ? target->name : "");
+}
+
 /* A parameter of Fortran, as its caller passes it: the value is described, and an address is passed. */
 static void compare_addressed(struct compare *compare, size_t number, const struct rdf_field *target,
                               const struct rdf_field *replacement)
@@ -488,11 +503,11 @@ static void compare_addressed(struct compare *compare, size_t number, const stru
         return;
     type_text(target->type, a, sizeof a);
     type_text(replacement->type, b, sizeof b);
-    rdf_text_add(
-        &text,
-        "parameter %zu%s%s is the address of %s in the target, unless it was declared VALUE, and %s in the "
-        "replacement: declare it as a pointer to that",
-        number, target->name ? ", " : "", target->name ? target->name : "", a, b);
+    begin_parameter(&text, number, target);
+    rdf_text_add(&text,
+                 " is the address of %s in the target, unless it was declared VALUE, and %s in the "
+                 "replacement: declare it as a pointer to that",
+                 a, b);
     add(compare, RDF_HAZARD_SIGNATURE,
         !is_address && is_passed_alike(compare, target->type, replacement->type) ? RDF_SEVERITY_WARNING
                                                                                  : RDF_SEVERITY_BLOCKER,
@@ -502,29 +517,25 @@ static void compare_addressed(struct compare *compare, size_t number, const stru
 static void compare_parameter(struct compare *compare, size_t number, const struct rdf_field *target,
                               const struct rdf_field *replacement)
 {
-    char a[NAME_BYTES], b[NAME_BYTES];
+    char a[PASSED_BYTES], b[PASSED_BYTES];
     struct rdf_text text = {.used = 0};
     bool fit = is_passed_alike(compare, target->type, replacement->type);
     if (fit && (!is_integer(target->type) || !is_integer(replacement->type) ||
                 target->type->kind == RDF_TYPE_ENUM || replacement->type->kind == RDF_TYPE_ENUM ||
                 rdf_type_is_signed(target->type) == rdf_type_is_signed(replacement->type)))
         return;
-    type_text(target->type, a, sizeof a);
-    type_text(replacement->type, b, sizeof b);
-    rdf_text_add(
-        &text,
-        "parameter %zu%s%s is %s (%llu bytes%s) in the target and %s (%llu bytes%s) in the replacement: "
-        "declare it as the target does",
-        number, target->name ? ", " : "", target->name ? target->name : "", a,
-        (unsigned long long)target->type->size_bytes, way_text(target->type), b,
-        (unsigned long long)replacement->type->size_bytes, way_text(replacement->type));
+    passed_text(target->type, a, sizeof a);
+    passed_text(replacement->type, b, sizeof b);
+    begin_parameter(&text, number, target);
+    rdf_text_add(&text, " is %s in the target and %s in the replacement: declare it as the target does", a,
+                 b);
     add(compare, RDF_HAZARD_SIGNATURE, fit ? RDF_SEVERITY_WARNING : RDF_SEVERITY_BLOCKER, text.text);
 }
 
 static void compare_result(struct compare *compare, const struct rdf_type *target,
                            const struct rdf_type *replacement)
 {
-    char a[NAME_BYTES], b[NAME_BYTES];
+    char a[PASSED_BYTES], b[PASSED_BYTES];
     struct rdf_text text = {.used = 0};
     /* Who expects nothing does not look. */
     bool is_composite_result = is_composite(target) || is_composite(replacement);
@@ -532,13 +543,9 @@ static void compare_result(struct compare *compare, const struct rdf_type *targe
         return;
     if (is_passed_alike(compare, target, replacement))
         return;
-    type_text(target, a, sizeof a);
-    type_text(replacement, b, sizeof b);
-    rdf_text_add(&text,
-                 "the target returns %s (%llu bytes%s), the replacement %s (%llu bytes%s): return what the "
-                 "target does",
-                 a, (unsigned long long)target->size_bytes, way_text(target), b,
-                 (unsigned long long)replacement->size_bytes, way_text(replacement));
+    passed_text(target, a, sizeof a);
+    passed_text(replacement, b, sizeof b);
+    rdf_text_add(&text, "the target returns %s, the replacement %s: return what the target does", a, b);
     add(compare, RDF_HAZARD_SIGNATURE, RDF_SEVERITY_BLOCKER, text.text);
 }
 
