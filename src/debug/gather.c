@@ -349,6 +349,23 @@ static bool join_scopes(struct gather *gather)
     return true;
 }
 
+/* What is left in `names` becomes functions. */
+static bool add_left(struct gather *gather, const struct places *names, uint32_t flags)
+{
+    for (size_t i = 0; i < names->room; i++) {
+        uint32_t name = names->place[i].number;
+        if (!name)
+            continue;
+        if (!grow(gather, (void **)&gather->function, gather->function_count, &gather->function_room,
+                  sizeof *gather->function))
+            return false;
+        gather->function[gather->function_count++] = (struct rdf_debug_function){.name = name,
+                                                                                 .plain = name,
+                                                                                 .flags = flags};
+    }
+    return true;
+}
+
 /* Those of which no unit has code become functions too, without entries and copies. */
 static bool join_absent(struct gather *gather)
 {
@@ -357,16 +374,7 @@ static bool join_absent(struct gather *gather)
         if (place->at)
             place->number = 0;
     }
-    for (size_t i = 0; i < gather->absent.room; i++) {
-        uint32_t name = gather->absent.place[i].number;
-        if (!name)
-            continue;
-        if (!grow(gather, (void **)&gather->function, gather->function_count, &gather->function_room,
-                  sizeof *gather->function))
-            return false;
-        gather->function[gather->function_count++] = (struct rdf_debug_function){.name = name, .plain = name};
-    }
-    return true;
+    return add_left(gather, &gather->absent, 0);
 }
 
 /* A function with external linkage is one in all units: what was inlined in one may have its body in another.
@@ -382,17 +390,7 @@ static bool join_folded(struct gather *gather)
         if (function->flags & RDF_DEBUG_EXTERNAL)
             function->flags |= RDF_DEBUG_FOLDED;
     }
-    for (size_t i = 0; i < gather->folded.room; i++) {
-        uint32_t name = gather->folded.place[i].number;
-        if (!name)
-            continue;
-        if (!grow(gather, (void **)&gather->function, gather->function_count, &gather->function_room,
-                  sizeof *gather->function))
-            return false;
-        gather->function[gather->function_count++] = (struct rdf_debug_function){
-            .name = name, .plain = name, .flags = RDF_DEBUG_EXTERNAL | RDF_DEBUG_FOLDED};
-    }
-    return true;
+    return add_left(gather, &gather->folded, RDF_DEBUG_EXTERNAL | RDF_DEBUG_FOLDED);
 }
 
 bool rdf_gather_end(struct gather *gather, const struct rdf_page_source *pages, struct rdf_span key,
