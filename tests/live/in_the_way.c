@@ -17,6 +17,18 @@ static void needs_traps(void)
 
 static int ready[2];
 
+/* The tracer, once it has said that it is one. */
+static pid_t when_ready(pid_t tracer)
+{
+    char sign = 0;
+    CHECK(read(ready[0], &sign, 1) == 1);
+    if (sign != 'y') {
+        kill(tracer, SIGKILL);
+        live_skip("no thread can be traced here");
+    }
+    return tracer;
+}
+
 /* Traces the thread until the pipe is closed, and passes every signal on. */
 static pid_t trace(pid_t tid)
 {
@@ -29,13 +41,7 @@ static pid_t trace(pid_t tid)
             (void)ptrace(PTRACE_CONT, tid, 0, WSTOPSIG(status));
         _exit(0);
     }
-    char sign = 0;
-    CHECK(read(ready[0], &sign, 1) == 1);
-    if (sign != 'y') {
-        kill(tracer, SIGKILL);
-        live_skip("no thread can be traced here");
-    }
-    return tracer;
+    return when_ready(tracer);
 }
 
 static _Atomic pid_t traced_tid;
@@ -84,13 +90,7 @@ static pid_t trace_all(void)
                 (void)ptrace(PTRACE_CONT, tid, 0, status >> 16 ? 0 : WSTOPSIG(status));
         _exit(0);
     }
-    char sign = 0;
-    CHECK(read(ready[0], &sign, 1) == 1);
-    if (sign != 'y') {
-        kill(tracer, SIGKILL);
-        live_skip("threads cannot be traced here");
-    }
-    return tracer;
+    return when_ready(tracer);
 }
 
 static void debugger_of_all(bool denied)

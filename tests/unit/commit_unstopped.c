@@ -134,6 +134,19 @@ static void everything_fails_from_there_on(void **state)
     assert_true(rolled_back > 0);
 }
 
+/* Redefine and restore once for each operation before which there may be a fork, until `try` says that the
+ * change was over before it. */
+static void fork_at_each(bool (*try)(bool is_restore, size_t at), size_t at_least)
+{
+    for (int is_restore = 0; is_restore < 2; is_restore++) {
+        size_t at = 1;
+        while (try(is_restore, at))
+            at++;
+        printf("# %s: forked before each of %zu operations\n", is_restore ? "restore" : "redefine", at - 1);
+        assert_true(at > at_least);
+    }
+}
+
 /* Another thread forks meanwhile, before each operation: the child goes on from what is there, and can change
  * all of it again. False: the change was over before. */
 static bool try_fork(bool is_restore, size_t at)
@@ -169,13 +182,7 @@ static bool try_fork(bool is_restore, size_t at)
 static void a_child_forked_meanwhile_goes_on(void **state)
 {
     (void)state;
-    for (int is_restore = 0; is_restore < 2; is_restore++) {
-        size_t at = 1;
-        while (try_fork(is_restore, at))
-            at++;
-        printf("# %s: forked before each of %zu operations\n", is_restore ? "restore" : "redefine", at - 1);
-        assert_true(at > 10);
-    }
+    fork_at_each(try_fork, 10);
 }
 
 /* ---- edits of one store each, without traps ---- */
@@ -233,12 +240,7 @@ static bool try_fork_between_stores(bool is_restore, size_t at)
 static void a_child_forked_between_stores_goes_on(void **state)
 {
     (void)state;
-    for (int is_restore = 0; is_restore < 2; is_restore++) {
-        size_t at = 1;
-        while (try_fork_between_stores(is_restore, at))
-            at++;
-        assert_true(at > SLEDS);
-    }
+    fork_at_each(try_fork_between_stores, SLEDS);
 }
 
 int main(void)
