@@ -59,45 +59,14 @@ static redefine_status no_memory(const struct rdf_go_target *target, struct rdf_
     return rdf_fail(err, REDEFINE_ENOMEM, "no memory for the bodies of %s", target->func.name);
 }
 
-static void visit_nothing(void *ctx, size_t index, uint64_t addr, enum rdf_reference kind)
-{
-    (void)ctx;
-    (void)index;
-    (void)addr;
-    (void)kind;
-}
-
-struct part {
-    uint64_t addr;
-    bool has;
-};
-
-static void visit_part(void *ctx, uint64_t start, uint64_t end)
-{
-    struct part *part = ctx;
-    part->has |= part->addr >= start && part->addr < end;
-}
-
-/* Whether the dictionary is named by data: by the dictionary of a generic function, which passes it on. The
- * visitor is there for both counts to be exact. Linkers of some CPUs put dictionaries into the segment of the
- * code, which is not searched for words: there it may be so. */
+/* Whether the dictionary is named by data: by the dictionary of a generic function, which passes it on. */
 static redefine_status is_passed_on(const struct looking *looking, bool *ret, struct rdf_error *err)
 {
-    uint64_t addr = looking->target->wrapper.dictionary;
-    struct rdf_image *image = rdf_go_image(looking->target->func.go);
-    struct part code = {.addr = addr};
-    rdf_image_each_code(looking->images, image, visit_part, &code);
-    if (code.has) {
-        *ret = true;
-        return REDEFINE_OK;
-    }
-    struct rdf_references all = {.start = addr, .end = addr};
-    struct rdf_references in_code = all;
-    redefine_status status = rdf_image_references(looking->images, image, &all, 1, false, visit_nothing, NULL,
-                                                  err);
-    if (status == REDEFINE_OK)
-        status = rdf_image_references(looking->images, image, &in_code, 1, true, visit_nothing, NULL, err);
-    *ret = all.addresses > in_code.addresses;
+    struct rdf_references dictionary = {.start = looking->target->wrapper.dictionary,
+                                        .end = looking->target->wrapper.dictionary};
+    redefine_status status = rdf_image_references(looking->images, rdf_go_image(looking->target->func.go),
+                                                  &dictionary, 1, false, NULL, NULL, err);
+    *ret = dictionary.words > 0;
     return status;
 }
 

@@ -19,6 +19,7 @@ struct rdf_references {
     uint32_t calls;     /* of other functions of the object, with a target that is part of the instruction */
     uint32_t jumps;     /* the same: calls at a function's end */
     uint32_t addresses; /* places where the entry's address is computed, or lies as data or relocation */
+    uint32_t words;     /* those of them that lie as data or relocation */
     bool is_exported;   /* other objects find it by name */
 };
 

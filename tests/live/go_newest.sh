@@ -18,4 +18,7 @@ package_test "without inlining" 100 -gcflags=all=-l
 package_test "without optimization" 100 "-gcflags=all=-N -l"
 package_test "position independent" 100 -buildmode=pie
 package_test "with the race detector" 100 -race
+# As linkers for arm64 lay programs out.
+package_test "constants in the segment of the code" 100 \
+    -ldflags="$stamp -linkmode=external -extldflags=-Wl,-z,noseparate-code"
 finish

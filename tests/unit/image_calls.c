@@ -36,21 +36,25 @@ static int tear_down(void **state)
     return 0;
 }
 
-static struct rdf_function function_named(const char *name)
+static struct rdf_function function_in(struct loaded *in, const char *name)
 {
     struct rdf_function function;
-    uint64_t addr = find(&loaded, name);
-    if (!addr || rdf_images_function(&loaded.images, addr, &function, &loaded.err) != REDEFINE_OK)
-        fail_msg("%s: %s", name, loaded.err.sentence);
+    uint64_t addr = find(in, name);
+    if (!addr || rdf_images_function(&in->images, addr, &function, &in->err) != REDEFINE_OK)
+        fail_msg("%s: %s", name, in->err.sentence);
     return function;
 }
 
-static struct rdf_references references_of(const char *name)
+static struct rdf_function function_named(const char *name)
 {
-    struct rdf_function function = function_named(name);
+    return function_in(&loaded, name);
+}
+
+static struct rdf_references references_in(struct loaded *in, const char *name)
+{
+    struct rdf_function function = function_in(in, name);
     struct rdf_references ask = {.start = function.start, .end = function.end};
-    assert_int_equal(rdf_image_references(&loaded.images, function.image, &ask, 1, false, NULL, NULL,
-                                          &loaded.err),
+    assert_int_equal(rdf_image_references(&in->images, function.image, &ask, 1, false, NULL, NULL, &in->err),
                      REDEFINE_OK);
     return ask;
 }
@@ -58,7 +62,7 @@ static struct rdf_references references_of(const char *name)
 static void assert_references(const char *name, unsigned calls, unsigned jumps, unsigned addresses,
                               bool is_exported)
 {
-    struct rdf_references found = references_of(name);
+    struct rdf_references found = references_in(&loaded, name);
     if (found.calls != calls || found.jumps != jumps || found.addresses != addresses ||
         found.is_exported != is_exported)
         fail_msg("%s: %u calls, %u jumps, %u addresses%s", name, found.calls, found.jumps, found.addresses,
@@ -76,6 +80,35 @@ static void test_references(void **state)
     assert_references("nobody", 0, 0, 0, false);
     assert_references("at_the_end", 0, 1, 0, false);
     assert_references("keeps_nothing", 0, 0, 0, true);
+}
+
+/* Linkers may put constants into the segment of the code; those of arm64 do so unasked. */
+static void test_constants_beside_code(void **state)
+{
+    (void)state;
+    if (is_emulated()) {
+        print_message("# skip: an emulator runs no other program\n");
+        skip();
+    }
+    const char *path = compile("gcc", "constants", "image_calls_program.c",
+                               "-fno-inline -fno-pie -no-pie -Wl,-z,noseparate-code");
+    struct remote remote;
+    struct loaded there;
+    char line[16];
+    start_program(&remote, path, NULL);
+    assert_non_null(fgets(line, sizeof line, remote.output));
+    there.space = (struct rdf_space){&remote_ops, &remote};
+    load_space(&there);
+    struct rdf_references in_table = references_in(&there, "in_table");
+    struct rdf_references by_address = references_in(&there, "by_address");
+    struct rdf_references nobody = references_in(&there, "nobody");
+    unload(&there);
+    stop_program(&remote);
+    assert_int_equal(in_table.addresses, 2);
+    assert_int_equal(in_table.words, 2);
+    assert_int_equal(by_address.addresses, 1);
+    assert_int_equal(by_address.words, 0);
+    assert_int_equal(nobody.addresses, 0);
 }
 
 static struct rdf_reliance reliance_of(const char *name)
@@ -144,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_references),
+        cmocka_unit_test(test_constants_beside_code),
         cmocka_unit_test(test_reliance),
         cmocka_unit_test(test_names),
     };

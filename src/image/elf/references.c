@@ -18,6 +18,7 @@ struct scan {
     struct rdf_image *image;
     struct rdf_references *ask;
     size_t count;
+    bool only_code;
     rdf_reference_visit *visit;
     void *ctx;
     struct rdf_byte_set set;
@@ -83,11 +84,31 @@ static bool is_confirmed(struct scan *scan, uint64_t field_addr, uint64_t target
     return (!insn.has_ref || insn.ref == target) && (!insn.has_target || insn.target == target);
 }
 
+/* Words before relocation are addresses in the file; after it they are those at run time. Where the object
+ * is not position independent nothing lists them, so they may lie anywhere. */
+static uint64_t step_of_words(const struct scan *scan)
+{
+    return scan->image->type == ET_EXEC ? 1 : 8;
+}
+
+/* Whether what looks like a reference of code is a word that lies beside it, which scan_words counts. */
+static bool is_word(const struct scan *scan, uint64_t field_addr, uint64_t target)
+{
+    Elf64_Shdr section;
+    uint64_t value;
+    return !scan->only_code && field_addr % step_of_words(scan) == 0 &&
+           rdf_span_u64(scan->code, field_addr - scan->code_addr, &value) && value == target &&
+           !(rdf_image_section_at(scan->images, scan->image, field_addr, &section, NULL) &&
+             section.sh_flags & SHF_EXECINSTR);
+}
+
 static void note(void *ctx, uint64_t field_addr, uint64_t target, enum rdf_reference kind)
 {
     struct scan *scan = ctx;
     struct rdf_references *ask = asked_at(scan, target);
     if (!ask || (field_addr >= ask->start && field_addr < ask->end))
+        return;
+    if (kind == RDF_REFERENCE_VALUE && is_word(scan, field_addr, target))
         return;
     uint64_t addr = field_addr;
     bool is_visited = scan->visit && kind != RDF_REFERENCE_VALUE;
@@ -118,18 +139,18 @@ static void scan_code(void *ctx, uint64_t start, uint64_t end)
 static void note_word(struct scan *scan, uint64_t value)
 {
     struct rdf_references *ask = rdf_byte_set_has(&scan->set, value) ? asked_at(scan, value) : NULL;
-    if (ask)
-        ask->addresses++;
+    if (!ask)
+        return;
+    ask->addresses++;
+    ask->words++;
 }
 
-/* Words before relocation are addresses in the file; after it they are those at run time. Where the object
- * is not position independent nothing lists them, so they may lie anywhere. */
 static void scan_words(struct scan *scan, uint64_t start, uint64_t end)
 {
     struct rdf_span bytes = start < end ? rdf_image_bytes(scan->images, scan->image, start, end - start)
                                         : (struct rdf_span){NULL, 0};
     uint64_t bias = scan->image->object.bias;
-    uint64_t step = scan->image->type == ET_EXEC ? 1 : 8;
+    uint64_t step = step_of_words(scan);
     uint64_t value;
     for (uint64_t off = step == 8 ? -start & 7 : 0; rdf_span_u64(bytes, off, &value); off += step) {
         note_word(scan, value);
@@ -174,17 +195,15 @@ static bool is_table(const char *name)
     return false;
 }
 
-/* Data, but for such tables. */
+/* Data, but for such tables. Some linkers put constants into the segment of the code. */
 static void scan_part(void *ctx, uint64_t start, uint64_t end)
 {
     struct scan *scan = ctx;
-    if (rdf_image_is_code(scan->image, start))
-        return;
     const struct rdf_dynamic *dynamic = rdf_image_dynamic(scan->images, scan->image);
     struct rdf_symbols *dynsym = rdf_image_dynsym(scan->images, scan->image);
     uint64_t symbols_end = dynamic->symtab + (uint64_t)dynsym->count * sizeof(Elf64_Sym);
     for (uint64_t at = start; at < end;) {
-        uint64_t stop = end, resume = end; /* the next table: [stop, resume) */
+        uint64_t stop = end, resume = end; /* the next table, or code: [stop, resume) */
         if (dynamic->symtab >= at && dynamic->symtab < stop && symbols_end > at) {
             stop = dynamic->symtab;
             resume = symbols_end;
@@ -198,7 +217,7 @@ static void scan_part(void *ctx, uint64_t start, uint64_t end)
         for (size_t i = 1; rdf_image_section(scan->images, scan->image, i, &section, &name); i++) {
             uint64_t addr = section.sh_addr + scan->image->object.bias;
             if (section.sh_flags & SHF_ALLOC && section.sh_size && addr >= at && addr < stop &&
-                is_table(name)) {
+                (section.sh_flags & SHF_EXECINSTR || is_table(name))) {
                 stop = addr;
                 resume = section.sh_size < end - addr ? addr + section.sh_size : end;
             }
@@ -220,13 +239,18 @@ redefine_status rdf_image_references(struct rdf_images *images, struct rdf_image
     uint8_t *bits = rdf_arena_alloc(&arena, (size_t)((high - low) / 8 + 1));
     if (!bits)
         return rdf_fail(err, REDEFINE_ENOMEM, "no memory to look for the callers of %zu functions", count);
-    struct scan scan = {
-        .images = images, .image = image, .ask = ask, .count = count, .visit = visit, .ctx = ctx};
+    struct scan scan = {.images = images,
+                        .image = image,
+                        .ask = ask,
+                        .count = count,
+                        .only_code = only_code,
+                        .visit = visit,
+                        .ctx = ctx};
     scan.set = (struct rdf_byte_set){low, (size_t)(high - low), bits};
     for (size_t i = 0; i < count; i++) {
         struct rdf_near near;
         rdf_symbols_near(images, image, rdf_image_dynsym(images, image), ask[i].start, &near);
-        ask[i].calls = ask[i].jumps = ask[i].addresses = 0;
+        ask[i].calls = ask[i].jumps = ask[i].addresses = ask[i].words = 0;
         ask[i].is_exported = near.has_at && near.at.bind != STB_LOCAL;
         rdf_byte_set_add(&scan.set, ask[i].start);
     }
