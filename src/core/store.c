@@ -104,20 +104,25 @@ static int store_by(const struct rdf_write *write, struct rdf_write_item *item, 
                                     item->edit.len_bytes);
 }
 
-/* Whether the system writes what cannot be written: asked with a byte of the engine's own. Where it does and
- * did not, nothing was mapped at that moment: a store may find the same, and would be a fault. */
-static bool can_force(const struct rdf_write *write)
+/* Whether the system writes what cannot be written: asked with a byte of the engine's own, once for a change.
+ * Where it does and did not, nothing was mapped at that moment: a store may find the same, and would be a
+ * fault. */
+static bool can_force(struct rdf_write *write)
 {
     uint64_t addr = (uint64_t)(uintptr_t)&rdf_store_is;
     uint8_t byte;
-    return write->methods & 1u << RDF_WRITE_SELF_MEM &&
-           write->space->ops->read(write->space, addr, &byte, sizeof byte) == 0 &&
-           write->space->ops->write(write->space, NULL, RDF_WRITE_SELF_MEM, addr, &byte, sizeof byte) == 0;
+    if (!write->has_tried_force)
+        write->can_force = write->methods & 1u << RDF_WRITE_SELF_MEM &&
+                           write->space->ops->read(write->space, addr, &byte, sizeof byte) == 0 &&
+                           write->space->ops->write(write->space, NULL, RDF_WRITE_SELF_MEM, addr, &byte,
+                                                    sizeof byte) == 0;
+    write->has_tried_force = true;
+    return write->can_force;
 }
 
 /* The first method that works and whose bytes can be read back. A method that stored something else than
  * it was given is put right by the next one, or by the undo. */
-static int store(const struct rdf_write *write, struct rdf_write_item *item, struct rdf_world *world,
+static int store(struct rdf_write *write, struct rdf_write_item *item, struct rdf_world *world,
                  const uint8_t *bytes)
 {
     int err = -1;

@@ -114,6 +114,8 @@ struct rdf_write {
     bool has_waited; /* body said -EAGAIN the last time, because of … */
     int waiting_tid; /* … this thread; 0: the one that asked */
     bool was_not_ready;
+    bool has_tried_force; /* it is known whether … */
+    bool can_force;       /* … /proc/self/mem writes what cannot be written */
     size_t failed_item;
     int err;
     bool has_begun_publishing;

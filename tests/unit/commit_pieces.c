@@ -8,6 +8,7 @@
 #include "support/memory_os.h"
 
 #include "core/engine.h"
+#include "core/write_parts.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -442,6 +443,24 @@ static void the_object_is_gone_for_a_moment(void **state)
         }
 }
 
+/* Where the system writes nothing by force, each item is stored by itself; that it does not is found out
+ * once. */
+static void force_is_tried_once(void **state)
+{
+    (void)state;
+    const struct setting how = {"no stops, no force", 2, 1u << RDF_WRITE_SELF_MEM, true, false, true};
+    struct many *many = prepare(&how, REDEFINED);
+    size_t tries = 0;
+    assert_int_equal(commit(many, REDEFINED), REDEFINE_OK);
+    assert_true(many->os->call_count < MEMORY_CALLS_MAX);
+    for (size_t i = 0; i < many->os->call_count; i++)
+        tries += many->os->call[i].op == MEMORY_READ &&
+                 many->os->call[i].addr == (uint64_t)(uintptr_t)&rdf_store_is;
+    assert_int_equal(tries, 1);
+    check(many, how.name);
+    end(many, REDEFINED, how.name);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -453,6 +472,7 @@ int main(void)
         cmocka_unit_test(a_page_changes_before_the_stop),
         cmocka_unit_test(the_object_is_gone_before_the_stop),
         cmocka_unit_test(the_object_is_gone_for_a_moment),
+        cmocka_unit_test(force_is_tried_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
