@@ -41,13 +41,14 @@ const struct rdf_page_source rdf_snapshot_pages = {.get = get_pages, .put = put_
 
 /* ---- the snapshot ---- */
 
-static bool same_map(const struct rdf_map *kept, const struct rdf_map *now)
+/* Whether a kept snapshot may serve the next change: what is planned rests on each bound and protection in
+ * it. Both may be null: nothing was there, and nothing is. */
+static bool is_unchanged(const struct rdf_map *kept, const struct rdf_map *now)
 {
     if (!kept || !now)
         return !kept && !now;
     return kept->start == now->start && kept->end == now->end && kept->prot == now->prot &&
-           kept->shared == now->shared && kept->ino == now->ino &&
-           (kept->ino == 0 || kept->file_off == now->file_off);
+           kept->shared == now->shared && rdf_map_is_same_object(kept, now);
 }
 
 bool rdf_snapshot_is_current(const struct rdf_snapshot *snapshot, const uint64_t *addr, size_t count)
@@ -58,16 +59,16 @@ bool rdf_snapshot_is_current(const struct rdf_snapshot *snapshot, const uint64_t
         space->ops->maps_at(space, addr, count, now) < 0)
         return false;
     for (size_t i = 0; i < count; i++)
-        if (!same_map(rdf_maps_find(&snapshot->images.maps, addr[i]), now[i].end ? &now[i] : NULL))
+        if (!is_unchanged(rdf_maps_find(&snapshot->images.maps, addr[i]), now[i].end ? &now[i] : NULL))
             return false;
     return true;
 }
 
-/* Neighbours may have become one mapping, or one several, as protections were changed. */
-static bool same_object(const struct rdf_map *kept, const struct rdf_map *now)
+/* All that is asked after a refusal: neighbours may have become one mapping, or one several, as protections
+ * were changed. */
+static bool is_same_code(const struct rdf_map *kept, const struct rdf_map *now)
 {
-    return kept && now->end && kept->dev == now->dev && kept->ino == now->ino &&
-           kept->start - kept->file_off == now->start - now->file_off &&
+    return kept && now->end && rdf_map_is_same_object(kept, now) &&
            !((kept->prot ^ now->prot) & RDF_PROT_EXEC);
 }
 
@@ -80,7 +81,7 @@ bool rdf_snapshot_is_outdated(const struct rdf_snapshot *snapshot, const uint64_
         if (space->ops->maps_at(space, &addr[i], 1, &now) < 0)
             return false;
         bool is_of_file = (kept && kept->ino) || (now.end && now.ino);
-        if (is_of_file && !same_object(kept, &now))
+        if (is_of_file && !is_same_code(kept, &now))
             return true;
     }
     return false;

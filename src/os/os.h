@@ -47,6 +47,10 @@ struct rdf_maps {
 /* The mapping that holds `addr`, or null. */
 const struct rdf_map *rdf_maps_find(const struct rdf_maps *maps, uint64_t addr);
 
+/* Whether two mappings, seen at different times, show the same file at the same place, or none: whatever
+ * their bounds and protections are. */
+bool rdf_map_is_same_object(const struct rdf_map *a, const struct rdf_map *b);
+
 /* Whether every byte of [addr, addr+len) is mapped with at least `prot`. */
 bool rdf_maps_allow(const struct rdf_maps *maps, uint64_t addr, uint64_t len_bytes, uint8_t prot);
 
