@@ -18,30 +18,36 @@ bool rdf_store_is(const struct rdf_write *write, uint64_t addr, const uint8_t *b
     return write->space->ops->read(write->space, addr, copy, len) == 0 && rdf_bytes_equal(copy, bytes, len);
 }
 
-static bool is_same_map(const struct rdf_map *planned, const struct rdf_map *now)
+/* Protections are the engine's own to change by now, which splits and joins mappings. */
+static bool is_as_planned(const struct rdf_write *write, uint64_t addr, const struct rdf_map *now)
 {
-    return now->start <= planned->start && now->end >= planned->end && now->ino == planned->ino &&
-           now->dev == planned->dev && now->prot & RDF_PROT_READ;
+    const struct rdf_map *planned = rdf_maps_find(write->maps, addr);
+    return planned && now->end && rdf_map_is_same_object(planned, now) && now->prot & RDF_PROT_READ;
 }
 
-/* Where the system does not tell what is mapped somewhere, it tells by each reading that something is. *seen:
- * the mapping of what is there, or null. */
-static bool is_gone(const struct rdf_write *write, const struct rdf_edit *edit, const struct rdf_map **seen)
+/* Whether the first or last byte lies elsewhere than when the change was planned. Where the system does not
+ * tell what is mapped somewhere, it tells by each reading that something is. *ret_now: the mapping of what is
+ * there, empty where that is not told. */
+static bool is_gone(const struct rdf_write *write, const struct rdf_edit *edit, struct rdf_map *ret_now)
 {
     const struct rdf_space_ops *ops = write->space->ops;
-    struct rdf_map now;
+    uint64_t page = rdf_os_page_bytes();
+    const uint64_t addr[2] = {edit->addr, edit->addr + edit->len_bytes - 1};
+    size_t count = addr[0] / page == addr[1] / page ? 1 : 2;
+    struct rdf_map now[2];
     uint8_t bytes[RDF_EDIT_BYTES_MAX];
-    *seen = ops->maps_at ? rdf_maps_find(write->maps, edit->addr) : NULL;
-    if (*seen && ops->maps_at(write->space, &(*seen)->start, 1, &now) < 0)
-        *seen = NULL;
-    return *seen ? !is_same_map(*seen, &now)
-                 : ops->read(write->space, edit->addr, bytes, edit->len_bytes) == -EFAULT;
+    bool is_told = ops->maps_at && rdf_maps_find(write->maps, edit->addr) &&
+                   ops->maps_at(write->space, addr, count, now) == 0;
+    *ret_now = is_told ? now[0] : (struct rdf_map){0};
+    if (!is_told)
+        return ops->read(write->space, edit->addr, bytes, edit->len_bytes) == -EFAULT;
+    return !is_as_planned(write, addr[0], &now[0]) || (count == 2 && !is_as_planned(write, addr[1], &now[1]));
 }
 
 bool rdf_store_is_gone(const struct rdf_write *write, const struct rdf_write_item *item)
 {
-    const struct rdf_map *seen;
-    return write->may_go && is_gone(write, &item->edit, &seen);
+    struct rdf_map now;
+    return write->may_go && is_gone(write, &item->edit, &now);
 }
 
 /* The page that the item begins in (0) or ends in (1); false when it has no second one. */
@@ -316,10 +322,10 @@ static size_t store_pieces(struct rdf_write *write, struct rdf_world *world)
 
 size_t rdf_store_find_gone(const struct rdf_write *write)
 {
-    const struct rdf_map *seen = NULL;
+    struct rdf_map seen = {0};
     for (size_t i = 0; write->may_go && i < write->count; i++) {
         const struct rdf_edit *edit = &write->item[i].edit;
-        if (seen && edit->addr >= seen->start && edit->addr + edit->len_bytes <= seen->end)
+        if (edit->addr >= seen.start && edit->addr + edit->len_bytes <= seen.end)
             continue;
         if (is_gone(write, edit, &seen))
             return i;

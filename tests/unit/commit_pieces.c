@@ -461,6 +461,28 @@ static void force_is_tried_once(void **state)
     end(many, REDEFINED, how.name);
 }
 
+/* Pages that could not be closed again are no sign that the object is gone. */
+static void a_page_stays_open(void **state)
+{
+    (void)state;
+    const struct setting how = {"no stops, no force", 2, 1u << RDF_WRITE_SELF_MEM, true, false, true};
+    bool happened = true;
+    size_t left_open = 0;
+    for (size_t at = 1; happened; at = next_of(at)) {
+        struct many *many = prepare(&how, REDEFINED);
+        many->os->failure =
+            (struct memory_failure){.at = at, .err = EPERM, .lasting = true, .ops = 1u << MEMORY_PROTECT};
+        redefine_status status = commit(many, REDEFINED);
+        happened = many->os->failed;
+        left_open += status == REDEFINE_EROLLBACK;
+        if (is_refusal(status))
+            check(many, how.name);
+        assert_string_equal(many->os->fault, "");
+        many_free(many);
+    }
+    assert_true(left_open > 10);
+}
+
 int main(void)
 {
     cmocka_set_message_output(CM_OUTPUT_TAP);
@@ -473,6 +495,7 @@ int main(void)
         cmocka_unit_test(the_object_is_gone_before_the_stop),
         cmocka_unit_test(the_object_is_gone_for_a_moment),
         cmocka_unit_test(force_is_tried_once),
+        cmocka_unit_test(a_page_stays_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
