@@ -216,7 +216,7 @@ static bool visit_stack(void *ctx, const struct cli_process_map *map)
                       stack->thread_pointer < map->end;
     if (has_thread || strcmp(map->path, "[stack]") == 0) {
         stack->start = map->start;
-        stack->end = map->end;
+        stack->end = has_thread ? stack->thread_pointer : map->end;
     }
     if (strcmp(map->path, "[stack]") == 0)
         stack->start = may_grow_to(stack);
@@ -279,22 +279,31 @@ static int visit_frame(Dwfl_Frame *frame, void *ctx)
     return walk->why ? DWARF_CB_ABORT : DWARF_CB_OK;
 }
 
+static bool is_sigreturn(const struct cli_places *places, uint64_t addr)
+{
+    const uint8_t *sigreturn;
+    uint8_t code[32];
+    size_t len = rdf_borrow_sigreturn(&sigreturn);
+    return places->libc && addr >= rdf_image_start(places->libc) && addr < rdf_image_end(places->libc) &&
+           cli_process_read(places->pid, addr, code, len) && memcmp(code, sigreturn, len) == 0;
+}
+
 /* Where the frames cannot be followed to the end: whether a handler may be running, beneath which there may
- * be anything. Its return leads to a piece of code of libc's, whose address is then on the stack. */
+ * be anything. Its return leads to a piece of code of libc's, whose address is then on the stack, below as
+ * much as the handler uses: all of it is looked through. What is left over from a handler that has ended
+ * looks the same. */
 static bool may_be_in_handler(const struct cli_places *places, const struct stack *stack)
 {
     enum { WORDS = 8192 };
     static uint64_t word[WORDS];
-    const uint8_t *sigreturn;
-    uint8_t code[32];
-    size_t code_len = rdf_borrow_sigreturn(&sigreturn);
-    size_t len = stack->end - stack->sp < sizeof word ? (size_t)(stack->end - stack->sp) : sizeof word;
-    if (!cli_process_read(places->pid, stack->sp, word, len / 8 * 8))
-        return true;
-    for (size_t i = 0; i < len / 8; i++)
-        if (rdf_images_at(&places->target->images, word[i]) == places->libc && places->libc &&
-            cli_process_read(places->pid, word[i], code, code_len) && memcmp(code, sigreturn, code_len) == 0)
+    for (uint64_t at = stack->sp, len; stack->end - at >= sizeof *word; at += len) {
+        len = stack->end - at < sizeof word ? (stack->end - at) / sizeof *word * sizeof *word : sizeof word;
+        if (!cli_process_read(places->pid, at, word, len))
             return true;
+        for (size_t i = 0; i < len / sizeof *word; i++)
+            if (is_sigreturn(places, word[i]))
+                return true;
+    }
     return false;
 }
 
@@ -323,7 +332,7 @@ bool cli_places_are_safe(struct cli_places *places, pid_t tid, const struct rdf_
     if (!why) {
         int got = places->dwfl ? dwfl_getthread_frames(places->dwfl, tid, visit_frame, &walk) : -1;
         why = walk.why;
-        if (!why && got != 0 && walk.frames <= FRAMES_MAX && may_be_in_handler(places, &stack))
+        if (!why && got != 0 && may_be_in_handler(places, &stack))
             why = "may be in a signal handler";
     }
     *ret_why = why;

@@ -271,4 +271,14 @@ result "... is not asked while a thread stands still" test ! -e asked
 kill "$listener" 2>/dev/null
 wait "$listener" 2>/dev/null
 end
+
+# ---- Frames that nobody can follow ----
+
+# What the handler has interrupted may be anything, however much of the stack lies between.
+begin ./guest-bare "stays in handler"
+says 2
+run "$redefine" attach "$pid" --force --patch answer.so
+refused "a thread deep in a signal handler, without unwind tables" 125 "thread $pid may be in a signal handler"
+result "... goes on" says 2
+end
 finish
