@@ -73,8 +73,12 @@ struct commit {
 /* inspect.c: where the handler of traps continues, 0 when the trap is none of ours; `ctx` is the engine. */
 uint64_t rdf_commit_where_from_trap(void *ctx, uint64_t addr);
 
+static inline redefine_status rdf_commit_no_memory(struct commit *commit)
+{
+    return rdf_fail(commit->err, REDEFINE_ENOMEM, "no memory for the records of this change");
+}
+
 /* commit.c */
-redefine_status rdf_commit_no_memory(struct commit *commit);
 redefine_status rdf_commit_note_alias(struct commit *commit, uint64_t addr, struct touched *touched);
 /* A change that need not succeed: its reason is noted and the commit goes on without it. */
 bool rdf_commit_leave_out(struct commit *commit, const struct rdf_change *change);
@@ -103,6 +107,9 @@ redefine_status rdf_commit_find_branches(struct commit *commit);
 
 /* preserve.c: what callers of the new functions rely on beyond the ABI: touched->reliance. */
 redefine_status rdf_commit_find_reliance(struct commit *commit);
+
+/* edits.c: every edit that takes the functions from what they are to what they will be, or none. */
+redefine_status rdf_commit_write(struct commit *commit, uint64_t caller_sp);
 
 /* publish.c: what can be set before anything leads there; and the rest, in the stopped world (`ctx` is the
  * commit): only stores. */
