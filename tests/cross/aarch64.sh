@@ -1,4 +1,4 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 . "$SRC/tests/support/cross.sh"
-cross_test aarch64 'live/(frames|library|short|unwinding|threads)$|unit/os_linux_memory'
+cross_test aarch64 'live/(frames|library|short|unwinding|threads)$|unit/os_linux_(maps|memory)'
