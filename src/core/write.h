@@ -79,14 +79,14 @@ struct rdf_write {
     struct rdf_write_item *item; /* ascending by edit.addr, not overlapping */
     size_t count;
     bool may_go;        /* an item lies in what another thread may unload meanwhile */
-    uint64_t caller_sp; /* of the thread that asked, where it entered the engine; 0: not ours */
+    bool only_stopped;  /* threads that cannot be stopped are never kept away by traps: it is a refusal */
     unsigned methods;   /* bit per rdf_write_method that may be tried; all by default */
+    uint64_t caller_sp; /* of the thread that asked, where it entered the engine; 0: not ours */
     /* Called once every edit is made and before any other thread goes on: what the new code relies on
      * becomes visible together with it. Only stores; runs where threads may hold any lock. Called once more
      * from its beginning where it was broken off. */
     void (*publish)(void *ctx);
     void *publish_ctx;
-    bool only_stopped; /* threads that cannot be stopped are never kept away by traps: it is a refusal */
     /* How much of a stack is searched, from its stack pointer up; 0: all of it. */
     uint64_t stack_bytes_max;
     /* Asked in the stopped world before the first byte changes: false to wait a little; null: nothing to ask.
