@@ -5,9 +5,6 @@
  */
 #include "os_linux_stop.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-
 /* ---- threads that cannot be stopped ---- */
 
 static volatile int vfork_tid;
@@ -87,20 +84,6 @@ static void other_tracer(void)
     waitpid(tracer, NULL, 0);
     CHECK_EQUAL(stop_world(nothing, NULL, &report), 0);
     _exit(0);
-}
-
-static void deny(int nr, int err)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)nr, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)err),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-    CHECK_EQUAL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-        SKIP_CHILD("no seccomp filters here");
 }
 
 static void denied(int nr, int err, const char *step)
