@@ -369,14 +369,11 @@ static void side_by_side(struct compare *compare, struct rdf_text *out, const st
 {
     size_t left = 0, right = 0;
     for (int line = 0; left < target->count || right < replacement->count; line++) {
-        const struct leaf *a = left < target->count ? &target->leaf[left] : NULL;
-        const struct leaf *b = right < replacement->count ? &replacement->leaf[right] : NULL;
-        if (a && b && a->bit_off != b->bit_off) {
-            if (a->bit_off < b->bit_off)
-                b = NULL;
-            else
-                a = NULL;
-        }
+        uint64_t a_at = left < target->count ? target->leaf[left].bit_off : UINT64_MAX;
+        uint64_t b_at = right < replacement->count ? replacement->leaf[right].bit_off : UINT64_MAX;
+        uint64_t at = a_at < b_at ? a_at : b_at;
+        const struct leaf *a = a_at == at ? &target->leaf[left] : NULL;
+        const struct leaf *b = b_at == at ? &replacement->leaf[right] : NULL;
         left += a != NULL;
         right += b != NULL;
         if (line == TABLE_LINES) {
@@ -388,7 +385,6 @@ static void side_by_side(struct compare *compare, struct rdf_text *out, const st
             leaf_text(a, a_text, sizeof a_text);
         if (b)
             leaf_text(b, b_text, sizeof b_text);
-        uint64_t at = (a ? a : b)->bit_off;
         bool collides = !a || !b || !leaf_fits(compare, a, b);
         rdf_text_add(out, "\n  %c %4llu  %-30s  %s", collides ? '!' : ' ', (unsigned long long)(at / 8),
                      a_text, b_text);

@@ -70,7 +70,7 @@ struct state {
 
 struct write_note {
     uint64_t addr;
-    unsigned len_bytes;
+    uint64_t len_bytes;
     uint8_t before[16], after[16];
 };
 
@@ -161,7 +161,7 @@ static void on_write(uc_engine *uc, uc_mem_type type, uint64_t addr, int len_byt
     struct write_note *note = &current->writes[current->write_count++];
     memset(note, 0, sizeof *note);
     note->addr = addr;
-    note->len_bytes = len_bytes > 16 ? 16 : (unsigned)len_bytes;
+    note->len_bytes = len_bytes > 16 ? 16 : (uint64_t)len_bytes;
     if (uc_mem_read(uc, addr, note->before, note->len_bytes) != UC_ERR_OK &&
         on_unmapped(uc, type, addr, len_bytes, 0, ctx))
         (void)uc_mem_read(uc, addr, note->before, note->len_bytes);

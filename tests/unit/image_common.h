@@ -221,7 +221,7 @@ static const struct rdf_space_ops remote_ops = {
 
 static inline void start_program(struct remote *remote, const char *path, const char *environment)
 {
-    int in[2], out[2];
+    int in[2] = {-1, -1}, out[2] = {-1, -1};
     if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0)
         fail_msg("pipe: %s", strerror(errno));
     remote->pid = fork();
