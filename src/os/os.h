@@ -99,7 +99,7 @@ struct rdf_world {
  * read, view, maps_at, write and protect, world->set_pc and pure code. No libc, no allocation, no locks, no
  * thread-local storage.
  * Returns 0, or a positive number of its own, or -EAGAIN: resume the threads, wait a little, stop
- * them again and call once more, until the deadline. */
+ * them again and call once more, until the deadline (which a machine busy with others may put off). */
 typedef int rdf_stopped_body(struct rdf_world *world, void *ctx);
 
 struct rdf_stop_report {

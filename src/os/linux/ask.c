@@ -279,11 +279,10 @@ static bool settle(struct asking *asking, int tid, int *ret_err)
 
 /* ---- passes over the threads ---- */
 
-/* Calls `each` for every thread but the caller and the kernel's. 0, or what went wrong with which thread (0:
- * with the list).
- */
+/* Calls `each` for every thread but the caller and the kernel's. 0, or what went wrong. *ret_awaited: with
+ * which thread, or else of whom it was not true yet and whose time counts (tid 0: it is the list). */
 static int for_each_thread(int pid, int caller_tid, bool (*each)(void *ctx, int tid, int *ret_err), void *ctx,
-                           bool *ret_all, int *ret_tid)
+                           bool *ret_all, struct rdf_task *ret_awaited)
 {
     enum { LINKS_OF_ITSELF = 2 };
     struct directory_entry { /* linux_dirent64 */
@@ -295,7 +294,7 @@ static int for_each_thread(int pid, int caller_tid, bool (*each)(void *ctx, int 
     };
     _Alignas(uint64_t) uint8_t listing[4096];
     *ret_all = true;
-    *ret_tid = 0;
+    *ret_awaited = (struct rdf_task){.state = '?'};
     int fd = (int)rdf_sys(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return fd;
@@ -312,10 +311,13 @@ static int for_each_thread(int pid, int caller_tid, bool (*each)(void *ctx, int 
             listed += tid != 0;
             if (tid == 0 || tid == caller_tid || tid >= TID_LIMIT || rdf_task_is_worker(NULL, pid, tid))
                 continue;
-            if (!each(ctx, tid, &err)) {
-                *ret_all = false;
-                *ret_tid = tid;
-            }
+            if (each(ctx, tid, &err))
+                continue;
+            struct rdf_task task;
+            rdf_task_look(NULL, pid, tid, &task);
+            *ret_all = false;
+            if (err || rdf_task_counts_rather(&task, ret_awaited))
+                *ret_awaited = task;
         }
     }
     if (!err && got < 0)
@@ -336,18 +338,19 @@ static int until_all(uint64_t deadline_ms, const char *step, bool (*each)(void *
     const uint64_t longest_pause_ns = 2 * NS_PER_MS;
     int pid = (int)rdf_sys(SYS_getpid);
     int caller_tid = (int)rdf_sys(SYS_gettid);
-    uint64_t deadline_ns = rdf_stop_now_ns() + deadline_ms * NS_PER_MS;
+    struct rdf_patience patience;
+    rdf_patience_begin(&patience, deadline_ms, rdf_stop_now_ns());
     for (uint64_t pause_ns = 20 * 1000;; pause_ns = pause_ns < longest_pause_ns ? 2 * pause_ns : pause_ns) {
         bool all;
-        int tid;
-        int err = for_each_thread(pid, caller_tid, each, ctx, &all, &tid);
+        struct rdf_task awaited;
+        int err = for_each_thread(pid, caller_tid, each, ctx, &all, &awaited);
         if (!err && all)
             return 0;
-        if (!err && rdf_stop_now_ns() >= deadline_ns)
+        if (!err && !rdf_patience_look(&patience, rdf_stop_now_ns(), &awaited))
             err = -ETIMEDOUT;
         if (err) {
             report->err = err;
-            report->blocking_tid = tid;
+            report->blocking_tid = awaited.tid;
             if (!report->step || !report->step[0])
                 report->step = step;
             return err;

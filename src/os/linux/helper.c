@@ -52,10 +52,10 @@ static RDF_RAW void see(struct rdf_stop *stop, int tid, bool on)
 
 /* Whether the thread will never run the program's code again. A main thread that has ended stays
  * listed, as a zombie, as long as the process lives; no wait reports it and no ptrace reaches it. */
-static RDF_RAW bool has_ended(struct rdf_stop *stop, int tid)
+static RDF_RAW bool has_ended(struct rdf_stop *stop, int tid, struct rdf_task *ret)
 {
-    char state = rdf_task_state(&stop->open_fd, stop->pid, tid);
-    return state == 0 || state == 'Z' || state == 'X' || state == 'x';
+    rdf_task_look(&stop->open_fd, stop->pid, tid, ret);
+    return ret->state == 0 || ret->state == 'Z' || ret->state == 'X' || ret->state == 'x';
 }
 
 static RDF_RAW bool has_other_tracer(struct rdf_stop *stop, int tid)
@@ -68,11 +68,17 @@ static RDF_RAW bool has_other_tracer(struct rdf_stop *stop, int tid)
 
 /* ---- step 5: seize, interrupt, wait ---- */
 
-/* Fails only for a thread that has ended, which the wait will find. The caller sleeps anyway. */
-static RDF_RAW void interrupt(const struct rdf_stop *stop, int tid)
+/* The caller sleeps anyway. */
+static RDF_RAW bool is_awaited(const struct rdf_stop *stop, const struct rdf_tracee *tracee)
 {
-    if (tid != stop->caller_tid)
-        (void)rdf_sys(SYS_ptrace, PTRACE_INTERRUPT, tid, 0, 0);
+    return !tracee->stopped && !tracee->gone && tracee->tid != stop->caller_tid;
+}
+
+/* Fails only for a thread that has ended, which the wait will find. */
+static RDF_RAW void interrupt(const struct rdf_stop *stop, const struct rdf_tracee *tracee)
+{
+    if (is_awaited(stop, tracee))
+        (void)rdf_sys(SYS_ptrace, PTRACE_INTERRUPT, tracee->tid, 0, 0);
 }
 
 static RDF_RAW int seize(struct rdf_stop *stop, int tid, bool *ret_fresh)
@@ -87,7 +93,8 @@ static RDF_RAW int seize(struct rdf_stop *stop, int tid, bool *ret_fresh)
             return rdf_stop_fail(stop, "mmap", err, 0);
     }
     int err = (int)rdf_sys(SYS_ptrace, PTRACE_SEIZE, tid, 0, 0);
-    if (err == -ESRCH || (err && has_ended(stop, tid)))
+    struct rdf_task task;
+    if (err == -ESRCH || (err && has_ended(stop, tid, &task)))
         return 0;
     /* It waits for us, traced or not: the command does that in a process that is stopped (os/borrow.h). */
     if (err == -EPERM && tid == stop->caller_tid && has_other_tracer(stop, tid))
@@ -97,10 +104,11 @@ static RDF_RAW int seize(struct rdf_stop *stop, int tid, bool *ret_fresh)
     if (err)
         return rdf_stop_fail(stop, "ptrace seize", err, tid);
     see(stop, tid, true);
-    stop->tracee[stop->count++] = (struct rdf_tracee){.tid = tid};
+    struct rdf_tracee *tracee = &stop->tracee[stop->count++];
+    *tracee = (struct rdf_tracee){.tid = tid};
     *ret_fresh = true;
     if (stop->began_ns)
-        interrupt(stop, tid);
+        interrupt(stop, tracee);
     return 0;
 }
 
@@ -168,11 +176,13 @@ static RDF_RAW bool settle(struct rdf_stop *stop, struct rdf_tracee *tracee)
     return true;
 }
 
+enum { LONGEST_NAP_MS = 5 };
+
 /* Every stop of a traced thread sends the helper SIGCHLD, which it has blocked: a wait with a timeout
  * that needs no handler. The naps are only for a main thread that ended, which nothing announces. */
 static RDF_RAW int wait_for(struct rdf_stop *stop, struct rdf_tracee *tracee)
 {
-    const uint64_t longest_nap_ns = 5 * NS_PER_MS;
+    const uint64_t longest_nap_ns = LONGEST_NAP_MS * NS_PER_MS;
     const uint64_t sigchld = UINT64_C(1) << (SIGCHLD - 1);
     while (!settle(stop, tracee)) {
         uint64_t now = rdf_stop_now_ns();
@@ -181,7 +191,8 @@ static RDF_RAW int wait_for(struct rdf_stop *stop, struct rdf_tracee *tracee)
         uint64_t left = stop->deadline_ns - now;
         struct timespec nap = rdf_stop_timespec(left < longest_nap_ns ? left : longest_nap_ns);
         long got = rdf_sys(SYS_rt_sigtimedwait, &sigchld, 0, &nap, SIGNAL_SET_BYTES);
-        if (got != SIGCHLD && has_ended(stop, tracee->tid)) {
+        struct rdf_task task;
+        if (got != SIGCHLD && has_ended(stop, tracee->tid, &task)) {
             tracee->gone = true; /* still listed: still seen */
             return 0;
         }
@@ -194,7 +205,7 @@ static RDF_RAW int wait_for_all(struct rdf_stop *stop)
     int err = 0;
     for (size_t i = 0; i < stop->count && !err; i++) {
         struct rdf_tracee *tracee = &stop->tracee[i];
-        if (!tracee->stopped && !tracee->gone && tracee->tid != stop->caller_tid)
+        if (is_awaited(stop, tracee))
             err = wait_for(stop, tracee);
     }
     return err;
@@ -202,14 +213,16 @@ static RDF_RAW int wait_for_all(struct rdf_stop *stop)
 
 /* The first pass attaches to threads that run on: what has to be asked about each keeps none of them waiting.
  */
-static RDF_RAW int stop_all(struct rdf_stop *stop)
+static RDF_RAW int hold_all(struct rdf_stop *stop)
 {
     bool fresh = false;
     bool whole = false;
     int err = seize_pass(stop, &fresh, &whole);
+    uint64_t left_ns = stop->patience->counted_left_ns;
     stop->began_ns = rdf_stop_now_ns();
+    stop->deadline_ns = stop->began_ns + (stop->hold_ns < left_ns ? stop->hold_ns : left_ns);
     for (size_t i = 0; i < stop->count && !err; i++)
-        interrupt(stop, stop->tracee[i].tid);
+        interrupt(stop, &stop->tracee[i]);
     for (bool waits = true; !err; waits = !fresh) {
         fresh = false;
         if (waits)
@@ -224,7 +237,83 @@ static RDF_RAW int stop_all(struct rdf_stop *stop)
     return err;
 }
 
-/* ---- steps 6 and 7 ---- */
+/* Those who stand still go on, and are strangers again. Who is awaited stays interrupted. */
+static RDF_RAW void let_go(struct rdf_stop *stop)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < stop->count; i++) {
+        struct rdf_tracee *tracee = &stop->tracee[i];
+        if (tracee->stopped) {
+            (void)rdf_sys(SYS_ptrace, PTRACE_DETACH, tracee->tid, 0, tracee->signal);
+            see(stop, tracee->tid, false);
+        } else {
+            stop->tracee[kept++] = *tracee;
+        }
+    }
+    stop->count = kept;
+    if (stop->began_ns) {
+        uint64_t now = rdf_stop_now_ns();
+        uint64_t until_ns = now < stop->deadline_ns ? now : stop->deadline_ns;
+        stop->report.stopped_ns = now - stop->began_ns;
+        rdf_patience_held(stop->patience, now, until_ns - stop->began_ns);
+    }
+    stop->began_ns = 0;
+}
+
+/* One look at those who are awaited. True: one of them has stopped or ended, or there is none. Else *ret is
+ * the one whose time counts. */
+static RDF_RAW bool has_moved(struct rdf_stop *stop, struct rdf_task *ret)
+{
+    for (size_t i = 0; i < stop->count; i++) {
+        struct rdf_tracee *tracee = &stop->tracee[i];
+        struct rdf_task task;
+        if (!is_awaited(stop, tracee))
+            continue;
+        if (settle(stop, tracee))
+            return true;
+        if (has_ended(stop, tracee->tid, &task)) {
+            tracee->gone = true;
+            return true;
+        }
+        if (rdf_task_counts_rather(&task, ret))
+            *ret = task;
+    }
+    return ret->tid == 0;
+}
+
+/* False: in vain. */
+static RDF_RAW bool await_one(struct rdf_stop *stop)
+{
+    const struct timespec nap = {0, LONGEST_NAP_MS * NS_PER_MS};
+    for (;;) {
+        (void)rdf_sys(SYS_nanosleep, &nap, 0);
+        struct rdf_task awaited = {.state = '?'};
+        bool moved = has_moved(stop, &awaited);
+        if (!moved)
+            stop->report.blocking_tid = awaited.tid;
+        if (!rdf_patience_look(stop->patience, rdf_stop_now_ns(), &awaited))
+            return false;
+        if (moved)
+            return true;
+    }
+}
+
+/* Nobody stands still for who does not come: it stops as soon as it gets a CPU, or wakes, and only then the
+ * others are stopped again. */
+static RDF_RAW int stop_all(struct rdf_stop *stop)
+{
+    int err;
+    while ((err = hold_all(stop)) == -ETIMEDOUT) {
+        let_go(stop);
+        if (!await_one(stop))
+            break;
+        stop->hold_ns *= 2;
+        (void)rdf_stop_fail(stop, "", 0, 0);
+    }
+    return err;
+}
+
+/* ---- step 6 ---- */
 
 static RDF_RAW int get_regs(int tid, rdf_regs *regs)
 {
@@ -273,14 +362,6 @@ static RDF_RAW int read_registers(struct rdf_stop *stop)
     return 0;
 }
 
-static RDF_RAW void detach_all(struct rdf_stop *stop)
-{
-    for (size_t i = 0; i < stop->count; i++)
-        if (stop->tracee[i].stopped)
-            (void)rdf_sys(SYS_ptrace, PTRACE_DETACH, stop->tracee[i].tid, 0, stop->tracee[i].signal);
-    stop->report.stopped_ns = rdf_stop_now_ns() - stop->began_ns;
-}
-
 RDF_RAW int rdf_stop_mem_fd(struct rdf_world *world)
 {
     struct rdf_stop *stop = world->os;
@@ -310,7 +391,7 @@ RDF_RAW int rdf_stop_poke_tid(struct rdf_world *world)
         return -ESRCH;
     struct rdf_stop_report report = stop->report;
     /* It has a time of its own, not what the others left of theirs. */
-    stop->deadline_ns = rdf_stop_now_ns() + 1000 * NS_PER_MS;
+    stop->deadline_ns = rdf_stop_now_ns() + RDF_PATIENCE_TIMES * 1000 * NS_PER_MS;
     (void)rdf_sys(SYS_ptrace, PTRACE_INTERRUPT, caller->tid, 0, 0);
     int err = wait_for(stop, caller);
     stop->report = report; /* what fails here is the write, not the stop */
@@ -364,7 +445,6 @@ RDF_RAW int rdf_stop_help(void *ctx)
      * for its children to live in another pid namespace, where our thread ids mean nothing. */
     if (rdf_sys(SYS_getppid) != stop->pid)
         return rdf_stop_fail(stop, "clone: the helper is in another pid namespace", -ESRCH, 0);
-    stop->deadline_ns = rdf_stop_now_ns() + stop->patience_ns;
     int err = stop_all(stop);
     if (!err)
         err = read_registers(stop);
@@ -373,6 +453,6 @@ RDF_RAW int rdf_stop_help(void *ctx)
         stop->ret_body = stop->body(&stop->world, stop->ctx);
         __atomic_store_n(&stop->phase, AFTER_BODY, __ATOMIC_RELEASE);
     }
-    detach_all(stop);
+    let_go(stop);
     return 0;
 }

@@ -49,8 +49,15 @@ int rdf_local_catch_traps(struct rdf_space *space, uint64_t (*where)(void *ctx, 
 long rdf_task_read(int *fd, int pid, int tid, const char *name, char *ret, size_t room);
 /* What follows `key` at the start of a line, read in `base`; false when there is no such line. */
 bool rdf_task_number(const char *text, const char *key, unsigned base, uint64_t *ret);
-/* The letter that is the thread's state in `stat`, 0 when it has ended. */
-char rdf_task_state(int *fd, int pid, int tid);
+/* What `stat` says of a thread: the letter of its state, 0 when it has ended, '?' when that cannot be read.
+ */
+struct rdf_task {
+    int tid;
+    char state;
+    uint64_t flags;
+    uint64_t ran_ticks; /* on a CPU, of some hundredth of a second each */
+};
+void rdf_task_look(int *fd, int pid, int tid, struct rdf_task *ret);
 /* Whether it is a thread of the kernel's that is listed with ours (io_uring, vhost): it never runs the
  * program's code, is deaf to signals, and interrupting it would end its request with EINTR. */
 bool rdf_task_is_worker(int *fd, int pid, int tid);

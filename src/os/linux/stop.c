@@ -11,16 +11,17 @@
  *   3. It makes the helper and sleeps until the helper has ended, however that comes about.
  *   4. The helper dies when the caller's thread dies (exit_group, execve, SIGKILL elsewhere).
  *   5. It SEIZEs every thread that /proc/PID/task lists while they run on, INTERRUPTs them, and only then
- *      waits for each: the stops overlap. Threads can be made meanwhile; it lists again until one whole pass
- * finds none that is new while all known ones stand still. Threads that end meanwhile are dropped. The caller
- * is seized too, because memory can be written with force only through a thread that is attached and has not
- * ended; it is not interrupted, for it sleeps in step 3.
+ *      waits for each: the stops overlap. If one does not stop soon, the others go on until it has. Threads
+ * can be made meanwhile; it lists again until one whole pass finds none that is new while all known ones
+ * stand still. Threads that end meanwhile are dropped. The caller is seized too, because memory can be
+ * written with force only through a thread that is attached and has not ended; it is not interrupted, for it
+ * sleeps in step 3.
  *   6. It reads the registers and calls `body`.
  *   7. It detaches from every thread, with the signal, if any, in whose delivery the thread was stopped.
  *   8. It ends. The kernel would detach from what is left: so death at any point leaves nothing
  *      stopped. (PTRACE_O_EXITKILL is what must never be set.)
- *   9. The caller cleans up. If a thread did not stop in this attempt's time, or body said -EAGAIN, it
- *      sleeps a little and goes to 2 until the deadline.
+ *   9. The caller cleans up. If body said -EAGAIN, it sleeps a little and goes to 2 until its patience ends
+ *      (patience.h).
  *
  * A signal is taken from a thread only by waiting for it: waitid looks with WNOWAIT, so that a signal
  * survives a helper that is killed between its stop and step 7.
@@ -188,55 +189,55 @@ static RDF_RAW void grant_withdraw(const struct grant *grant)
         (void)rdf_sys(SYS_prctl, SET_DUMPABLE, 0);
 }
 
-/* While one thread cannot be stopped the others stand still for nothing: the first attempt is short,
- * the next ones have twice the time each. Thousands of threads need theirs. */
-static RDF_RAW int attempts(struct rdf_stop *stop, rdf_stopped_body *body, void *ctx, uint64_t deadline_ns)
+/* While one thread cannot be stopped the others stand still for nothing: the first time is short, the next
+ * ones are twice as long each. Thousands of threads need theirs. */
+static RDF_RAW int attempts(struct rdf_stop *stop, rdf_stopped_body *body, void *ctx, uint64_t deadline_ms)
 {
     const uint64_t longest_pause_ns = 50 * NS_PER_MS;
-    uint64_t patience_ns = 100 * NS_PER_MS;
+    uint64_t hold_ns = 100 * NS_PER_MS;
     uint64_t pause_ns = NS_PER_MS;
+    struct rdf_patience patience;
     struct grant grant = {false, false};
-    bool first = true; /* has its full time, however late the scheduler let us begin */
+    bool is_over = false;
     bool body_waited = false;
     int body_tid = 0;
     int pid = (int)rdf_sys(SYS_getpid);
     int tid = (int)rdf_sys(SYS_gettid);
     int err;
+    rdf_patience_begin(&patience, deadline_ms, rdf_stop_now_ns());
     for (;;) {
-        uint64_t now = rdf_stop_now_ns();
-        uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
         *stop = (struct rdf_stop){.body = body,
                                   .ctx = ctx,
+                                  .patience = &patience,
+                                  .hold_ns = hold_ns,
                                   .pid = pid,
                                   .caller_tid = tid,
                                   .task_fd = -1,
                                   .mem_fd = -1,
                                   .open_fd = -1,
-                                  .report = {.step = ""},
-                                  .patience_ns = first || left > patience_ns ? patience_ns : left};
-        first = false;
+                                  .report = {.step = ""}};
         err = attempt(stop, grant.tracer);
         if (err == -EPERM && grant_more(&grant))
             continue;
+        hold_ns = stop->hold_ns;
         bool body_waits = !err && stop->ret_body == -EAGAIN;
-        if (err != -ETIMEDOUT && !body_waits)
-            break;
-        if (body_waits) {
-            body_waited = true;
+        if (body_waits)
             body_tid = stop->world.blocking_tid;
-        }
-        now = rdf_stop_now_ns();
-        if (now >= deadline_ns) {
-            /* The last attempt may have been too short to ask body: then its former answer stands. */
-            if (body_waited && (body_waits || !stop->report.blocking_tid))
-                err = rdf_stop_fail(stop, "waiting for a thread to leave the code", -ETIMEDOUT, body_tid);
+        /* The last attempt may not have come to ask body: then its former answer stands. */
+        if (!body_waits && !(err == -ETIMEDOUT && body_waited && !stop->report.blocking_tid))
+            break;
+        body_waited = true;
+        if (err || is_over) {
+            err = rdf_stop_fail(stop, "waiting for a thread to leave the code", -ETIMEDOUT, body_tid);
             break;
         }
-        left = deadline_ns - now;
-        struct timespec pause = rdf_stop_timespec(left < pause_ns ? left : pause_ns);
+        struct timespec pause = rdf_stop_timespec(pause_ns);
         (void)rdf_sys(SYS_nanosleep, &pause, 0);
         pause_ns = pause_ns * 2 < longest_pause_ns ? pause_ns * 2 : longest_pause_ns;
-        patience_ns *= body_waits ? 1 : 2;
+        struct rdf_task awaited = {.state = '?'};
+        if (body_tid > 0)
+            rdf_task_look(NULL, pid, body_tid, &awaited);
+        is_over = !rdf_patience_look(&patience, rdf_stop_now_ns(), &awaited);
     }
     grant_withdraw(&grant);
     return err;
@@ -253,9 +254,6 @@ RDF_RAW int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadl
     if (RUNNING_ON_VALGRIND) {
         err = rdf_stop_fail(&stop, "valgrind: threads cannot be stopped", -ENOSYS, 0);
     } else {
-        uint64_t now = rdf_stop_now_ns();
-        uint64_t most_ms = (UINT64_MAX - now) / NS_PER_MS;
-        uint64_t deadline_ns = now + (deadline_ms < most_ms ? deadline_ms : most_ms) * NS_PER_MS;
         rdf_local_write_prepare();
         const uint64_t every_signal = ~UINT64_C(0);
         uint64_t signals;
@@ -263,7 +261,7 @@ RDF_RAW int rdf_local_with_world_stopped(struct rdf_space *space, uint64_t deadl
         if (err) {
             (void)rdf_stop_fail(&stop, "block signals", err, 0);
         } else {
-            err = attempts(&stop, body, ctx, deadline_ns);
+            err = attempts(&stop, body, ctx, deadline_ms);
             (void)rdf_sys(SYS_rt_sigprocmask, SIG_SETMASK, &signals, 0, SIGNAL_SET_BYTES);
         }
     }

@@ -5,6 +5,7 @@
 #ifndef RDF_OS_LINUX_STOP_H
 #define RDF_OS_LINUX_STOP_H
 
+#include "os/linux/patience.h"
 #include "os/linux/room.h"
 #include "os/linux/syscall.h"
 
@@ -17,8 +18,6 @@ enum {
     SEEN_BYTES = TID_LIMIT / 8,
     SIGNAL_SET_BYTES = 8,
 };
-
-#define NS_PER_MS UINT64_C(1000000)
 
 struct rdf_tracee {
     int tid;
@@ -33,7 +32,7 @@ enum phase { BEFORE_BODY, IN_BODY, AFTER_BODY };
 struct rdf_stop {
     rdf_stopped_body *body;
     void *ctx;
-    uint64_t patience_ns; /* what this attempt may take, from when the helper runs */
+    struct rdf_patience *patience;
     int pid;
     int caller_tid;
     int task_fd; /* /proc/self/task */
@@ -43,10 +42,11 @@ struct rdf_stop {
 
     enum phase phase;
     int ret_body;
-    int mem_fd;  /* -1: not opened yet */
-    int open_fd; /* what the helper was just reading when it was killed; or -1 */
-    uint64_t began_ns;
-    uint64_t deadline_ns;
+    int mem_fd;           /* -1: not opened yet */
+    int open_fd;          /* what the helper was just reading when it was killed; or -1 */
+    uint64_t hold_ns;     /* how long the others may stand still at a time */
+    uint64_t began_ns;    /* since when they do; 0: they run */
+    uint64_t deadline_ns; /* by the clock: of this time */
     struct rdf_stop_report report;
     struct rdf_world world;
 

@@ -62,35 +62,41 @@ RDF_RAW bool rdf_task_number(const char *text, const char *key, unsigned base, u
     return false;
 }
 
-RDF_RAW char rdf_task_state(int *fd, int pid, int tid)
+RDF_RAW void rdf_task_look(int *fd, int pid, int tid, struct rdf_task *ret)
 {
-    char text[256];
+    enum { FLAGS = 6, USER_TICKS = 11, SYSTEM_TICKS, FIELDS };
+    char text[384];
     long len = rdf_task_read(fd, pid, tid, "stat", text, sizeof text);
-    if (len == -ENOENT || len == -ESRCH)
-        return 0;
-    for (long i = len - 3; i >= 0; i--) /* "12 (any ) name) Z 1 …": the last ')' ends the name */
-        if (text[i] == ')')
-            return text[i + 2];
-    return '?';
+    ret->tid = tid;
+    ret->state = len == -ENOENT || len == -ESRCH ? 0 : '?';
+    ret->flags = 0;
+    ret->ran_ticks = 0;
+    const char *at = len > 0 ? text + len : text;
+    while (at > text && *at != ')') /* "12 (any ) name) Z 1 …": the last ')' ends the name */
+        at--;
+    if (at > text && at[1])
+        ret->state = at[2];
+    for (size_t field = 0; at > text && at[0] && at[1] && field < FIELDS; field++) {
+        uint64_t value = 0;
+        for (at += 2; *at && *at != ' '; at++)
+            value = value * 10 + digit_value(*at);
+        at--; /* what ends a field, and the space behind it, are stepped over together */
+        ret->flags = field == FLAGS ? value : ret->flags;
+        ret->ran_ticks += field == USER_TICKS || field == SYSTEM_TICKS ? value : 0;
+    }
 }
 
 /* The name says where to look closer, as anyone may have it; the flags are the kernel's. */
 RDF_RAW bool rdf_task_is_worker(int *fd, int pid, int tid)
 {
-    enum { IO_WORKER = 0x10, USER_WORKER = 0x4000, FIELDS_TO_FLAGS = 7 };
-    char text[256];
-    if (rdf_task_read(fd, pid, tid, "comm", text, sizeof text) <= 0 ||
-        !(starts_with(text, "iou-") || starts_with(text, "vhost-")))
+    enum { IO_WORKER = 0x10, USER_WORKER = 0x4000 };
+    char name[32];
+    if (rdf_task_read(fd, pid, tid, "comm", name, sizeof name) <= 0 ||
+        !(starts_with(name, "iou-") || starts_with(name, "vhost-")))
         return false;
-    const char *at = text + rdf_task_read(fd, pid, tid, "stat", text, sizeof text);
-    while (at > text && *--at != ')')
-        ;
-    for (size_t field = 0; at > text && *at && field < FIELDS_TO_FLAGS; at++)
-        field += *at == ' ';
-    uint64_t flags = 0;
-    for (; at > text && *at >= '0' && *at <= '9'; at++)
-        flags = flags * 10 + (uint64_t)(*at - '0');
-    return flags & (IO_WORKER | USER_WORKER);
+    struct rdf_task task;
+    rdf_task_look(fd, pid, tid, &task);
+    return task.flags & (IO_WORKER | USER_WORKER);
 }
 
 /* ---- for people ---- */
@@ -131,7 +137,9 @@ RDF_RAW void rdf_local_describe_thread(struct rdf_space *space, int tid, char *r
     int pid = (int)rdf_sys(SYS_getpid);
     struct text text = {ret_text, room};
     char file[RDF_STATUS_BYTES];
-    add(&text, state_name(rdf_task_state(NULL, pid, tid)));
+    struct rdf_task task;
+    rdf_task_look(NULL, pid, tid, &task);
+    add(&text, state_name(task.state));
     if (rdf_task_read(NULL, pid, tid, "syscall", file, sizeof file) > 0 && digit_value(file[0]) < 10) {
         char *end = file;
         while (*end && *end != ' ')
