@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
  * A model of src/os/linux/helper.c: the world is stopped while threads are made and end. Places for threads are reused,
- * as thread ids are, and a pass over them is not atomic.
+ * as thread ids are, and a pass over them is not atomic. While some thread does not stop, those that have are let go,
+ * and all is begun again.
  *
  * What must hold: when the body runs, every thread that lives stands still; and none stays stopped.
  *
- * bugs: ONE_PASS NOT_WHOLE NO_WAIT
+ * bugs: ONE_PASS NOT_WHOLE NO_WAIT STAYS_KNOWN
  */
 #define PLACES  4
 #define BIRTHS  4
+#define HOLDS   2
 
 bool lives[PLACES], seized[PLACES], stopped[PLACES];
+bool known[PLACES]; /* to have stopped, by the helper */
 byte births = 0;
 bool in_body = false, over = false;
 
@@ -48,9 +51,31 @@ active proctype threads()
     od
 }
 
+/* Who has not stopped stays seized. */
+inline let_go()
+{
+    atomic {
+        place = 0;
+        do
+        :: place == PLACES -> break
+        :: else ->
+            if
+            :: known[place] ->
+                stopped[place] = false;
+#ifndef STAYS_KNOWN
+                seized[place] = false; known[place] = false
+#endif
+            :: else
+            fi;
+            place++
+        od
+    }
+}
+
 active proctype helper()
 {
-    byte t, listed, alive;
+    byte t, listed, alive, place;
+    byte holds = 1;
     bool fresh, whole, all_stopped = false;
     births > 0;
     do
@@ -99,7 +124,11 @@ active proctype helper()
         :: t == PLACES || fresh -> break
         :: else ->
 #ifndef NO_WAIT
-            !lives[t] || !seized[t] || stopped[t];
+            if
+            :: !lives[t] || !seized[t] || known[t]
+            :: atomic { lives[t] && seized[t] && stopped[t] -> known[t] = true }
+            :: holds < HOLDS -> let_go(); holds++; all_stopped = false; fresh = true
+            fi;
 #endif
             t++
         od
