@@ -227,6 +227,7 @@ static void starved_is_asked(void)
     printf("# after %.0f ms: %d, %s\n", (now_us() - slots_from_us) / 1000, err, report.step);
     CHECK_EQUAL(err, 0);
     CHECK_EQUAL(report.err, 0);
+    CHECK_EQUAL(report.step[0], 0); /* what it is about is said by who asks, when it fails */
     end_starving(starved, watcher);
 }
 

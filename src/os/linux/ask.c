@@ -98,7 +98,7 @@ static int begin_asking(const char **ret_step)
             continue;
         struct rdf_action ours = rdf_action_of(on_question);
         int err = rdf_action_set(signal, &ours, &former);
-        *ret_step = "rt_sigaction";
+        *ret_step = err ? "rt_sigaction" : "";
         asking_signal = err ? 0 : signal;
         return err;
     }
