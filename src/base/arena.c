@@ -114,11 +114,14 @@ void rdf_arena_rollback(struct rdf_arena *arena, struct rdf_arena_mark mark)
     size_t used_bytes = arena->used_bytes;
     while (arena->chunk != mark.chunk) {
         struct rdf_arena_chunk *newest = arena->chunk;
+        struct rdf_arena_chunk *older = newest->older;
         size_t len_bytes = newest->len_bytes;
-        arena->chunk = newest->older; /* first: a fork may copy what is here */
-        if (arena->source->takes_zeroed)
-            zero(newest, 0, used_bytes);
-        used_bytes = arena->chunk ? arena->chunk->len_bytes : 0;
+        size_t zero_bytes = arena->source->takes_zeroed ? used_bytes : 0;
+        /* First, and in this order: a fork may copy what is here. */
+        used_bytes = older ? older->len_bytes : 0;
+        __atomic_store_n(&arena->used_bytes, used_bytes, __ATOMIC_RELAXED);
+        __atomic_store_n(&arena->chunk, older, __ATOMIC_RELEASE);
+        zero(newest, 0, zero_bytes);
         arena->source->put(arena->source->ctx, newest, len_bytes);
     }
     /* Memory is handed out zeroed: what is given back must be zero again. */

@@ -118,6 +118,47 @@ static void an_arena_gives_back_zeroed_what_is_to_be(void **state)
     }
 }
 
+/* What the memory of a child holds that is forked while a chunk is given back. */
+static struct rdf_arena *parents_arena, childs_arena[8];
+static size_t children;
+
+static void fork_before_put(void *ctx, void *pages, size_t len_bytes)
+{
+    childs_arena[children++] = *parents_arena;
+    free(pages);
+    (void)ctx, (void)len_bytes;
+}
+
+static void put_nothing(void *ctx, void *pages, size_t len_bytes)
+{
+    (void)ctx, (void)pages, (void)len_bytes;
+}
+
+static void *get_calloc(void *ctx, size_t len_bytes)
+{
+    (void)ctx;
+    return calloc(1, len_bytes);
+}
+
+static void an_arena_can_be_freed_by_who_was_forked_meanwhile(void **state)
+{
+    (void)state;
+    const struct rdf_page_source source = {.get = get_calloc, .put = fork_before_put};
+    const struct rdf_page_source childs_source = {.get = get_calloc, .put = put_nothing};
+    struct rdf_arena arena;
+    parents_arena = &arena;
+    rdf_arena_init(&arena, &source);
+    for (size_t i = 0; i < 3; i++)
+        assert_non_null(rdf_arena_alloc(&arena, 1 << 20));
+    assert_non_null(rdf_arena_alloc(&arena, 8));
+    rdf_arena_free(&arena);
+    assert_true(children >= 3);
+    struct rdf_arena *last = &childs_arena[children - 1]; /* the others' chunks are gone here */
+    assert_null(last->chunk);
+    last->source = &childs_source;
+    rdf_arena_free(last);
+}
+
 static void an_arena_says_when_there_is_no_more(void **state)
 {
     (void)state;
@@ -371,6 +412,7 @@ int main(void)
         cmocka_unit_test(an_arena_hands_out_zeroed_aligned_memory),
         cmocka_unit_test(an_arena_goes_back_to_a_mark),
         cmocka_unit_test(an_arena_gives_back_zeroed_what_is_to_be),
+        cmocka_unit_test(an_arena_can_be_freed_by_who_was_forked_meanwhile),
         cmocka_unit_test(an_arena_says_when_there_is_no_more),
         cmocka_unit_test(slices_never_leave_their_span),
         cmocka_unit_test(numbers_are_read_little_endian_or_not_at_all),
