@@ -5,8 +5,6 @@
 set -u
 . "$SRC/tests/support/tap.sh"
 . "$SRC/tests/support/attach.sh"
-needs_plain_agent
-needs_attach
 clock_patches
 
 # ---- Programs that ask for the time over and over ----

@@ -6,8 +6,6 @@
 set -u
 . "$SRC/tests/support/tap.sh"
 . "$SRC/tests/support/attach.sh"
-needs_plain_agent
-needs_attach
 guest_and_answer attached
 
 # Kills its process at the KILL_AT'th of these calls: an odd number before it, an even one behind it.

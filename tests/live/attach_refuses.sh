@@ -5,9 +5,6 @@
 set -u
 . "$SRC/tests/support/tap.sh"
 . "$SRC/tests/support/attach.sh"
-export XDG_CACHE_HOME="$PWD/cache"
-needs_plain_agent
-needs_attach
 clock_patches
 guest_and_answer attached
 

@@ -6,8 +6,6 @@
 set -u
 . "$SRC/tests/support/tap.sh"
 . "$SRC/tests/support/attach.sh"
-needs_plain_agent
-needs_attach
 guest_and_answer attached_storm
 ROUNDS=${ROUNDS:-30} # more on demand: ROUNDS=200
 

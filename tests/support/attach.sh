@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
 #
 # For the tests of redefine attach: a program in the background, $pid, whose lines go to ./told. Sourced behind
-# tap.sh.
+# tap.sh; skips all where no process can be changed.
 # shellcheck shell=sh disable=SC2154
 pid=
 
-needs_attach()
-{
-    [ "$(uname -m)" = x86_64 ] || skip_all "a process that runs is changed on x86-64 alone"
-}
+export XDG_CACHE_HOME="$PWD/cache"
+needs_plain_agent
+[ "$(uname -m)" = x86_64 ] || skip_all "a process that runs is changed on x86-64 alone"
 
 # patch_adding N FILE.so: answer, and N on top. Its source stays in FILE.c.
 patch_adding()
