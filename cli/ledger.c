@@ -114,8 +114,8 @@ static char *read_ledger(const struct cli_process *process)
         return NULL;
     uint64_t symbol = cli_patch_symbol(file, RDF_LEDGER_SYMBOL);
     bool is_readable = symbol != 0;
-    const struct timespec pause = {
-        0, 1000000}; /* whoever is in the middle of changing it may need the processor */
+    /* Whoever is in the middle of changing it may need the processor. */
+    const struct timespec pause = {.tv_nsec = 1000000};
     for (int i = 0; is_readable && !text && i < TRIES; i++) {
         if (i > 0)
             (void)nanosleep(&pause, NULL);
